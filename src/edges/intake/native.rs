@@ -1,0 +1,1 @@
+//! Native events: JSON text to `Event`, and `Answer` to JSON text.

@@ -1,0 +1,1 @@
+//! The emit socket: the first byte tells NDJSON from HTTP/1.1.

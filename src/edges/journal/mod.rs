@@ -1,0 +1,238 @@
+//! The durable record, behind a handful of verbs. Everything the promise rests on is here: `append` answers after
+//! fsync, `settle` records exactly one outcome, and a claim does not survive the process.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use crate::words::delivery::{Attempt, Delivery, Outcome};
+use crate::words::event::Event;
+
+pub mod memory;
+pub mod sqlite;
+
+/// What a verb promises.
+pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, JournalError>> + Send + 'static>>;
+
+/// Why a verb could not be carried out. None of them is the sender's fault.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The disk is full.
+    #[error("the journal's disk is full: {0}")]
+    Full(String),
+    /// Any other trouble of the storage.
+    #[error("the journal cannot be written: {0}")]
+    Storage(String),
+    /// Another process owns the state directory.
+    #[error("{path} is in use by another postrider (process {pid})")]
+    Locked {
+        /// The lock file.
+        path: String,
+        /// Who holds it, or "unknown".
+        pid: String,
+    },
+    /// The file was written by a newer version.
+    #[error("{path} was written by a newer postrider (format {found}, this one knows {known})")]
+    Newer {
+        /// The database.
+        path: String,
+        /// Its `user_version`.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// The journal was closed.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// An event with the hooks it matched.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The event.
+    pub event: Arc<Event>,
+    /// The names of the hooks that want it.
+    pub hooks: Vec<Arc<str>>,
+}
+
+/// What became of an `Append`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The event's id.
+    pub id: String,
+    /// The hooks it is owed to: for a duplicate, those of the first time.
+    pub hooks: Vec<Arc<str>>,
+    /// Whether an event of this source and id was known already; then nothing was stored.
+    pub duplicate: bool,
+}
+
+/// Why a whole hook does not send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Why, in words for a person.
+    pub why: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// The hook's fingerprint when it was held: a changed hook or secret releases it. Empty: only a person does.
+    pub fingerprint: String,
+}
+
+/// Which deliveries an operator means. Everything that is set must hold.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// These deliveries: `JOURNAL-SEQ` or just the number.
+    pub ids: Vec<String>,
+    /// Deliveries of the event with this id.
+    pub event: Option<String>,
+    /// Of this hook.
+    pub hook: Option<String>,
+    /// With this outcome: `waiting`, `delivered`, `dead`, `dropped`.
+    pub outcome: Option<String>,
+    /// Attempts only: those whose verdict is not `delivered`.
+    pub failed: bool,
+    /// Accepted (deliveries) or begun (attempts) at or after this.
+    pub since: Option<Timestamp>,
+    /// … and before this.
+    pub until: Option<Timestamp>,
+    /// At most so many, the newest; never more than `limits::LIST`.
+    pub limit: Option<usize>,
+}
+
+/// A delivery as operators see it. The field names are a promise.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeliveryRow {
+    /// When it was accepted.
+    pub time: Timestamp,
+    /// The event's id.
+    pub event: String,
+    /// Its own id.
+    pub delivery: String,
+    /// The hook.
+    pub hook: String,
+    /// The event's type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// waiting, delivered, dead, dropped.
+    pub outcome: String,
+    /// Attempts that counted.
+    pub attempts: u32,
+    /// Not before this, while it waits.
+    pub due: Option<Timestamp>,
+    /// Why it is not there yet, or why it is dead.
+    pub why: String,
+}
+
+/// An attempt as operators see it. The field names are a promise.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LogRow {
+    /// When it began.
+    pub time: Timestamp,
+    /// The event's id.
+    pub event: String,
+    /// The delivery's id.
+    pub delivery: String,
+    /// The hook.
+    pub hook: String,
+    /// The event's type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The delivery's outcome after this attempt.
+    pub outcome: String,
+    /// delivered, retry, pause, hold, reject; empty when no request could be made.
+    pub verdict: String,
+    /// The attempt's number.
+    pub attempt: u32,
+    /// HTTP status.
+    pub status: Option<u16>,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Why.
+    pub why: String,
+}
+
+/// One delivery whole.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The delivery.
+    pub row: DeliveryRow,
+    /// Its event.
+    pub event: Arc<Event>,
+    /// Its attempts, oldest first, each with the outcome it led to.
+    pub attempts: Vec<(Attempt, String)>,
+}
+
+/// Counts of one lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LaneCount {
+    /// Deliveries that wait.
+    pub waiting: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Delivered and still on record.
+    pub delivered: u64,
+    /// The oldest that waits was accepted then.
+    pub oldest: Option<Timestamp>,
+}
+
+/// The durable record. All verbs may be called from any task; a future that is dropped does not undo its verb.
+pub trait Journal: Send + Sync + 'static {
+    /// Stores events with their deliveries, all of them in one transaction, and resolves after fsync. An event whose
+    /// source and id are known is answered as before and stored once, also within one call.
+    fn append(&self, batch: Vec<Append>) -> Pending<Vec<Appended>>;
+
+    /// Takes up to `room` deliveries of a lane that are due, oldest due first. None of them is handed out again until
+    /// it is settled or unclaimed.
+    fn claim(&self, lane: &Arc<str>, now: Timestamp, room: usize) -> Pending<Vec<Delivery>>;
+
+    /// Gives a claimed delivery back untouched: it is due as before, at the head of its lane.
+    fn unclaim(&self, delivery: Delivery);
+
+    /// Records an attempt and what it led to, and ends the claim. `attempts` is the delivery's new count. Resolves when
+    /// it is on disk, which may take `limits::OUTCOME_LINGER` longer than a commit.
+    fn settle(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome) -> Pending<()>;
+
+    /// When the lane's next unclaimed delivery is due; `None` when nothing waits.
+    fn next_due(&self, lane: &Arc<str>) -> Pending<Option<Timestamp>>;
+
+    /// Rings when something may have become due in the lane: fresh work, reopened work. May ring for nothing, and may
+    /// be lost by a restart without harm.
+    fn bell(&self, lane: &Arc<str>) -> Arc<Notify>;
+
+    /// Every lane that has deliveries on record, with its counts.
+    fn lanes(&self) -> Pending<Vec<(Arc<str>, LaneCount)>>;
+
+    /// Deliveries that wait, in all lanes; cheap.
+    fn waiting(&self) -> u64;
+
+    /// Bytes of events handed to `append` and not yet on disk; cheap.
+    fn unwritten(&self) -> usize;
+
+    /// Why storage does not work right now, if so; cheap.
+    fn trouble(&self) -> Option<String>;
+
+    /// Deliveries, oldest first (with a limit: the newest so many).
+    fn list(&self, filter: Filter) -> Pending<Vec<DeliveryRow>>;
+
+    /// Attempts, oldest first (with a limit: the newest so many).
+    fn log(&self, filter: Filter) -> Pending<Vec<LogRow>>;
+
+    /// One delivery whole, by its id or its number.
+    fn show(&self, id: &str) -> Pending<Option<Shown>>;
+
+    /// Makes every delivery meant by the filter wait again from now, with no attempt counted and its age begun anew.
+    /// Only dead letters, and delivered or dropped ones that are named by id. Resolves with their ids.
+    fn reopen(&self, filter: Filter, now: Timestamp) -> Pending<Vec<String>>;
+
+    /// Records that a lane is held, or (`None`) released.
+    fn set_hold(&self, lane: &Arc<str>, hold: Option<Hold>) -> Pending<()>;
+
+    /// The lanes that are held.
+    fn holds(&self) -> Pending<Vec<(Arc<str>, Hold)>>;
+
+    /// Writes everything that is on its way and closes. Later verbs answer `Closed`.
+    fn close(&self) -> Pending<()>;
+}

@@ -1,0 +1,9 @@
+//! I/O, each kind at one edge.
+
+pub mod client;
+pub mod config;
+pub mod intake;
+pub mod journal;
+pub mod secrets;
+pub mod send;
+pub mod sink;

@@ -1,0 +1,1 @@
+//! Secrets by name: `$CREDENTIALS_DIRECTORY/NAME`, else `secrets.d/NAME`; an absolute path is itself.

@@ -1,0 +1,1 @@
+//! The daemon: accept, lanes, admin, wiring.

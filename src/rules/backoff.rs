@@ -1,0 +1,1 @@
+//! When again: exponential, with full jitter.

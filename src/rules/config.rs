@@ -1,0 +1,56 @@
+//! One immutable configuration, and its answer to "which hooks want this event, and why not the others".
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::rules::diagnostic::Diagnostic;
+use crate::rules::hook::{Hook, NotWanted};
+use crate::rules::platform::Platforms;
+use crate::rules::settings::Settings;
+use crate::words::event::Event;
+use crate::words::secret::Secrets;
+
+/// One configuration. Reload builds a new one by the same path and swaps it in.
+#[derive(Debug, Default)]
+pub struct Config {
+    /// The main file.
+    pub settings: Settings,
+    /// Built-in scripts and those of the administrator.
+    pub platforms: Platforms,
+    /// By name.
+    pub hooks: BTreeMap<Arc<str>, Arc<Hook>>,
+    /// Every secret that a hook names, with its value or why it cannot be had.
+    pub secrets: Secrets,
+    /// What is wrong right now. A broken file's last good version is still in `hooks`.
+    pub problems: Vec<Diagnostic>,
+    /// Files that were passed over, and why.
+    pub ignored: Vec<Ignored>,
+}
+
+/// A file in hooks.d that is not a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ignored {
+    /// Its path as the user knows it.
+    pub file: String,
+    /// Why it was passed over.
+    pub why: String,
+}
+
+impl Config {
+    /// The hooks that want an event.
+    pub fn route(&self, event: &Event) -> Vec<Arc<str>> {
+        self.hooks.values().filter(|hook| hook.wants(event).is_ok()).map(|hook| hook.name.clone()).collect()
+    }
+
+    /// For every hook, whether it wants the event, or why not.
+    pub fn explain(&self, event: &Event) -> Vec<(Arc<str>, Result<(), NotWanted>)> {
+        self.hooks.values().map(|hook| (hook.name.clone(), hook.wants(event))).collect()
+    }
+
+    /// The secrets of a hook that cannot be had, each with why: its deliveries wait until they can.
+    pub fn missing_secret(&self, hook: &Hook) -> Option<String> {
+        hook.secrets.iter().find_map(|(name, _)| {
+            self.secrets.get(name).err().map(|why| format!("secret {name} cannot be read: {why}"))
+        })
+    }
+}

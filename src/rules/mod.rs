@@ -1,0 +1,15 @@
+//! Decisions: values in, values out. No clock, file, environment variable or random number is read here; `now` and the
+//! jitter are arguments.
+
+pub mod backoff;
+pub mod cases;
+pub mod config;
+pub mod diagnostic;
+pub mod hook;
+pub mod manifest;
+pub mod pace;
+pub mod platform;
+pub mod script;
+pub mod settings;
+pub mod template;
+pub mod yaml;

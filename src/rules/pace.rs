@@ -1,0 +1,1 @@
+//! How often: a sliding window that can also be paused.

@@ -1,0 +1,1 @@
+//! The one Rhai engine: pure functions over plain maps, bounded in operations, size, depth and time.

@@ -1,0 +1,163 @@
+//! One event owed to one hook, and what became of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::words::event::Event;
+
+/// One event owed to one hook. The id is the webhook id and the idempotency key: it never changes.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The number of its row; unique in this journal.
+    pub seq: i64,
+    /// `JOURNAL-SEQ`: unique across machines, short enough to type. Contains no dot.
+    pub id: Arc<str>,
+    /// The event.
+    pub event: Arc<Event>,
+    /// The name of the hook, which names the lane.
+    pub hook: Arc<str>,
+    /// When it was accepted: `max_age` counts from here.
+    pub created: Timestamp,
+    /// When it may be tried.
+    pub due: Timestamp,
+    /// Attempts that counted so far.
+    pub attempts: u32,
+}
+
+/// What the journal says of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Still owed.
+    Waiting {
+        /// Not before this.
+        until: Timestamp,
+        /// Why it is not there yet.
+        why: Why,
+    },
+    /// The receiver has it.
+    Delivered,
+    /// Given up, kept with its reason, can be replayed.
+    Dead {
+        /// Why.
+        why: String,
+    },
+    /// Thrown away by a named operator action or retention rule.
+    Dropped {
+        /// Which.
+        why: String,
+    },
+}
+
+impl Outcome {
+    /// The word that logs and `--json` show.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Waiting { .. } => "waiting",
+            Self::Delivered => "delivered",
+            Self::Dead { .. } => "dead",
+            Self::Dropped { .. } => "dropped",
+        }
+    }
+
+    /// Why, for a person; empty where there is nothing to explain.
+    pub fn why(&self) -> String {
+        match self {
+            Self::Waiting { why, .. } => why.to_string(),
+            Self::Delivered => String::new(),
+            Self::Dead { why } | Self::Dropped { why } => why.clone(),
+        }
+    }
+}
+
+/// Why a delivery is not there yet: a closed set, so that an operator can rely on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Just accepted, or reopened by `replay`.
+    New,
+    /// Its attempt failed and the backoff decides when again.
+    Retry(String),
+    /// The receiver asked for a pause.
+    Pause(String),
+    /// The hook's own pace.
+    Pace,
+    /// The hook is held until a person acts.
+    Hold(String),
+    /// Its file is gone from hooks.d.
+    HookRemoved,
+    /// Its file says `enabled: false`.
+    HookDisabled,
+    /// `replay` made it wait again.
+    Replayed,
+}
+
+impl Why {
+    /// The word that is stored; `detail` is stored beside it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Retry(_) => "retry",
+            Self::Pause(_) => "pause",
+            Self::Pace => "pace",
+            Self::Hold(_) => "hold",
+            Self::HookRemoved => "hook removed",
+            Self::HookDisabled => "hook disabled",
+            Self::Replayed => "replayed",
+        }
+    }
+
+    /// What stands behind the word.
+    pub fn detail(&self) -> &str {
+        match self {
+            Self::Retry(detail) | Self::Pause(detail) | Self::Hold(detail) => detail,
+            _ => "",
+        }
+    }
+
+    /// The reverse of `word` and `detail`; an unknown word (from a newer version) reads as a retry.
+    pub fn from_words(word: &str, detail: &str) -> Self {
+        let detail = detail.to_owned();
+        match word {
+            "new" => Self::New,
+            "pause" => Self::Pause(detail),
+            "pace" => Self::Pace,
+            "hold" => Self::Hold(detail),
+            "hook removed" => Self::HookRemoved,
+            "hook disabled" => Self::HookDisabled,
+            "replayed" => Self::Replayed,
+            _ => Self::Retry(detail),
+        }
+    }
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.detail() {
+            "" => f.write_str(self.word()),
+            detail => write!(f, "{}: {detail}", self.word()),
+        }
+    }
+}
+
+/// One try at a delivery, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Counted from 1; a pause does not count, so two records may carry the same number.
+    pub number: u32,
+    /// When it began.
+    pub started: Timestamp,
+    /// From the connect to the last byte read.
+    pub duration: Duration,
+    /// Method and the URL's scheme and host; the rest of a URL is a secret.
+    pub request: String,
+    /// HTTP status, if an answer came.
+    pub status: Option<u16>,
+    /// The answer's first `limits::RESPONSE_KEPT` bytes, or the error in words. Secrets are taken out.
+    pub response: String,
+    /// The word of the verdict; empty when the request could not even be made.
+    pub verdict: String,
+    /// Why, in words for a person: the verdict's reason, or a doubt about a delivered message (WeCom's "wrong json
+    /// format").
+    pub why: String,
+}

@@ -1,0 +1,121 @@
+//! Something that happened, once.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// An event: what happened, once. The names are those of CloudEvents.
+#[derive(Debug)]
+pub struct Event {
+    /// Unique together with `source`: the same pair is stored once.
+    pub id: String,
+    /// What kind of thing happened, such as `version.published`. Hooks choose by it.
+    pub kind: String,
+    /// Who says so; empty when the sender did not say.
+    pub source: String,
+    /// When it happened, by the sender, else when it was accepted.
+    pub time: Timestamp,
+    /// The bytes as they came: `data` as written in a native event, or the whole body of a foreign request.
+    pub raw: Bytes,
+    /// The media type of `raw`.
+    pub content_type: String,
+    /// Who handed it in over a local socket, by the kernel's word.
+    pub peer: Option<Peer>,
+    parsed: OnceLock<Value>,
+}
+
+/// The process at the other end of a local socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Process id, where the kernel tells.
+    pub pid: Option<i32>,
+}
+
+/// The media type of JSON, which most events carry.
+pub const JSON: &str = "application/json";
+
+impl Event {
+    /// An event with JSON data, now. `id` is made when it is `None`.
+    pub fn new(kind: impl Into<String>, id: Option<String>, raw: impl Into<Bytes>, now: Timestamp) -> Self {
+        Self {
+            id: id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),
+            kind: kind.into(),
+            source: String::new(),
+            time: now,
+            raw: raw.into(),
+            content_type: JSON.to_owned(),
+            peer: None,
+            parsed: OnceLock::new(),
+        }
+    }
+
+    /// What the event says: `raw` as JSON, else as text, else (bytes that are not UTF-8) null.
+    /// A foreign body that is not JSON is still an event, and its hooks can still use `event.raw`.
+    pub fn data(&self) -> &Value {
+        self.parsed.get_or_init(|| {
+            let json = media_type_is_json(&self.content_type).then(|| serde_json::from_slice(&self.raw).ok());
+            json.flatten().unwrap_or_else(|| match std::str::from_utf8(&self.raw) {
+                Ok(text) => Value::String(text.to_owned()),
+                Err(_) => Value::Null,
+            })
+        })
+    }
+
+    /// What it weighs in memory, for the bounds: nearly all of it is `raw`.
+    pub fn weight(&self) -> usize {
+        self.raw.len() + self.id.len() + self.kind.len() + self.source.len() + 256
+    }
+}
+
+impl Clone for Event {
+    fn clone(&self) -> Self {
+        Self {
+            id: self.id.clone(),
+            kind: self.kind.clone(),
+            source: self.source.clone(),
+            time: self.time,
+            raw: self.raw.clone(),
+            content_type: self.content_type.clone(),
+            peer: self.peer,
+            parsed: OnceLock::new(),
+        }
+    }
+}
+
+/// Whether a media type holds JSON: `application/json`, `text/json`, `application/x+json`, with or without parameters.
+pub fn media_type_is_json(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == JSON || essence == "text/json" || essence.ends_with("+json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_is_json_else_text() {
+        let mut event = Event::new("t", None, &b"{\"a\":1}"[..], Timestamp::UNIX_EPOCH);
+        assert_eq!(event.data()["a"], 1);
+        event = Event::new("t", None, &b"{'a':1}"[..], Timestamp::UNIX_EPOCH);
+        assert_eq!(event.data(), &Value::String("{'a':1}".into()));
+        event = Event::new("t", None, &b"1"[..], Timestamp::UNIX_EPOCH);
+        event.content_type = "text/plain; charset=utf-8".into();
+        assert_eq!(event.data(), &Value::String("1".into()));
+    }
+
+    #[test]
+    fn json_media_types() {
+        for yes in ["application/json", "Application/JSON; charset=utf-8", "application/cloudevents+json"] {
+            assert!(media_type_is_json(yes), "{yes}");
+        }
+        for no in ["text/plain", "application/x-www-form-urlencoded", ""] {
+            assert!(!media_type_is_json(no), "{no}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Every bound of the program, with its reason. Sizes are bytes unless the name says otherwise.
+
+use std::time::Duration;
+
+// ---- hook files, scripts, secrets ----
+
+/// A hook file or the main file. YAML parsers cost quadratic time on hostile nesting; nobody writes 64 KiB by hand.
+pub const HOOK_FILE: usize = 64 * 1024;
+/// A platform script; the largest built-in one is a tenth of it.
+pub const SCRIPT_FILE: usize = 64 * 1024;
+/// A secret: room for a PEM key, not for a file named by mistake.
+pub const SECRET_FILE: usize = 64 * 1024;
+/// Files looked at in one `hooks.d` folder.
+pub const HOOK_FILES: usize = 20_000;
+/// Nesting of a YAML document.
+pub const YAML_DEPTH: usize = 64;
+/// Nodes of one YAML document: an alias bomb stops here.
+pub const YAML_NODES: usize = 20_000;
+
+// ---- templates ----
+
+/// minijinja "fuel" for one leaf: about 10 ms of instructions.
+pub const TEMPLATE_FUEL: u64 = 100_000;
+/// What one leaf may render to. The longest text any platform takes is far below.
+pub const TEMPLATE_OUTPUT: usize = 1024 * 1024;
+
+// ---- scripts ----
+
+/// Rhai operations of one call: `loop {}` dies in about a millisecond.
+pub const SCRIPT_OPERATIONS: u64 = 500_000;
+/// Wall time of one call; a shared machine may stall a healthy script for a while.
+pub const SCRIPT_DEADLINE: Duration = Duration::from_millis(500);
+/// Depth of calls inside a script.
+pub const SCRIPT_CALL_LEVELS: usize = 32;
+/// Depth of an expression inside a script.
+pub const SCRIPT_EXPRESSION_DEPTH: usize = 64;
+/// A string that a script builds.
+pub const SCRIPT_STRING: usize = 4 * 1024 * 1024;
+/// An array that a script builds, in elements.
+pub const SCRIPT_ARRAY: usize = 100_000;
+/// A map that a script builds, in members.
+pub const SCRIPT_MAP: usize = 10_000;
+
+// ---- intake ----
+
+/// One NDJSON line, and the data of one event.
+pub const EVENT: usize = 1024 * 1024;
+/// The body of one HTTP request: a batch of events.
+pub const HTTP_BODY: usize = 16 * 1024 * 1024;
+/// Events in one HTTP request.
+pub const HTTP_BATCH: usize = 10_000;
+/// The head of one HTTP request.
+pub const HTTP_HEAD: usize = 16 * 1024;
+/// Headers of one HTTP request.
+pub const HTTP_HEADERS: usize = 64;
+/// Connections open at once, per listener.
+pub const CONNECTIONS: usize = 512;
+/// Answers that one NDJSON connection may wait for; past it we stop reading, which the sender feels.
+pub const PIPELINE: usize = 1024;
+/// Time from the first byte of a request's head to its last.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a request's body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Silence after which an intake connection over TCP is closed.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Silence after which a connection on a local socket is closed: a pipe from `tail -f` may be quiet all night.
+pub const SOCKET_IDLE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+/// Length of an event id, type or source.
+pub const NAME: usize = 256;
+/// Deliveries that may wait before intake answers "busy". `limits.waiting` in the main file changes it.
+pub const WAITING: u64 = 5_000_000;
+/// Bytes of events accepted but not yet on disk; past it intake answers "busy".
+pub const UNWRITTEN: usize = 32 * 1024 * 1024;
+/// What a refused sender is told to wait.
+pub const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+// ---- journal ----
+
+/// Commands taken into one commit. Whatever queued during the last commit is the batch, up to this.
+pub const COMMIT_BATCH: usize = 1024;
+/// Outcomes ride along with the next commit, or wait this long.
+pub const OUTCOME_LINGER: Duration = Duration::from_millis(50);
+/// Fresh deliveries that a lane is handed in memory; the rest it reads from the journal when it gets there.
+pub const FRESH_PER_LANE: usize = 1024;
+/// Bytes of all events that are handed over in memory.
+pub const FRESH_BYTES: usize = 32 * 1024 * 1024;
+/// Deliveries read from the journal at once.
+pub const CLAIM_WINDOW: usize = 256;
+/// Outcomes that may be on their way to the disk; past it nothing new is sent. A crash repeats at most these and
+/// what is being sent.
+pub const UNSETTLED: usize = 1024;
+/// Rows that one operator query may return.
+pub const LIST: usize = 10_000;
+
+// ---- deliveries ----
+
+/// Bytes of a response that are read; the rest is dropped with the connection.
+pub const RESPONSE_BODY: usize = 64 * 1024;
+/// Bytes of a response body that the journal keeps for `show`.
+pub const RESPONSE_KEPT: usize = 1024;
+/// Headers of a response.
+pub const RESPONSE_HEADERS: usize = 100;
+/// Bytes of a response's head.
+pub const RESPONSE_HEAD: usize = 64 * 1024;
+/// Bytes of a request body that a platform may build.
+pub const REQUEST_BODY: usize = 16 * 1024 * 1024;
+/// Total time of an attempt, from the connect to the last byte, unless the hook says otherwise.
+pub const TIMEOUT: Duration = Duration::from_secs(15);
+/// The longest `timeout` a hook may ask for.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(600);
+/// Idle connections kept per host.
+pub const IDLE_PER_HOST: usize = 64;
+/// How long an idle connection is kept. Short: receivers close theirs without a word.
+pub const POOL_IDLE: Duration = Duration::from_secs(30);
+/// Concurrency of a hook whose platform names none.
+pub const CONCURRENCY: usize = 16;
+/// The largest `concurrency`.
+pub const CONCURRENCY_MAX: usize = 1024;
+/// First wait of the backoff.
+pub const RETRY_FIRST: Duration = Duration::from_secs(5);
+/// Longest wait of the backoff.
+pub const RETRY_MAX: Duration = Duration::from_secs(3600);
+/// Age at which a delivery is given up.
+pub const MAX_AGE: Duration = Duration::from_secs(3 * 24 * 3600);
+/// Longest wait that a receiver may ask for with Retry-After: an absurd date must not park a delivery for a year.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Shortest wait after any retryable failure.
+pub const RETRY_FLOOR: Duration = Duration::from_millis(100);
+/// Requests in the largest `rate_limit` window: each is remembered by its time.
+pub const PACE_WINDOW: usize = 10_000;
+/// Added to a pace window: requests sent 60.0 s apart may arrive 59.9 s apart.
+pub const PACE_MARGIN: Duration = Duration::from_millis(250);
+/// Receivers remembered without use before they are forgotten.
+pub const RECEIVERS: usize = 10_000;
+
+// ---- the daemon ----
+
+/// How long changed files must be quiet before they are read.
+pub const DEBOUNCE: Duration = Duration::from_millis(200);
+/// The slow poll that finds what the watch missed.
+pub const POLL: Duration = Duration::from_secs(30);
+/// How long a stopping daemon waits for deliveries in flight.
+pub const DRAIN: Duration = Duration::from_secs(20);
+/// Log lines kept for a slow reader of `log -f` before it misses some.
+pub const STREAM_BUFFER: usize = 1024;

@@ -1,0 +1,8 @@
+//! Plain values that every other layer speaks in. Nothing here decides or touches the world.
+
+pub mod delivery;
+pub mod event;
+pub mod exchange;
+pub mod limits;
+pub mod secret;
+pub mod verdict;

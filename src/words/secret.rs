@@ -1,0 +1,105 @@
+//! Values that refuse to be printed.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+
+/// A secret text. `Debug` and `Display` show `***`; the memory is wiped when it is dropped.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// Takes the text as it is.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(SecretString::from(text.into()))
+    }
+
+    /// The text itself, for the signer and for the wire only.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// The secrets of one configuration: each name that a hook uses, with its value or why it cannot be had.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets(HashMap<String, Result<Secret, String>>);
+
+impl Secrets {
+    /// Sets what is known of a name.
+    pub fn insert(&mut self, name: impl Into<String>, value: Result<Secret, String>) {
+        self.0.insert(name.into(), value);
+    }
+
+    /// The value, or why it cannot be had.
+    pub fn get(&self, name: &str) -> Result<&Secret, &str> {
+        match self.0.get(name) {
+            Some(Ok(secret)) => Ok(secret),
+            Some(Err(why)) => Err(why),
+            None => Err("it was not loaded with the configuration"),
+        }
+    }
+
+    /// Takes every known secret out of a text that is going to be kept or shown. Receivers echo what they were sent.
+    pub fn redact(&self, text: &str) -> String {
+        let mut clean = text.to_owned();
+        for secret in self.0.values().flatten() {
+            // Shorter ones are not secrets but switches, and would garble every text.
+            if secret.expose().len() >= 6 && clean.contains(secret.expose()) {
+                clean = clean.replace(secret.expose(), "***");
+            }
+        }
+        clean
+    }
+}
+
+/// A URL as it may be shown: scheme, host and port. On chat platforms path and query are the credential.
+pub fn shown_url(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(parsed) => match parsed.host_str() {
+            Some(host) => {
+                let port = parsed.port().map(|port| format!(":{port}")).unwrap_or_default();
+                format!("{}://{host}{port}/…", parsed.scheme())
+            }
+            None => format!("{}:…", parsed.scheme()),
+        },
+        Err(_) => "(not a URL)".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_refuses_to_be_printed() {
+        let secret = Secret::new("hunter2");
+        assert_eq!(format!("{secret} {secret:?}"), "*** ***");
+        assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn a_url_shows_scheme_and_host() {
+        assert_eq!(shown_url("https://u:p@oapi.dingtalk.com/robot/send?access_token=T"), "https://oapi.dingtalk.com/…");
+        assert_eq!(shown_url("http://127.0.0.1:8471/x"), "http://127.0.0.1:8471/…");
+        assert_eq!(shown_url("SECabc"), "(not a URL)");
+    }
+}
