@@ -1,7 +1,7 @@
 //! One immutable configuration, and its answer to "which hooks want this event, and why not the others".
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::{Hook, NotWanted};
@@ -25,6 +25,15 @@ pub struct Config {
     pub problems: Vec<Diagnostic>,
     /// Files that were passed over, and why.
     pub ignored: Vec<Ignored>,
+    /// Built at the first event from `hooks`, which do not change.
+    pub router: OnceLock<Router>,
+}
+
+/// Hooks by the type they name, so that an event does not ask each of ten thousand.
+#[derive(Debug, Default)]
+pub struct Router {
+    exact: HashMap<String, Vec<Arc<Hook>>>,
+    patterns: Vec<Arc<Hook>>,
 }
 
 /// A file in hooks.d that is not a hook.
@@ -39,7 +48,12 @@ pub struct Ignored {
 impl Config {
     /// The hooks that want an event.
     pub fn route(&self, event: &Event) -> Vec<Arc<str>> {
-        self.hooks.values().filter(|hook| hook.wants(event).is_ok()).map(|hook| hook.name.clone()).collect()
+        let router = self.router.get_or_init(|| Router::new(self.hooks.values()));
+        let exact = router.exact.get(&event.kind).map(Vec::as_slice).unwrap_or_default();
+        let wanting = exact.iter().chain(&router.patterns).filter(|hook| hook.wants(event).is_ok());
+        let mut names: Vec<_> = wanting.map(|hook| hook.name.clone()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// For every hook, whether it wants the event, or why not.
@@ -52,5 +66,21 @@ impl Config {
         hook.secrets.iter().find_map(|(name, _)| {
             self.secrets.get(name).err().map(|why| format!("secret {name} cannot be read: {why}"))
         })
+    }
+}
+
+impl Router {
+    fn new<'a>(hooks: impl Iterator<Item = &'a Arc<Hook>>) -> Self {
+        let mut router = Self::default();
+        for hook in hooks {
+            if hook.events.iter().any(|pattern| pattern.contains(['*', '?'])) {
+                router.patterns.push(hook.clone());
+                continue;
+            }
+            for kind in hook.events.iter().collect::<std::collections::BTreeSet<_>>() {
+                router.exact.entry(kind.clone()).or_default().push(hook.clone());
+            }
+        }
+        router
     }
 }
