@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Global;
-use crate::cli::exit::Exit;
+use crate::cli::exit::{Code, Exit};
 use crate::edges::config::{Keeper, Paths, ReloadRequest};
 use crate::edges::journal::{Journal, JournalError, sqlite::SqliteJournal};
 use crate::engine::admin::About;
@@ -25,7 +25,7 @@ use crate::rules::diagnostic::Severity;
 /// either way), and reads its files again on SIGHUP.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: try it in an empty folder, with hooks in ./hooks.d\n  postrider run --here")]
-pub struct Run {
+pub(crate) struct Run {
     /// Use this folder only: ./postrider.yaml, ./hooks.d, ./scripts, and ./.postrider for sockets, state and secrets
     #[arg(long)]
     here: bool,
@@ -40,7 +40,7 @@ impl Run {
     ///
     /// # Errors
     /// The main file is broken, the state directory is in use, or an address cannot be bound.
-    pub fn run(self, global: &Global) -> Result<(), Exit> {
+    pub(crate) fn run(self, global: &Global) -> Result<(), Exit> {
         let here = self.here.then(|| Paths::here(Path::new(".")));
         let paths = global.paths_or(here);
         start_log(global);
@@ -48,7 +48,7 @@ impl Run {
             .worker_threads(usize::from(self.threads))
             .enable_all()
             .build()
-            .map_err(|error| Exit::failed(format!("cannot start threads: {error}")))?;
+            .map_err(|error| failed(format!("cannot start threads: {error}")))?;
         let ended = runtime.block_on(serve(paths));
         // A name that is being resolved cannot be interrupted; the process need not wait for it.
         runtime.shutdown_background();
@@ -63,7 +63,7 @@ async fn serve(paths: Paths) -> Result<(), Exit> {
         for problem in &problems {
             eprintln!("{}", problem.render(io::stderr().is_terminal()));
         }
-        Exit::configuration("the main file is broken, and no earlier version of it is known")
+        Exit::new(Code::Configuration, "the main file is broken, and no earlier version of it is known")
     })?;
     for problem in &config.problems {
         match problem.severity {
@@ -76,7 +76,7 @@ async fn serve(paths: Paths) -> Result<(), Exit> {
         None => None,
         Some(address) => {
             let bound = TcpListener::bind(address).await;
-            Some(bound.map_err(|error| Exit::failed(format!("cannot listen on {address}: {error}")))?)
+            Some(bound.map_err(|error| failed(format!("cannot listen on {address}: {error}")))?)
         }
     };
     let about = About {
@@ -103,7 +103,7 @@ async fn serve(paths: Paths) -> Result<(), Exit> {
     for socket in [&paths.emit, &paths.admin] {
         let _already_gone = fs::remove_file(socket);
     }
-    ended.map_err(|error| Exit::failed(error.to_string()))?;
+    ended.map_err(|error| failed(error.to_string()))?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -112,16 +112,16 @@ fn open_journal(state: &Path) -> Result<Arc<dyn Journal>, Exit> {
     match SqliteJournal::open(state) {
         Ok(journal) => Ok(Arc::new(journal)),
         Err(error @ JournalError::Locked { .. }) => {
-            Err(Exit::failed(error.to_string()).help("stop the other one first, or use another state directory"))
+            Err(failed(error.to_string()).help("stop the other one first, or use another state directory"))
         }
-        Err(error) => Err(Exit::failed(error.to_string())),
+        Err(error) => Err(failed(error.to_string())),
     }
 }
 
 /// Binds a socket that the daemon's group may use. Whoever holds the journal's lock owns the sockets beside it, so a
 /// socket that is already there was left by a crash.
 fn bind(path: &PathBuf) -> Result<UnixListener, Exit> {
-    let failed = |error: io::Error| Exit::failed(format!("cannot listen on {}: {error}", path.display()));
+    let failed = |error: io::Error| failed(format!("cannot listen on {}: {error}", path.display()));
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
@@ -171,4 +171,8 @@ fn start_log(global: &Global) {
     } else {
         let _already_set = log.with_ansi(color).try_init();
     }
+}
+
+fn failed(why: impl Into<String>) -> Exit {
+    Exit::new(Code::Failed, why)
 }
