@@ -219,13 +219,7 @@ fn record_attempt(desk: Arc<Desk>, delivery: Delivery, ended: Ended, permit: Per
 }
 
 /// Hands an outcome to the journal. The lane goes on; the permit is given back when the outcome is on disk.
-pub fn record(
-    desk: Arc<Desk>,
-    delivery: Delivery,
-    attempt: Option<(Attempt, u32)>,
-    outcome: Outcome,
-    permit: Permit,
-) {
+pub fn record(desk: Arc<Desk>, delivery: Delivery, attempt: Option<(Attempt, u32)>, outcome: Outcome, permit: Permit) {
     let row = attempt.as_ref().map(|(attempt, _)| row(&delivery, attempt, &outcome));
     let (attempt, attempts) = match attempt {
         Some((attempt, attempts)) => (Some(attempt), attempts),

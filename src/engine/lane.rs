@@ -48,12 +48,7 @@ enum Rest {
 impl Lane {
     /// The lane of a hook, by name: the hook itself is looked up anew for each delivery, so a mended file applies to
     /// everything that still waits.
-    pub fn new(
-        name: Arc<str>,
-        desk: Arc<Desk>,
-        config: watch::Receiver<Arc<Config>>,
-        stop: CancellationToken,
-    ) -> Self {
+    pub fn new(name: Arc<str>, desk: Arc<Desk>, config: watch::Receiver<Arc<Config>>, stop: CancellationToken) -> Self {
         Self { name, desk, config, stop, gate: None }
     }
 

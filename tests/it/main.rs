@@ -2,11 +2,15 @@
 
 mod broken_hooks;
 mod config_folders;
+mod delivering;
+mod examples;
 mod fake_platforms;
 mod good_hooks;
 mod intake;
 mod journal;
 mod layers;
 mod platform_cases;
+mod seeds;
 mod sending;
+mod support;
 mod wrong_answers;
