@@ -110,6 +110,8 @@ impl Findings {
             }
             None => {
                 self.broken.insert(source.name.to_string());
+                // A platform of one's own that does not compile is the cause, not the hook that names it.
+                config.problems.into_iter().for_each(|problem| self.add(problem));
             }
         }
     }

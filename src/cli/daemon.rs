@@ -1,10 +1,14 @@
 //! Questions and orders to a running daemon, over its admin socket.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use serde_json::Value as Json;
 
 use crate::cli::Global;
 use crate::cli::exit::{Code, Exit, code_of_refusal};
 use crate::edges::client::{Client, Lines};
+
+/// What stands for itself in a path is left readable.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The daemon at the other end of the admin socket.
 pub(crate) struct Daemon {
@@ -77,7 +81,7 @@ pub(crate) fn with_query(path: &str, query: &[(&str, Option<String>)]) -> String
 
 /// A path that ends in a name which somebody typed.
 pub(crate) fn with_name(path: &str, name: &str) -> String {
-    let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+    let name = percent_encoding::utf8_percent_encode(name, RESERVED);
     format!("{path}/{name}")
 }
 
@@ -109,6 +113,7 @@ mod tests {
         let query = with_query("/v1/log", &[("hook", Some("a b&c".into())), ("x", None), ("limit", Some("20".into()))]);
         assert_eq!(query, "/v1/log?hook=a+b%26c&limit=20");
         assert_eq!(with_name("/v1/events", "a/b ?"), "/v1/events/a%2Fb%20%3F");
+        assert_eq!(with_name("/v1/deliveries", "4f2a-1042"), "/v1/deliveries/4f2a-1042");
     }
 
     #[test]

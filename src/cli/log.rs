@@ -55,7 +55,10 @@ impl Log {
             true => Some(daemon.stream(&with_query("/v1/stream", &self.filter())).await?),
             false => None,
         };
-        let rows = daemon.rows(&self.past()).await?;
+        let rows = match self.lines {
+            Some(0) => Vec::new(),
+            _ => daemon.rows(&self.past()).await?,
+        };
         let mut printer = Printer::new(global);
         printer.past(&rows)?;
         let Some(mut stream) = stream else { return Ok(()) };
@@ -98,7 +101,10 @@ struct Printer {
 
 impl Printer {
     fn new(global: &Global) -> Self {
-        Self { json: global.json, head: !global.quiet, columns: Columns::new(output::terminal_width()) }
+        let mut columns = Columns::new(output::terminal_width());
+        // Room for the longest, or the first dead letter would push the rest aside.
+        columns.measure(&["", "", "", "retry, dead"].map(cell));
+        Self { json: global.json, head: !global.quiet, columns }
     }
 
     fn past(&mut self, rows: &[Json]) -> Result<(), Exit> {

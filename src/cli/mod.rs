@@ -183,7 +183,7 @@ fn help(name: Option<&str>) -> Result<(), Exit> {
                 Exit::new(Code::Usage, format!("there is no command {name}"))
                     .help("`postrider help` lists the commands")
             })?
-            .render_long_help(),
+            .render_help(),
     };
     output::say(page.ansi().to_string().trim_end())
 }
@@ -202,6 +202,11 @@ fn command() -> clap::Command {
         list.push('\n');
     }
     let page = format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{list}{{options}}{{after-help}}");
+    // One page for -h and --help: clap's long form puts every option into a paragraph of its own.
+    let command = command.mut_subcommands(|subcommand| match subcommand.get_long_about().cloned() {
+        Some(about) => subcommand.about(about).long_about(None),
+        None => subcommand,
+    });
     command.help_template(page).after_help(EXIT_CODES)
 }
 

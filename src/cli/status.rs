@@ -39,14 +39,14 @@ impl Status {
 }
 
 fn page(status: &Json, global: &Global) -> Result<(), Exit> {
-    let uptime = output::text(status, "since").parse::<Timestamp>().ok().map(|since| {
-        let running = Timestamp::now().duration_since(since);
-        format!("running for {}", output::rough(Duration::try_from(running).unwrap_or_default()))
+    let running = output::text(status, "since").parse::<Timestamp>().ok().and_then(|since| {
+        let running = Duration::try_from(Timestamp::now().duration_since(since)).ok()?;
+        Some(format!(", running for {}", output::rough(running)))
     });
     output::say(format!(
-        "{} {}",
+        "{}{}",
         paint(BOLD, &format!("postrider {}", output::text(status, "version"))),
-        paint(DIM, &format!("{}, process {}", uptime.unwrap_or_default(), output::text(status, "pid")))
+        paint(DIM, &format!("{}, process {}", running.unwrap_or_default(), output::text(status, "pid")))
     ))?;
     output::say(format!(
         "{} accepted since the start; on record: {} delivered, {} waiting, {}",
