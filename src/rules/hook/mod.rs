@@ -7,6 +7,7 @@ use crate::rules::diagnostic::{Diagnostic, Place, Source};
 use crate::rules::manifest::Rate;
 use crate::rules::platform::{Given, Judged, Platform, Platforms, RenderError};
 use crate::rules::settings::Defaults;
+pub use crate::rules::settings::Retry;
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
 
@@ -37,26 +38,7 @@ pub struct Hook {
     pub concurrency: usize,
     /// Total deadline of one attempt.
     pub timeout: Duration,
-    /// When again, and until when.
-    pub retry: Retry,
-    /// Every secret that the file names, with its place.
-    pub secrets: Vec<(String, Place)>,
-}
-
-/// When again, and until when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retry {
-    /// First wait.
-    pub first: Duration,
-    /// Longest wait.
-    pub max: Duration,
-    /// Given up at this age.
-    pub max_age: Duration,
-    /// Given up after this many attempts.
-    pub max_attempts: Option<u32>,
-}
-
-/// Why a hook does not want an event.
+    /// Why a hook does not want an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotWanted {
     /// `enabled: false`.
