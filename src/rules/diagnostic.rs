@@ -87,8 +87,10 @@ impl Source {
                     line: good.iter().filter(|byte| **byte == b'\n').count() + 1,
                     column: String::from_utf8_lossy(&good[line_start..]).chars().count() + 1,
                     length: 1,
-                    text: String::from_utf8_lossy(bytes[line_start..].split(|byte| *byte == b'\n').next().unwrap_or(&[]))
-                        .into_owned(),
+                    text: String::from_utf8_lossy(
+                        bytes[line_start..].split(|byte| *byte == b'\n').next().unwrap_or(&[]),
+                    )
+                    .into_owned(),
                 };
                 Err(Diagnostic::error("not-utf8", "this is not UTF-8")
                     .at(place)
@@ -129,8 +131,13 @@ impl Source {
 
     /// The byte offset of a line and column, both counted from 1 (columns in characters).
     pub fn offset(&self, line: usize, column: usize) -> usize {
-        let line_start: usize =
-            self.text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum::<usize>().min(self.text.len());
+        let line_start: usize = self
+            .text
+            .split_inclusive('\n')
+            .take(line.saturating_sub(1))
+            .map(str::len)
+            .sum::<usize>()
+            .min(self.text.len());
         let line_text = self.text[line_start..].split('\n').next().unwrap_or_default();
         line_start + line_text.chars().take(column.saturating_sub(1)).map(char::len_utf8).sum::<usize>()
     }

@@ -23,20 +23,7 @@ pub struct Settings {
     pub hooks_per_scope: Option<usize>,
     /// Deliveries that may wait before intake answers "busy".
     pub waiting: u64,
-    /// When again, and until when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retry {
-    /// First wait.
-    pub first: Duration,
-    /// Longest wait.
-    pub max: Duration,
-    /// Given up at this age.
-    pub max_age: Duration,
-    /// Given up after this many attempts.
-    pub max_attempts: Option<u32>,
-}
-
-/// Which addresses may be dialled.
+    /// Which addresses may be dialled.
     pub network: Network,
 }
 
@@ -47,6 +34,19 @@ pub struct Defaults {
     pub timeout: Duration,
     /// When again, and until when.
     pub retry: Retry,
+}
+
+/// When again, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// First wait.
+    pub first: Duration,
+    /// Longest wait.
+    pub max: Duration,
+    /// Given up at this age.
+    pub max_age: Duration,
+    /// Given up after this many attempts.
+    pub max_attempts: Option<u32>,
 }
 
 /// Which addresses may be dialled, decided on the address after DNS.
@@ -252,9 +252,9 @@ impl Retry {
                 reader.error(node.span, "out-of-bounds", what, "first ≤ max ≤ max_age: change one of the two");
             }
         }
-        let max_attempts = map.get("max_attempts").and_then(|node| {
-            reader.integer(&map.path("max_attempts"), node, 1, limits::MAX_ATTEMPTS.into())
-        });
+        let max_attempts = map
+            .get("max_attempts")
+            .and_then(|node| reader.integer(&map.path("max_attempts"), node, 1, limits::MAX_ATTEMPTS.into()));
         let max_age = max_age.unwrap_or_else(|| base.max_age.max(max.or(first).unwrap_or_default()));
         let max = max.unwrap_or_else(|| base.max.max(first.unwrap_or_default())).min(max_age);
         Self {
@@ -330,7 +330,8 @@ mod tests {
 
     #[test]
     fn all_errors_are_found_at_once() {
-        let found = parse("listne: {}\nlimits: {waiting: 0}\nsources: {}\nnetwork: {deny: [x], proxy: p}\n").unwrap_err();
+        let found =
+            parse("listne: {}\nlimits: {waiting: 0}\nsources: {}\nnetwork: {deny: [x], proxy: p}\n").unwrap_err();
         let codes: Vec<_> = found.iter().map(|found| found.code).collect();
         assert_eq!(codes, ["unknown-key", "not-yet", "out-of-bounds", "address", "not-yet"]);
         assert!(found.iter().all(|found| found.place.is_some() && found.help.is_some()));

@@ -209,9 +209,12 @@ impl<'a> Scene<'a> {
     fn character(&self) -> Diagnostic {
         // The parser points at the start of the value.
         if let Some((offset, c)) = self.rest_of_line().char_indices().find(|(_, c)| c.is_control() && *c != '\t') {
-            return Diagnostic::error("control-character", format!("the control character U+{:04X} stands here", u32::from(c)))
-                .at(self.place(self.at + offset, c.len_utf8()))
-                .help(format!("remove it, or write \\u{:04x} inside \"…\"", u32::from(c)));
+            return Diagnostic::error(
+                "control-character",
+                format!("the control character U+{:04X} stands here", u32::from(c)),
+            )
+            .at(self.place(self.at + offset, c.len_utf8()))
+            .help(format!("remove it, or write \\u{:04x} inside \"…\"", u32::from(c)));
         }
         let value = self.rest_of_line();
         let c = value.chars().next().unwrap_or(' ');
@@ -254,7 +257,8 @@ impl<'a> Scene<'a> {
 
     /// A bracket that is open at the end: the innermost line that opens more than it closes.
     fn bracket(&self) -> Diagnostic {
-        let before = &self.source.text[..self.at.max(self.line_start() + self.line().len()).min(self.source.text.len())];
+        let before =
+            &self.source.text[..self.at.max(self.line_start() + self.line().len()).min(self.source.text.len())];
         let mut open = Vec::new();
         for (at, c) in before.char_indices() {
             match c {

@@ -66,7 +66,12 @@ impl<'a> Reader<'a> {
     pub fn wrong(&mut self, name: &str, node: &Node, expected: &str, help: impl Into<String>) {
         if node.value == Value::Null {
             let what = format!("`{name}` has no value");
-            self.error(node_or_before(self.source, node), "no-value", what, "write a value behind it, or remove the line");
+            self.error(
+                node_or_before(self.source, node),
+                "no-value",
+                what,
+                "write a value behind it, or remove the line",
+            );
         } else {
             let what = format!("`{name}` must be {expected}, not {}", node.describe());
             self.error(node.span, "wrong-kind", what, help);
@@ -100,7 +105,12 @@ impl<'a> Reader<'a> {
         match &node.value {
             Value::String(text) if !text.trim().is_empty() => Some(text),
             Value::String(_) => {
-                self.error(node.span, "no-value", format!("`{name}` is an empty text"), "write a text, or remove the line");
+                self.error(
+                    node.span,
+                    "no-value",
+                    format!("`{name}` is an empty text"),
+                    "write a text, or remove the line",
+                );
                 None
             }
             _ => {
@@ -121,8 +131,12 @@ impl<'a> Reader<'a> {
             return Some(yes);
         }
         let help = match &node.value {
-            Value::String(text) if ["yes", "on", "y"].contains(&text.to_lowercase().as_str()) => "write true".to_owned(),
-            Value::String(text) if ["no", "off", "n"].contains(&text.to_lowercase().as_str()) => "write false".to_owned(),
+            Value::String(text) if ["yes", "on", "y"].contains(&text.to_lowercase().as_str()) => {
+                "write true".to_owned()
+            }
+            Value::String(text) if ["no", "off", "n"].contains(&text.to_lowercase().as_str()) => {
+                "write false".to_owned()
+            }
             _ => "write true or false, without quotes".to_owned(),
         };
         self.wrong(name, node, "true or false", help);
@@ -139,7 +153,12 @@ impl<'a> Reader<'a> {
         match number.as_u64() {
             Some(number) if (least..=most).contains(&number) => Some(number),
             _ => {
-                self.error(node.span, "out-of-bounds", format!("`{name}` must be {least} to {most}, not {number}"), help);
+                self.error(
+                    node.span,
+                    "out-of-bounds",
+                    format!("`{name}` must be {least} to {most}, not {number}"),
+                    help,
+                );
                 None
             }
         }
