@@ -94,7 +94,7 @@ impl Source {
                 };
                 Err(Diagnostic::error("not-utf8", "this is not UTF-8")
                     .at(place)
-                    .help("save the file as UTF-8; from the usual Chinese encoding: iconv -f GB18030 -t UTF-8"))
+                    .help("save the file as UTF-8; one in GB18030 is turned with iconv -f GB18030 -t UTF-8"))
             }
         }
     }

@@ -99,9 +99,12 @@ impl Settings {
         match &root.value {
             Value::Null => {}
             Value::Map(entries) => settings.read(&mut reader, &Map::new("", entries)),
-            _ => reader.wrong("the file", &root, "a map of keys", "for example limits: {hooks_per_scope: 3}"),
+            _ => {
+                let what = format!("the main file is a map of keys, not {}", root.describe());
+                reader.error(root.span, "wrong-kind", what, "write for example limits: {hooks_per_scope: 3}");
+            }
         }
-        if reader.failed() { Err(reader.found) } else { Ok((settings, reader.found)) }
+        if reader.failed() { Err(reader.into_sorted()) } else { Ok((settings, reader.found)) }
     }
 
     fn read(&mut self, reader: &mut Reader<'_>, file: &Map<'_>) {
@@ -235,7 +238,8 @@ impl Retry {
     /// Reads `{first, max, max_age, max_attempts}`; what is not said is as in `base`, shortened to fit what is.
     pub(super) fn read(reader: &mut Reader<'_>, name: &str, node: &Node, base: Self) -> Self {
         let Some(map) = reader.map(name, node, "{first: 5s, max: 30m, max_age: 6h}") else { return base };
-        reader.only(&map, &["first", "max", "max_age", "max_attempts"]);
+        let others = [("max_retries", "max_attempts"), ("attempts", "max_attempts"), ("retries", "max_attempts")];
+        reader.only_or(&map, &["first", "max", "max_age", "max_attempts"], &others);
         let mut read = |key: &str| {
             let node = map.get(key)?;
             reader.duration(&map.path(key), node, limits::RETRY_FLOOR, limits::MAX_AGE_MAX)
@@ -333,7 +337,7 @@ mod tests {
         let found =
             parse("listne: {}\nlimits: {waiting: 0}\nsources: {}\nnetwork: {deny: [x], proxy: p}\n").unwrap_err();
         let codes: Vec<_> = found.iter().map(|found| found.code).collect();
-        assert_eq!(codes, ["unknown-key", "not-yet", "out-of-bounds", "address", "not-yet"]);
+        assert_eq!(codes, ["unknown-key", "out-of-bounds", "not-yet", "address", "not-yet"]);
         assert!(found.iter().all(|found| found.place.is_some() && found.help.is_some()));
     }
 }

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::rules::diagnostic::{Diagnostic, Place, Source, Span};
 use crate::rules::hook::{Hook, name_of, trial};
-use crate::rules::manifest::{Kind, OptionSpec};
+use crate::rules::manifest::{Kind, OptionSpec, resolve_message};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Retry, read_timeout};
 use crate::rules::template::{Condition, Tree};
@@ -44,7 +44,8 @@ const NOT_YET: [(&str, &str); 4] = [
 ];
 
 /// What people write who come from other tools.
-const OTHER_WORDS: [(&str, &str); 14] = [
+const OTHER_WORDS: [(&str, &str); 15] = [
+    ("on", "events"),
     ("event", "events"),
     ("types", "events"),
     ("triggers", "events"),
@@ -78,7 +79,7 @@ pub(super) fn parse(source: &Source, platforms: &Platforms, defaults: &Defaults)
         Ok(root) => {
             let hook = read(&mut reader, name, &root, platforms, defaults);
             let hook = if reader.failed() { None } else { hook };
-            (hook, reader.found)
+            (hook, reader.into_sorted())
         }
         Err(error) => {
             reader.found.push(error);
@@ -183,18 +184,34 @@ fn unknown_key(reader: &mut Reader<'_>, key: &Key, platform: Option<&Platform>) 
         let what = format!("`{name}` is an option of {}, not a key of the hook", platform.name);
         return reader.error(key.span, "misplaced-option", what, format!("move `{name}` under `options:`, indented"));
     }
-    let other = OTHER_WORDS.iter().find(|(other, _)| *other == name).map(|(_, ours)| *ours);
-    let help = match (name, other.or_else(|| nearest(name, &KEYS))) {
+    let help = match (name, meant(name)) {
         ("name" | "id", _) => "remove it: a hook is named after its file".to_owned(),
         ("disabled", _) => "write `enabled: false`".to_owned(),
         (_, Some(near)) => format!("did you mean `{near}`?"),
-        (_, None) => format!("remove it, or use one of: {}", KEYS.join(", ")),
+        (_, None) => {
+            let now: Vec<_> = KEYS.into_iter().filter(|key| !NOT_YET.iter().any(|(later, _)| later == key)).collect();
+            format!("remove it, or use one of: {}", now.join(", "))
+        }
     };
     reader.error(key.span, "unknown-key", format!("there is no key `{name}`"), help);
 }
 
+/// The key that was probably meant.
+fn meant(name: &str) -> Option<&'static str> {
+    let other = OTHER_WORDS.iter().find(|(other, _)| *other == name).map(|(_, ours)| *ours);
+    other.or_else(|| nearest(name, &KEYS))
+}
+
+/// Whether a missing key stands there under another name: then that is the error, and it is said once.
+fn misspelt(file: &Map<'_>, key: &str) -> bool {
+    file.entries.iter().any(|(found, _)| !KEYS.contains(&found.name.as_str()) && meant(&found.name) == Some(key))
+}
+
 fn read_platform(reader: &mut Reader<'_>, file: &Map<'_>, platforms: &Platforms) -> Option<Arc<Platform>> {
     let Some(node) = file.get("platform") else {
+        if misspelt(file, "platform") {
+            return None;
+        }
         let known = names(platforms).join(", ");
         let help = format!("add a line `platform: NAME`, for example `platform: webhook`; there are: {known}");
         reader.error(first_key(file), "missing-key", "the hook does not say how its receiver wants it", help);
@@ -228,8 +245,7 @@ fn first_key(file: &Map<'_>) -> Span {
 fn read_events(reader: &mut Reader<'_>, file: &Map<'_>) -> Vec<String> {
     const EXAMPLE: &str = "write for example `events: [version.published, \"build.*\"]`, or `events: \"*\"` for all";
     let Some(node) = file.get("events") else {
-        // `on:` has its own error, with its own remedy.
-        if file.get("on").is_none() {
+        if !misspelt(file, "events") {
             reader.error(first_key(file), "missing-key", "the hook does not say which events it wants", EXAMPLE);
         }
         return Vec::new();
@@ -285,16 +301,24 @@ fn read_options(reader: &mut Reader<'_>, file: &Map<'_>, platform: Option<&Platf
     }
     let missing_at =
         reader.source.place(file.key("options").or(file.key("platform")).map_or(first_key(file), |key| key.span));
+    // Whether a message is plain text or markdown depends on what else the hook says.
+    let message_type = options.get("type").and_then(|node| match &node.value {
+        Value::String(word) => Some(word.as_str()),
+        _ => None,
+    });
+    let has_title = options.get("title").is_some();
     let mut trees = Vec::new();
     for spec in specs {
+        let kind = resolve_message(&spec.kind, has_title, message_type);
         let tree = match options.get(&spec.name) {
-            Some(node) => compile_option(reader, spec, node),
+            Some(node) => compile_option(reader, &spec.name, node, &kind),
+            None if spec.required && stands_elsewhere(file, &options, platform, &spec.name) => None,
             None if spec.required => {
                 reader.found.push(missing_option(platform, spec, missing_at.clone()));
                 None
             }
             None if spec.default.is_null() => None,
-            None => Tree::compile_default(&platform.name, &spec.name, &spec.default, &spec.kind)
+            None => Tree::compile_default(&platform.name, &spec.name, &spec.default, &kind)
                 .map_err(|errors| reader.found.extend(errors))
                 .ok(),
         };
@@ -303,14 +327,14 @@ fn read_options(reader: &mut Reader<'_>, file: &Map<'_>, platform: Option<&Platf
     trees
 }
 
-fn compile_option(reader: &mut Reader<'_>, spec: &OptionSpec, node: &Node) -> Option<Tree> {
-    if node.value == Value::Null && spec.kind != Kind::Tree {
-        reader.wrong(&format!("options.{}", spec.name), node, "", "");
+fn compile_option(reader: &mut Reader<'_>, name: &str, node: &Node, kind: &Kind) -> Option<Tree> {
+    if node.value == Value::Null && *kind != Kind::Tree {
+        reader.wrong(&format!("options.{name}"), node, "", "");
         return None;
     }
-    match Tree::compile(reader.source, node, &spec.kind) {
+    match Tree::compile(reader.source, node, kind) {
         Ok(tree) => Some(tree),
-        Err(errors) if spec.kind == Kind::Secret => {
+        Err(errors) if *kind == Kind::Secret => {
             // What stands there may be the secret itself.
             let masked = errors.into_iter().map(|error| Diagnostic { place: error.place.map(Place::masked), ..error });
             reader.found.extend(masked);
@@ -321,6 +345,13 @@ fn compile_option(reader: &mut Reader<'_>, spec: &OptionSpec, node: &Node) -> Op
             None
         }
     }
+}
+
+/// Whether a missing option stands in the first column, or under a name like its own: then that is the error.
+fn stands_elsewhere(file: &Map<'_>, options: &Map<'_>, platform: &Platform, name: &str) -> bool {
+    let known: Vec<&str> = platform.manifest.options.iter().map(|spec| spec.name.as_str()).collect();
+    let is_misspelt = |key: &Key| !known.contains(&key.name.as_str()) && nearest(&key.name, &known) == Some(name);
+    file.get(name).is_some() || options.entries.iter().any(|(key, _)| is_misspelt(key))
 }
 
 fn missing_option(platform: &Platform, spec: &OptionSpec, place: Place) -> Diagnostic {

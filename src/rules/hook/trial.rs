@@ -102,7 +102,7 @@ fn read_test(reader: &mut Reader<'_>, at: usize, node: &Node) -> Option<HookTest
         None => missing(reader, node, "expect", "add `expect: {json: {…}}`, or `expect: {wanted: false}`"),
     };
     Some(HookTest {
-        name: name.unwrap_or_else(|| format!("test {}", at + 1)),
+        name: name.unwrap_or_else(|| format!("number {}", at + 1)),
         place: reader.source.place(node.span),
         event: event?,
         expect: expect?,
@@ -298,6 +298,7 @@ fn differs(expect: &Expect, request: &Request) -> Option<String> {
     let body = String::from_utf8_lossy(&request.body);
     let json = |expected: &Json| match serde_json::from_slice(&request.body) {
         Ok(found) => json_differs("json", expected, &found),
+        Err(_) if body.is_empty() => Some("the body is empty".to_owned()),
         Err(_) => Some(format!("the body is not JSON: {}", start_of(&body))),
     };
     let field = |(name, expected): &(String, String)| {

@@ -76,7 +76,7 @@ impl<'a> Scene<'a> {
         Diagnostic::error("unquoted", "a value that begins with `*` needs quotes")
             .at(self.place(at, word.len()))
             .note("without quotes `*` refers to another part of the file")
-            .help(format!("write {}", quoted(word)))
+            .help(format!("write {}{}", key_of(&self.source.text[self.line_start()..at]), quoted(word)))
     }
 
     fn odd_key(&self) -> Diagnostic {
@@ -119,9 +119,12 @@ impl<'a> Scene<'a> {
             return self.escape();
         }
         if said.contains("trailing content") {
-            return Diagnostic::error("quote", "the text goes on after the closing quote")
-                .at(self.here())
-                .help("put the whole value in one pair of quotes");
+            let before = &self.line()[..self.at - self.line_start()];
+            let help = match before.contains('"') {
+                true => "put the whole value in one pair of quotes; a quote inside \"…\" is written \\\"",
+                false => "put the whole value in one pair of quotes; a quote inside '…' is written twice: ''",
+            };
+            return Diagnostic::error("quote", "the text goes on after the closing quote").at(self.here()).help(help);
         }
         if said.contains("unexpected character") {
             return self.character();
@@ -201,8 +204,17 @@ impl<'a> Scene<'a> {
     }
 
     fn escape(&self) -> Diagnostic {
-        Diagnostic::error("quote", "a backslash inside \"…\" begins an escape, and this is none that YAML knows")
-            .at(self.here())
+        // The parser points at the start of the value.
+        let mut rest = self.source.text[self.at..].char_indices();
+        let mut at = self.at;
+        while let Some((offset, c)) = rest.next() {
+            if c == '\\' && rest.next().is_some_and(|(_, next)| !"0abtnvfre \"/\\N_LPxuU\t\r\n".contains(next)) {
+                at += offset;
+                break;
+            }
+        }
+        Diagnostic::error("quote", "a backslash inside \"…\" begins an escape, and YAML knows no such escape")
+            .at(self.place(at, 2))
             .help("use '…', where a backslash is a backslash, or write it twice: \\\\")
     }
 

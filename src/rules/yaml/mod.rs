@@ -437,7 +437,7 @@ mod tests {
             ("a:\n\tb: c\n", "tab", "2:1"),
             ("a: \"open\nb: c\nd: e\n", "quote", "1:4"),
             ("a: 'it's'\n", "quote", "1:8"),
-            ("a: \"x\\qy\"\n", "quote", "1:4"),
+            ("a: \"x\\qy\"\n", "quote", "1:6"),
             ("a:\n  b: 1\n   c: 2\n", "indentation", "3:4"),
             ("a:\n    b: 1\n  c: 2\n", "indentation", "3:3"),
             ("a: - b\n", "indentation", "1:4"),

@@ -57,6 +57,12 @@ impl<'a> Reader<'a> {
         self.found.iter().any(Diagnostic::is_error)
     }
 
+    /// What was found, in the order of the file.
+    pub fn into_sorted(mut self) -> Vec<Diagnostic> {
+        self.found.sort_by_key(|found| found.place.as_ref().map(|place| (place.line, place.column)));
+        self.found
+    }
+
     /// Notes an error with its place and the one thing to do.
     pub fn error(&mut self, span: Span, code: &'static str, what: impl Into<String>, help: impl Into<String>) {
         self.found.push(Diagnostic::error(code, what).at(self.source.place(span)).help(help));
@@ -89,9 +95,15 @@ impl<'a> Reader<'a> {
 
     /// Says of every key that is not one of `known` that it is not, with the nearest one that is.
     pub fn only(&mut self, map: &Map<'_>, known: &[&str]) {
+        self.only_or(map, known, &[]);
+    }
+
+    /// The same; `others` are words of other tools, each with ours.
+    pub fn only_or(&mut self, map: &Map<'_>, known: &[&str], others: &[(&str, &str)]) {
         for (key, _) in map.entries {
             if !known.contains(&key.name.as_str()) {
-                let help = match nearest(&key.name, known) {
+                let other = others.iter().find(|(other, _)| *other == key.name).map(|(_, ours)| *ours);
+                let help = match other.or_else(|| nearest(&key.name, known)) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("remove it, or use one of: {}", known.join(", ")),
                 };
