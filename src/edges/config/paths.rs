@@ -71,7 +71,7 @@ impl Paths {
     ///
     /// # Errors
     /// A path is longer than the system allows for a socket.
-    pub fn check_sockets(&self) -> Result<(), Diagnostic> {
+    pub fn check_sockets(&self) -> Result<(), Box<Diagnostic>> {
         for socket in [&self.emit, &self.admin] {
             let length = socket.as_os_str().as_bytes().len();
             if length > limits::SOCKET_PATH {
@@ -81,7 +81,7 @@ impl Paths {
                     limits::SOCKET_PATH
                 );
                 let help = "use a folder with a shorter path, or go there and name it '.'";
-                return Err(Diagnostic::error("socket-path", what).help(help));
+                return Err(Box::new(Diagnostic::error("socket-path", what).help(help)));
             }
         }
         Ok(())
