@@ -16,6 +16,9 @@ pub const HOOK_FILES: usize = 20_000;
 pub const YAML_DEPTH: usize = 64;
 /// Nodes of one YAML document: an alias bomb stops here.
 pub const YAML_NODES: usize = 20_000;
+/// Changed last good files that are synced one by one; more are synced all at once, which on a first start with
+/// thousands of hooks is the difference between one second and a minute.
+pub const SYNC_EACH: usize = 16;
 
 // ---- templates ----
 
@@ -151,6 +154,14 @@ pub const PACE_WINDOW_LONGEST: Duration = Duration::from_secs(24 * 3600);
 pub const DEBOUNCE: Duration = Duration::from_millis(200);
 /// The slow poll that finds what the watch missed.
 pub const POLL: Duration = Duration::from_secs(30);
+/// However busy somebody is editing, files are read this often.
+pub const DEBOUNCE_MAX: Duration = Duration::from_secs(1);
+/// The poll when it is all there is, because the kernel has no watches left.
+pub const POLL_ALONE: Duration = Duration::from_secs(2);
+/// How often files that change while they are read are read again before they are taken as they are.
+pub const LOOKS: usize = 4;
+/// The path of a Unix socket: `sun_path` of 108 bytes with its final zero.
+pub const SOCKET_PATH: usize = 107;
 /// How long a stopping daemon waits for deliveries in flight.
 pub const DRAIN: Duration = Duration::from_secs(20);
 /// Log lines kept for a slow reader of `log -f` before it misses some.
