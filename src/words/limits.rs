@@ -112,6 +112,10 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 pub const IDLE_PER_HOST: usize = 64;
 /// How long an idle connection is kept. Short: receivers close theirs without a word.
 pub const POOL_IDLE: Duration = Duration::from_secs(30);
+/// Names looked up at once. A lookup blocks a thread, for ten seconds where DNS is dead, and cannot be called off.
+pub const LOOKUPS: usize = 16;
+/// Addresses of one name that are tried: each gets its share of the deadline.
+pub const ADDRESSES: usize = 8;
 /// Concurrency of a hook whose platform names none.
 pub const CONCURRENCY: usize = 16;
 /// The largest `concurrency`.
