@@ -57,6 +57,12 @@ pub const HTTP_HEADERS: usize = 64;
 pub const CONNECTIONS: usize = 512;
 /// Answers that one NDJSON connection may wait for; past it we stop reading, which the sender feels.
 pub const PIPELINE: usize = 1024;
+/// Lines of one NDJSON connection that are stored together, when they came together.
+pub const GROUP: usize = 256;
+/// How long a listener rests after it could not take a connection, mostly for want of file descriptors.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the log says so.
+pub const ACCEPT_COMPLAINT: Duration = Duration::from_secs(5);
 /// Time from the first byte of a request's head to its last.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a request's body.
@@ -147,3 +153,5 @@ pub const POLL: Duration = Duration::from_secs(30);
 pub const DRAIN: Duration = Duration::from_secs(20);
 /// Log lines kept for a slow reader of `log -f` before it misses some.
 pub const STREAM_BUFFER: usize = 1024;
+/// Bytes of one answer that a command reads from the daemon.
+pub const ADMIN_ANSWER: usize = 256 * 1024 * 1024;
