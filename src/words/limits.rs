@@ -60,6 +60,12 @@ pub const HTTP_HEADERS: usize = 64;
 pub const CONNECTIONS: usize = 512;
 /// Answers that one NDJSON connection may wait for; past it we stop reading, which the sender feels.
 pub const PIPELINE: usize = 1024;
+/// Lines of one NDJSON connection that are stored together, when they came together.
+pub const GROUP: usize = 256;
+/// How long a listener rests after it could not take a connection, mostly for want of file descriptors.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the log says so.
+pub const ACCEPT_COMPLAINT: Duration = Duration::from_secs(5);
 /// Time from the first byte of a request's head to its last.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a request's body.
@@ -117,6 +123,10 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 pub const IDLE_PER_HOST: usize = 64;
 /// How long an idle connection is kept. Short: receivers close theirs without a word.
 pub const POOL_IDLE: Duration = Duration::from_secs(30);
+/// Names looked up at once. A lookup blocks a thread, for ten seconds where DNS is dead, and cannot be called off.
+pub const LOOKUPS: usize = 16;
+/// Addresses of one name that are tried: each gets its share of the deadline.
+pub const ADDRESSES: usize = 8;
 /// Concurrency of a hook whose platform names none.
 pub const CONCURRENCY: usize = 16;
 /// The largest `concurrency`.
@@ -166,3 +176,5 @@ pub const SOCKET_PATH: usize = 107;
 pub const DRAIN: Duration = Duration::from_secs(20);
 /// Log lines kept for a slow reader of `log -f` before it misses some.
 pub const STREAM_BUFFER: usize = 1024;
+/// Bytes of one answer that a command reads from the daemon.
+pub const ADMIN_ANSWER: usize = 256 * 1024 * 1024;
