@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -111,9 +110,11 @@ impl Sink {
             news: Notify::new(),
         });
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        tasks.spawn(accept(listener, shared.clone(), stop.clone(), tasks.clone()));
+        // Whoever stops wants no new connections either.
+        let last_call = stop.child_token();
+        tasks.spawn(accept(listener, shared.clone(), last_call.clone(), stop.clone(), tasks.clone()));
         tasks.close();
-        Ok(SinkHandle { addr, shared, stop, tasks })
+        Ok(SinkHandle { addr, shared, last_call, stop, tasks })
     }
 }
 
@@ -122,6 +123,7 @@ pub struct SinkHandle {
     /// Where it listens.
     pub addr: SocketAddr,
     shared: Arc<Shared>,
+    last_call: CancellationToken,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -170,6 +172,13 @@ impl SinkHandle {
         self.stop.cancel();
         self.tasks.wait().await;
     }
+
+    /// Closes the listener, lets answers that are on their way arrive, but waits no longer than this for them.
+    pub async fn finish(self, within: Duration) {
+        self.last_call.cancel();
+        let _ = tokio::time::timeout(within, self.tasks.wait()).await;
+        self.stop().await;
+    }
 }
 
 impl Drop for SinkHandle {
@@ -178,15 +187,21 @@ impl Drop for SinkHandle {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken, tasks: TaskTracker) {
+async fn accept(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    last_call: CancellationToken,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return,
+            () = last_call.cancelled() => return,
         };
         match accepted {
             Ok((stream, peer)) => {
-                tasks.spawn(connection(stream, peer.ip(), shared.clone(), stop.clone()));
+                tasks.spawn(connection(stream, peer.ip(), shared.clone(), last_call.clone(), stop.clone()));
             }
             // Out of file descriptors: others have to end first.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -194,7 +209,13 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
     }
 }
 
-async fn connection(stream: TcpStream, ip: IpAddr, shared: Arc<Shared>, stop: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    ip: IpAddr,
+    shared: Arc<Shared>,
+    last_call: CancellationToken,
+    stop: CancellationToken,
+) {
     stream.set_nodelay(true).ok();
     let hang_up = Arc::new(HangUp::default());
     let service = service_fn(|request| {
@@ -205,16 +226,22 @@ async fn connection(stream: TcpStream, ip: IpAddr, shared: Arc<Shared>, stop: Ca
         .timer(TokioTimer::new())
         .header_read_timeout(limits::IDLE_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
+    // What breaks a connection is the sender's affair.
     tokio::select! {
-        // What breaks a connection is the sender's affair.
-        _ = Pin::new(&mut serving) => {}
+        _ = &mut serving => {}
         reset = hang_up.asked() => {
             let stream = serving.into_parts().io.into_inner();
             if reset {
                 stream.set_zero_linger().ok();
             }
         }
-        () = stop.cancelled() => {}
+        () = last_call.cancelled() => {
+            std::pin::Pin::new(&mut serving).graceful_shutdown();
+            tokio::select! {
+                _ = &mut serving => {}
+                () = stop.cancelled() => {}
+            }
+        }
     }
 }
 

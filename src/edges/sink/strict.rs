@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn only_utf8_json_is_json() {
-        for bad in [&b"{'a':1}"[..], b"{} {}", b"", b"{\"a\":\"\xd3\xa6\"}", b"{\"a\":1"] {
+        for bad in [&b"{'a':1}"[..], b"{} {}", b"", b"{\"a\":\"\xc4\xe3\"}", b"{\"a\":1"] {
             assert!(parse(bad).is_none(), "{bad:?}");
         }
     }
