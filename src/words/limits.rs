@@ -178,3 +178,18 @@ pub const DRAIN: Duration = Duration::from_secs(20);
 pub const STREAM_BUFFER: usize = 1024;
 /// Bytes of one answer that a command reads from the daemon.
 pub const ADMIN_ANSWER: usize = 256 * 1024 * 1024;
+
+// ---- the sink ----
+
+/// A request body that the sink reads: WeCom takes files of 20 MiB, and the form around them.
+pub const SINK_BODY: usize = 21 * 1024 * 1024;
+/// Requests that the sink remembers; older ones are forgotten, and it says how many.
+pub const SINK_REQUESTS: usize = 50_000;
+/// Bytes of remembered bodies.
+pub const SINK_BYTES: usize = 256 * 1024 * 1024;
+/// Robots that the sink keeps apart: any token makes one.
+pub const SINK_BOTS: usize = 10_000;
+/// Steps of a script that wait in the sink.
+pub const SINK_SCRIPT: usize = 10_000;
+/// Bytes of a body that the sink prints on a terminal.
+pub const SINK_SHOWN: usize = 8 * 1024;
