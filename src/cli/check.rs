@@ -12,8 +12,8 @@ use crate::cli::output::{self, BAD, DIM, GOOD, count, paint};
 use crate::cli::{Global, local};
 use crate::edges::config::{Keeper, Paths};
 use crate::rules::config::{Config, Ignored};
-use crate::rules::diagnostic::{Diagnostic, Severity, Source, Span};
-use crate::rules::hook::{Hook, TestResult};
+use crate::rules::diagnostic::{Diagnostic, Severity, Source};
+use crate::rules::hook::Hook;
 use crate::rules::settings::Settings;
 use crate::words::limits;
 use crate::words::secret::Secrets;
@@ -142,10 +142,8 @@ impl Findings {
     fn prove(&mut self, hook: &Hook, secrets: &Secrets) {
         let file = hook.source.name.to_string();
         let now = Timestamp::now();
-        let tests = hook.run_tests(secrets, now);
-        self.tests += tests.len() as u64;
-        let failed = tests.iter().filter(|test| !test.passed).map(|test| failed_test(hook, test));
-        for problem in hook.dry_run(secrets, now).into_iter().chain(failed) {
+        self.tests += hook.tests.len() as u64;
+        for problem in hook.dry_run(secrets, now) {
             if problem.severity == Severity::Error {
                 self.broken.insert(file.clone());
             }
@@ -217,14 +215,6 @@ fn hook_file_of<'a>(problem: &'a Diagnostic, main: &str) -> Option<&'a str> {
     let file = &problem.place.as_ref().filter(|_| problem.severity == Severity::Error)?.file;
     let is_hook = local::is_file(file) && file != main && !file.ends_with(".rhai");
     is_hook.then_some(file)
-}
-
-fn failed_test(hook: &Hook, test: &TestResult) -> Diagnostic {
-    let start = hook.source.text.find(&test.name).unwrap_or(0);
-    let end = if start == 0 { 0 } else { start + test.name.len() };
-    let problem = Diagnostic::error("test-failed", format!("test `{}` of hook {} failed", test.name, hook.name))
-        .at(hook.source.place(Span { start, end }));
-    test.difference.lines().fold(problem, |problem, line| problem.note(line))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Questions and orders to a running daemon, over its admin socket.
 
+use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use serde_json::Value as Json;
 
@@ -30,7 +31,7 @@ impl Daemon {
 
     /// Asks for one object that may not exist.
     pub(crate) async fn find(&self, path: &str) -> Result<Option<Json>, Exit> {
-        match self.client.request("GET", path, None).await? {
+        match self.client.request(Method::GET, path, None).await? {
             (404, _) => Ok(None),
             (status, body) if status >= 400 => Err(refused(status, &body)),
             (_, body) => object(&body).map(Some),
@@ -39,7 +40,7 @@ impl Daemon {
 
     /// Asks for rows, one object per line.
     pub(crate) async fn rows(&self, path: &str) -> Result<Vec<Json>, Exit> {
-        match self.client.request("GET", path, None).await? {
+        match self.client.request(Method::GET, path, None).await? {
             (status, body) if status >= 400 => Err(refused(status, &body)),
             (_, body) => body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(object).collect(),
         }
@@ -52,7 +53,7 @@ impl Daemon {
 
     /// Gives an order that is JSON already. A 422 is an answer too: done, with problems.
     pub(crate) async fn post_bytes(&self, path: &str, body: Vec<u8>) -> Result<(u16, Json), Exit> {
-        match self.client.request("POST", path, Some(body)).await? {
+        match self.client.request(Method::POST, path, Some(body)).await? {
             (422, body) if object(&body).is_ok_and(|answer| answer["error"].is_null()) => Ok((422, object(&body)?)),
             (status, body) if status >= 400 => Err(refused(status, &body)),
             (status, body) => object(&body).map(|answer| (status, answer)),
@@ -61,7 +62,10 @@ impl Daemon {
 
     /// Listens.
     pub(crate) async fn stream(&self, path: &str) -> Result<Lines, Exit> {
-        Ok(self.client.stream(path).await?)
+        match self.client.stream(path).await? {
+            (200, lines) => Ok(lines),
+            (status, _) => Err(refused(status, b"")),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use http::Method;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -100,7 +101,11 @@ impl Emit {
 async fn one(global: &Global, event: Vec<u8>) -> Result<(), Exit> {
     let answer = if event.contains(&b'\n') {
         // A line of NDJSON cannot hold data that was written over several lines; a body can.
-        match Client::new(global.emit_socket()).request("POST", "/v1/events", Some(event)).await.map_err(interrupted)? {
+        match Client::new(global.emit_socket())
+            .request(Method::POST, "/v1/events", Some(event))
+            .await
+            .map_err(interrupted)?
+        {
             (status, body) if status >= 400 => {
                 let exit = refused(status, &body);
                 if global.json {
@@ -111,7 +116,7 @@ async fn one(global: &Global, event: Vec<u8>) -> Result<(), Exit> {
             (_, body) => String::from_utf8_lossy(&body).into_owned(),
         }
     } else {
-        let mut connection = Connection::connect(global.emit_socket()).await.map_err(interrupted)?;
+        let mut connection = Connection::connect(&global.emit_socket()).await.map_err(interrupted)?;
         connection.send_line(&event).await.map_err(interrupted)?;
         connection.read_answer().await.map_err(interrupted)?.ok_or_else(|| unanswered(0))?
     };
@@ -151,7 +156,7 @@ async fn explain(global: &Global, event: Vec<u8>) -> Result<(), Exit> {
 /// Sends lines as they come, some ahead of their answers, and reads every answer.
 async fn many(global: &Global, file: &Path) -> Result<(), Exit> {
     let mut lines = lines_of(file)?;
-    let mut connection = Connection::connect(global.emit_socket()).await.map_err(interrupted)?;
+    let mut connection = Connection::connect(&global.emit_socket()).await.map_err(interrupted)?;
     let mut tally = Tally { json: global.json, ..Tally::default() };
     let mut sent: std::collections::VecDeque<(u64, usize)> = std::collections::VecDeque::new();
     let mut waiting_line: Option<Line> = None;

@@ -103,7 +103,7 @@ impl Exit {
 impl From<ClientError> for Exit {
     fn from(error: ClientError) -> Self {
         match &error {
-            ClientError::NoDaemon { path } => Self::new(
+            ClientError::NoDaemon(path) => Self::new(
                 Code::NoDaemon,
                 format!("no daemon listens at {}", path.display()),
             )
@@ -115,7 +115,7 @@ impl From<ClientError> for Exit {
                 format!("{} is for the group {group}, and you are not in it", path.display()),
             )
             .help(format!("`sudo usermod -aG {group} $USER`, then log in again")),
-            ClientError::Other(why) => Self::new(Code::Failed, format!("talking to the daemon: {why}")),
+            ClientError::Other { .. } => Self::new(Code::Failed, error.to_string()),
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::cli::daemon::{Daemon, with_name};
 use crate::cli::exit::{Code, Exit};
 use crate::cli::{Global, output};
 use crate::edges::config::{Keeper, Paths};
-use crate::edges::{intake, secrets};
+use crate::edges::intake;
+use crate::edges::secrets::SecretFolders;
 use crate::rules::config::Config;
 use crate::rules::diagnostic::{Diagnostic, Severity, Source};
 use crate::rules::hook::Hook;
@@ -83,8 +84,10 @@ pub(crate) fn say(problem: &Diagnostic) {
 pub(crate) fn parse(source: &Source, config: &mut Config, paths: &Paths) -> (Option<Hook>, Vec<Diagnostic>) {
     let (hook, problems) = Hook::parse(source, &config.platforms, &config.settings.defaults);
     if let Some(hook) = &hook {
+        let folders = SecretFolders::new(paths.secrets.clone());
         for (name, _) in &hook.secrets {
-            config.secrets.insert(name, secrets::read(name, &paths.secrets));
+            let (value, _) = folders.read(name);
+            config.secrets.insert(name, value);
         }
     }
     (hook, problems)

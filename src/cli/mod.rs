@@ -39,7 +39,6 @@ mod show;
 mod sink;
 mod status;
 mod test;
-mod wire;
 
 /// Sendmail for webhooks: takes events, keeps them, and delivers each to the hooks that want it until it arrives.
 #[derive(Debug, Parser)]
@@ -213,11 +212,26 @@ fn command() -> clap::Command {
 impl Global {
     /// Where everything is, as far as the user did not say otherwise.
     pub(crate) fn paths(&self) -> Paths {
-        let mut paths = Paths::find();
+        self.paths_or(None)
+    }
+
+    /// The same, when a command knows better than to look around.
+    pub(crate) fn paths_or(&self, known: Option<Paths>) -> Paths {
+        let mut paths = known.unwrap_or_else(Paths::find);
         if let Some(main) = &self.config {
             paths.main = main.clone();
         }
         paths
+    }
+
+    /// How much the daemon's log says.
+    pub(crate) fn log_level(&self) -> &'static str {
+        match (self.quiet, self.verbose) {
+            (true, _) => "warn",
+            (_, 0) => "info",
+            (_, 1) => "debug",
+            _ => "trace",
+        }
     }
 
     /// The socket for events.

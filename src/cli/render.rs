@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use crate::cli::exit::{Code, Exit};
-use crate::cli::{Global, local, output, wire};
+use crate::cli::{Global, local, output};
+use crate::engine::wire;
 use crate::rules::hook::{Hook, NotWanted};
 use crate::rules::platform::{Given, RenderError};
 use crate::words::event::Event;

@@ -162,7 +162,7 @@ fn start_log(global: &Global) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("postrider={level},warn")));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
-    let color = io::stderr().is_terminal() && global.color();
+    let color = io::stderr().is_terminal() && !global.no_color && std::env::var_os("NO_COLOR").is_none();
     if global.json {
         let _already_set = log.json().try_init();
     } else if std::env::var_os("JOURNAL_STREAM").is_some() {

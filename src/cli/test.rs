@@ -1,7 +1,5 @@
 //! `postrider test`: one sample event through one hook, for real.
 
-use std::time::Instant;
-
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
@@ -10,11 +8,10 @@ use url::Url;
 use crate::cli::daemon::Daemon;
 use crate::cli::exit::{Code, Exit};
 use crate::cli::output::{self, DIM, paint, style_of};
-use crate::cli::{Global, local, render, wire};
+use crate::cli::{Global, local};
 use crate::edges::send::Sender;
+use crate::engine::probe::probe;
 use crate::words::event::Event;
-use crate::words::exchange::SendError;
-use crate::words::verdict::Verdict;
 
 /// Send one sample event through one hook now, for real
 ///
@@ -70,52 +67,10 @@ impl Test {
     async fn locally(&self, global: &Global, event: Option<Event>) -> Result<Json, Exit> {
         let (hook, config) = local::hook(global, &self.hook)?;
         let event = event.unwrap_or_else(|| hook.sample_event());
-        let mut request = render::request(&hook, &event, &config.secrets)?;
-        if let Some(to) = &self.to {
-            request.url = redirected(&request.url, to);
-        }
-        let mask = wire::Mask::new(&hook, &config.secrets);
-        let shown = mask.text(&String::from_utf8_lossy(&wire::request(&mask.request(&request))));
-
-        let begun = Instant::now();
-        let answer = Sender::new(config.settings.network.clone()).send(&request, hook.timeout).await;
-        let duration = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (verdict, warning) = match &answer {
-            Ok(response) => {
-                let judged = hook.verdict(response, Timestamp::now());
-                (judged.verdict, judged.warning)
-            }
-            Err(error) => (no_answer(error), None),
-        };
-        let why = verdict.why().map(ToOwned::to_owned).or(warning).unwrap_or_default();
-        let response = answer.ok();
-        let text = response.as_ref().map(|response| mask.text(&String::from_utf8_lossy(&wire::response(response))));
-        Ok(json!({
-            "request": shown,
-            "response": text,
-            "status": response.map(|response| response.status),
-            "duration_ms": duration,
-            "verdict": verdict.word(),
-            "why": mask.text(&why),
-        }))
+        let sender = Sender::new(config.settings.network.clone());
+        let to = self.to.as_ref().map(Url::as_str);
+        Ok(json!(probe(&sender, &config, &hook, &event, to, Timestamp::now()).await))
     }
-}
-
-fn no_answer(error: &SendError) -> Verdict {
-    Verdict::retry(error.to_string())
-}
-
-/// Where a request for `url` goes with `--to`. Signatures in the query must survive, or a sink could not check them.
-fn redirected(url: &str, to: &Url) -> String {
-    let mut target = to.clone();
-    if to.path() == "/"
-        && to.query().is_none()
-        && let Ok(url) = Url::parse(url)
-    {
-        target.set_path(url.path());
-        target.set_query(url.query());
-    }
-    target.into()
 }
 
 fn print(global: &Global, result: &Json) -> Result<(), Exit> {
@@ -139,22 +94,4 @@ fn print_marked(mark: &str, text: &str) -> Result<(), Exit> {
     let text = output::clean(text.trim_end());
     text.lines().try_for_each(|line| output::say(format!("{} {line}", paint(DIM, mark))))?;
     output::say("")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bare_address_keeps_path_and_query() {
-        let url = "https://oapi.dingtalk.com/robot/send?access_token=T&sign=a%2Bb%3D";
-        for (to, target) in [
-            ("http://127.0.0.1:9000", "http://127.0.0.1:9000/robot/send?access_token=T&sign=a%2Bb%3D"),
-            ("http://127.0.0.1:9000/", "http://127.0.0.1:9000/robot/send?access_token=T&sign=a%2Bb%3D"),
-            ("http://127.0.0.1:9000/x", "http://127.0.0.1:9000/x"),
-            ("http://127.0.0.1:9000/?x=1", "http://127.0.0.1:9000/?x=1"),
-        ] {
-            assert_eq!(redirected(url, &to.parse().unwrap()), target);
-        }
-    }
 }

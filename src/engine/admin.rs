@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::Method;
+use ::http::header::CONTENT_TYPE;
+use ::http::{HeaderValue, Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::edges::config::ReloadRequest;
-use crate::edges::intake::native;
+use crate::edges::intake::http::server::{Answering, Body, Handler};
+use crate::edges::intake::{http, native};
 use crate::edges::journal::{Filter, JournalError, LaneCount, LogRow, Shown};
 use crate::engine::desk::Desk;
 use crate::engine::probe::probe;
@@ -18,7 +23,8 @@ use crate::rules::config::Config;
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::{Hook, NotWanted};
 use crate::rules::platform::Given;
-use crate::words::event::Event;
+use crate::words::event::{Event, Peer};
+use crate::words::limits;
 
 /// Answers the admin socket.
 pub struct Admin {
@@ -377,4 +383,62 @@ fn whole(shown: &Shown) -> Json {
 
 fn storage(error: JournalError) -> Refused {
     (503, "unavailable", error.to_string())
+}
+
+impl Handler for Arc<Admin> {
+    fn handle(&self, request: Request<Incoming>, _peer: Option<Peer>) -> Answering {
+        let admin = self.clone();
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let Ok(body) = Limited::new(body, limits::EVENT).collect().await else {
+                return respond(Reply::Json(
+                    400,
+                    json!({"error": {"code": "bad_request", "message": "the body broke off"}}),
+                ));
+            };
+            let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+            respond(admin.answer(&head.method, path, query, &body.to_bytes()).await)
+        })
+    }
+}
+
+fn respond(reply: Reply) -> Response<Body> {
+    match reply {
+        Reply::Json(status, value) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            http::answer(status, "application/json", value.to_string())
+        }
+        Reply::Lines(lines) => {
+            let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+            http::answer(StatusCode::OK, "application/x-ndjson", text)
+        }
+        Reply::Stream(rows, filter) => {
+            let (pieces, body) = mpsc::channel(16);
+            tokio::spawn(stream(rows, filter, pieces));
+            let mut response = Response::new(Body::stream(body));
+            let media_type = HeaderValue::from_static("text/event-stream");
+            response.headers_mut().insert(CONTENT_TYPE, media_type);
+            response
+        }
+    }
+}
+
+/// Feeds one listener until it leaves. A listener that is too slow misses rows and is told so.
+async fn stream(mut rows: broadcast::Receiver<Arc<LogRow>>, filter: Filter, pieces: mpsc::Sender<Bytes>) {
+    let mut alive = tokio::time::interval(limits::KEEP_ALIVE);
+    loop {
+        let piece = tokio::select! {
+            row = rows.recv() => match row {
+                Ok(row) if passes(&row, &filter) => format!("data: {}\n\n", line(row.as_ref())),
+                Ok(_) => continue,
+                Err(broadcast::error::RecvError::Lagged(missed)) => format!(": {missed} rows were missed\n\n"),
+                Err(broadcast::error::RecvError::Closed) => return,
+            },
+            // The first tick comes at once: the listener learns that it is connected.
+            _ = alive.tick() => ": keep-alive\n\n".to_owned(),
+        };
+        if pieces.send(piece.into()).await.is_err() {
+            return;
+        }
+    }
 }

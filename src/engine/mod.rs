@@ -8,3 +8,4 @@ pub mod daemon;
 pub mod desk;
 pub mod lane;
 pub mod probe;
+pub mod wire;

@@ -8,22 +8,20 @@ use tokio::time::Instant;
 
 use crate::edges::send::Sender;
 use crate::engine::attempt::{judge, redact, render};
+use crate::engine::wire::{self, Mask};
 use crate::rules::config::Config;
 use crate::rules::hook::Hook;
 use crate::rules::platform::Given;
 use crate::words::event::Event;
-use crate::words::exchange::Request;
-use crate::words::secret::shown_url;
-use crate::words::verdict::Verdict;
 
 /// What a test came to. Secrets are taken out.
 #[derive(Clone, Debug, Serialize)]
 pub struct Probed {
-    /// The request as it may be shown.
+    /// The request as it may be shown: of its URL, scheme and host.
     pub request: String,
     /// HTTP status, if an answer came.
     pub status: Option<u16>,
-    /// The answer's body, or why there was none.
+    /// The answer, if one came.
     pub response: Option<String>,
     /// How long it took.
     pub duration_ms: u64,
@@ -57,25 +55,21 @@ pub async fn probe(
     let answer = sender.send(&request, hook.timeout).await;
     let took = begun.elapsed();
     let judged = judge(hook, &answer, now);
-    let clean = |text: &str| redact(config, &request, text);
+    let mask = Mask::new(hook, &config.secrets);
+    let clean = |text: &str| mask.text(&redact(config, &request, text));
     let (status, response) = match &answer {
-        Ok(response) => (Some(response.status), clean(&String::from_utf8_lossy(&response.body))),
-        Err(error) => (None, error.to_string()),
+        Ok(response) => (Some(response.status), Some(clean(&String::from_utf8_lossy(&wire::response(response))))),
+        Err(_) => (None, None),
     };
     let why = judged.verdict.why().or(judged.warning.as_deref()).unwrap_or_default();
     Probed {
-        request: clean(&shown(&request)),
+        request: String::from_utf8_lossy(&wire::request(&mask.request(&request))).into_owned(),
         status,
-        response: Some(response),
+        response,
         duration_ms: milliseconds(took),
         verdict: judged.verdict.word().to_owned(),
         why: clean(why),
     }
-}
-
-/// Whether a test arrived.
-pub fn arrived(probed: &Probed) -> bool {
-    probed.verdict == Verdict::Delivered.word()
 }
 
 fn unmade(why: &str) -> Probed {
@@ -93,12 +87,6 @@ fn divert(url: &str, to: &str) -> Result<String, String> {
     let original = url::Url::parse(url).map_err(|_| "the hook's own URL cannot be parsed".to_owned())?;
     let origin = target[..url::Position::BeforePath].to_owned();
     Ok(format!("{origin}{}", &original[url::Position::BeforePath..url::Position::AfterQuery]))
-}
-
-/// Method, scheme and host, and the body: headers and the rest of the URL may be credentials.
-fn shown(request: &Request) -> String {
-    let body = String::from_utf8_lossy(&request.body);
-    format!("{} {}\n\n{body}", request.method, shown_url(&request.url)).trim_end().to_owned()
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::rules::hook::Retry;
+use crate::rules::settings::Retry;
 use crate::words::delivery::{Outcome, Why};
 use crate::words::limits;
 use crate::words::verdict::Verdict;

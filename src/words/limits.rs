@@ -176,6 +176,8 @@ pub const SOCKET_PATH: usize = 107;
 pub const DRAIN: Duration = Duration::from_secs(20);
 /// Log lines kept for a slow reader of `log -f` before it misses some.
 pub const STREAM_BUFFER: usize = 1024;
+/// How often a quiet `log -f` is told that it is still connected.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Bytes of one answer that a command reads from the daemon.
 pub const ADMIN_ANSWER: usize = 256 * 1024 * 1024;
 

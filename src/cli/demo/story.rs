@@ -140,11 +140,7 @@ fn kept(sink: &SinkHandle) -> Vec<Record> {
 /// The text of a message in the receiver's own shape, and whom it mentions.
 fn said(record: &Record) -> String {
     let body: Json = serde_json::from_slice(&record.request.body).unwrap_or_default();
-    let text = [
-        body.pointer("/text/content"),
-        body.pointer("/markdown/text"),
-        body.pointer("/content/text"),
-    ];
+    let text = [body.pointer("/text/content"), body.pointer("/markdown/text"), body.pointer("/content/text")];
     let text = text.into_iter().flatten().find_map(Json::as_str);
     let mention = if record.judgement.mentions.all { "  @all" } else { "" };
     match text {

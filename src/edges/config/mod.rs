@@ -19,7 +19,7 @@ pub use crate::edges::config::paths::Paths;
 use crate::edges::secrets::SecretFolders;
 use crate::rules::config::Config;
 use crate::rules::diagnostic::{Diagnostic, Source};
-use crate::rules::hook::Hook;
+use crate::rules::hook::{Hook, over_scope};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Settings};
 use crate::words::secret::Secrets;
@@ -110,12 +110,16 @@ impl Keeper {
         let ignored = std::mem::take(&mut seen.ignored);
         let settings = self.load_settings(&seen, &mut problems)?;
         let platforms = self.load_platforms(&seen, &mut problems);
-        let hooks = self.load_hooks(&seen, &platforms, &settings.defaults, &mut problems);
-        // scope limit
+        let mut hooks = self.load_hooks(&seen, &platforms, &settings.defaults, &mut problems);
+        if let Some(most) = settings.hooks_per_scope {
+            let (refused, left_out) = over_scope(&hooks, most);
+            problems.extend(refused);
+            hooks.retain(|name, _| !left_out.contains(name));
+        }
         let secrets = self.load_secrets(&hooks, &settings, &mut problems);
         self.settings = Some(settings.clone());
         problems.extend(self.good.save());
-        Ok(Config { settings, platforms, hooks, secrets, problems, ignored })
+        Ok(Config { settings, platforms, hooks, secrets, problems, ignored, ..Config::default() })
     }
 
     /// Watches the folders until `stop`, and publishes a new Config whenever their content changed or somebody asks.

@@ -8,14 +8,14 @@ use crate::words::exchange::{Request, Response};
 use crate::words::secret::{Secrets, shown_url};
 
 /// Takes out what must not be shown.
-pub(crate) struct Mask<'a> {
+pub struct Mask<'a> {
     secrets: &'a Secrets,
     written: Vec<String>,
 }
 
 impl<'a> Mask<'a> {
     /// For the secrets of one hook.
-    pub(crate) fn new(hook: &Hook, secrets: &'a Secrets) -> Self {
+    pub fn new(hook: &Hook, secrets: &'a Secrets) -> Self {
         let values = hook.secrets.iter().filter_map(|(name, _)| secrets.get(name).ok());
         Self::of(values.map(|secret| secret.expose().to_owned()), secrets)
     }
@@ -33,7 +33,7 @@ impl<'a> Mask<'a> {
     }
 
     /// The text without them.
-    pub(crate) fn text(&self, text: &str) -> String {
+    pub fn text(&self, text: &str) -> String {
         let mut clean = self.secrets.redact(text);
         for written in &self.written {
             clean = clean.replace(written, "***");
@@ -42,7 +42,7 @@ impl<'a> Mask<'a> {
     }
 
     /// The request without them: of the URL stays the host, for on chat platforms the rest is the password.
-    pub(crate) fn request(&self, request: &Request) -> Request {
+    pub fn request(&self, request: &Request) -> Request {
         let mut masked = request.clone();
         masked.url = shown_url(&request.url);
         for (name, value) in &mut masked.headers {
@@ -68,7 +68,7 @@ fn is_credential(name: &str) -> bool {
 }
 
 /// The request as it goes over the wire, readable.
-pub(crate) fn request(request: &Request) -> Vec<u8> {
+pub fn request(request: &Request) -> Vec<u8> {
     let mut text = format!("{} {}\n", request.method, request.url).into_bytes();
     write_headers(&mut text, &request.headers);
     write_body(&mut text, &request.body);
@@ -76,7 +76,7 @@ pub(crate) fn request(request: &Request) -> Vec<u8> {
 }
 
 /// An answer, readable.
-pub(crate) fn response(response: &Response) -> Vec<u8> {
+pub fn response(response: &Response) -> Vec<u8> {
     let reason = http::StatusCode::from_u16(response.status).ok().and_then(|status| status.canonical_reason());
     let mut text = format!("{} {}", response.status, reason.unwrap_or_default()).trim_end().to_owned().into_bytes();
     text.push(b'\n');
@@ -109,7 +109,7 @@ fn write_body(text: &mut Vec<u8>, body: &[u8]) {
 }
 
 /// A command that sends the same request.
-pub(crate) fn curl(request: &Request) -> String {
+pub fn curl(request: &Request) -> String {
     let mut command = format!("curl --globoff -X {} {}", request.method, quoted(&request.url));
     for (name, value) in &request.headers {
         // What is not ASCII is given to curl as it is.
