@@ -10,6 +10,7 @@ mod intake;
 mod journal;
 mod layers;
 mod platform_cases;
+mod readme;
 mod seeds;
 mod sending;
 mod support;
