@@ -368,9 +368,10 @@ async fn break_or_answer(fault: Option<Fault>, answered: &Answered, hang_up: Arc
         Some(Fault::Stall) => std::future::pending().await,
         Some(Fault::TruncatedJson) => return outgoing(answered, Outgoing::whole(half)),
         Some(Fault::StallAfterHeaders) => Outgoing::parts([], End::Stall),
-        Some(Fault::ResetMidAnswer) => Outgoing::parts([half], End::Reset(hang_up)),
+        Some(Fault::ResetMidAnswer) => Outgoing::parts([half], End::HangUp { hang_up, reset: true }),
         Some(Fault::WrongLength) => {
-            let mut response = outgoing(answered, Outgoing::parts([body.clone()], End::Clean));
+            let mut response =
+                outgoing(answered, Outgoing::parts([body.clone()], End::HangUp { hang_up, reset: false }));
             response.headers_mut().insert(http::header::CONTENT_LENGTH, (body.len() + 100).into());
             return response;
         }
