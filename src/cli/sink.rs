@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
@@ -13,7 +14,7 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use serde_json::Value as Json;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use crate::cli::Global;
 use crate::cli::exit::{Code, Exit};
@@ -85,11 +86,16 @@ pub(crate) struct Sink {
 impl Sink {
     pub(crate) async fn run(self, global: &Global) -> Result<(), Exit> {
         let (mut options, platform) = self.options()?;
-        let (tell, mut told) = mpsc::unbounded_channel();
-        options.observer = Some(Arc::new(move |record: &Record| {
-            // Nobody listens any more: the sink is about to stop.
-            let _ = tell.send(record.clone());
-        }));
+        let printer = Arc::new(Printer {
+            json: global.json,
+            only_refused: global.quiet,
+            salt: options.salt.clone(),
+            refused: AtomicU64::new(0),
+            broken: Mutex::new(None),
+            stop: Notify::new(),
+        });
+        let printing = printer.clone();
+        options.observer = Some(Arc::new(move |record: &Record| printing.print(record)));
         let listener = TcpListener::bind(self.listen).await.map_err(|error| {
             Exit::caused(Code::Failed, format!("cannot listen on {}", self.listen), &error)
                 .help("choose another port with --listen, or port 0 for any free one")
@@ -98,25 +104,18 @@ impl Sink {
             .map_err(|error| Exit::caused(Code::Failed, "cannot listen", &error))?;
         global.note(self.greeting(platform, &sink));
 
-        let stop = stop_signal();
-        tokio::pin!(stop);
-        let (mut seen, mut refused) = (0, 0);
-        while self.once.is_none_or(|once| seen < once) {
-            let record: Record = tokio::select! {
-                Some(record) = told.recv() => record,
-                () = &mut stop => break,
-            };
-            seen += 1;
-            refused += u64::from(!record.judgement.accepted);
-            if global.json {
-                output::json(&record.to_json(sink.salt()))?;
-            } else if !global.quiet || !record.judgement.accepted {
-                output::say(shown(&record, sink.salt()))?;
-            }
+        tokio::select! {
+            () = sink.reached(self.once.unwrap_or(u64::MAX)) => {}
+            () = stop_signal() => {}
+            () = printer.stop.notified() => {}
         }
+        let seen = sink.count();
         // The last answer is still on its way.
         sink.finish(self.delay.unwrap_or_default() + Duration::from_secs(1)).await;
-        global.note(format!("{seen} requests, {refused} of them not taken"));
+        if let Some(exit) = printer.broken().take() {
+            return Err(exit);
+        }
+        global.note(format!("{seen} requests, {} of them not taken", printer.refused.load(Ordering::Relaxed)));
         Ok(())
     }
 
@@ -170,6 +169,37 @@ impl Sink {
             Platform::Plain => format!("listening at {url}"),
             _ => format!("a {} robot listens at {url}", platform.name()),
         }
+    }
+}
+
+/// Prints requests as they come. Whoever reads slowly slows the sink down, and nothing piles up.
+struct Printer {
+    json: bool,
+    only_refused: bool,
+    salt: Salt,
+    refused: AtomicU64,
+    /// Why nothing can be printed any more.
+    broken: Mutex<Option<Exit>>,
+    stop: Notify,
+}
+
+impl Printer {
+    fn print(&self, record: &Record) {
+        let accepted = record.judgement.accepted;
+        self.refused.fetch_add(u64::from(!accepted), Ordering::Relaxed);
+        let printed = match (self.json, self.only_refused && accepted) {
+            (true, _) => output::json(&record.to_json(&self.salt)),
+            (false, true) => Ok(()),
+            (false, false) => output::say(shown(record, &self.salt)),
+        };
+        if let Err(exit) = printed {
+            *self.broken() = Some(exit);
+            self.stop.notify_one();
+        }
+    }
+
+    fn broken(&self) -> MutexGuard<'_, Option<Exit>> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

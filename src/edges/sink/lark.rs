@@ -256,7 +256,9 @@ fn known(bot: &Bot, id: &str) -> bool {
         None => {
             let digits = id.trim_start_matches('+');
             let phone = digits.len() >= 10 && digits.bytes().all(|byte| byte.is_ascii_digit());
-            !(phone || id.is_empty() || id.contains('@'))
+            // Which also leaves out mail addresses, and tags that have no id at all.
+            let id_like = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+            !id.is_empty() && id_like && !phone
         }
     }
 }

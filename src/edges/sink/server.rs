@@ -48,8 +48,10 @@ pub struct SinkOptions {
     pub record: bool,
     /// The clock of windows and signatures; the system's unless a test has its own.
     pub clock: Clock,
-    /// Who is told of each request.
+    /// Who is told of each request, before it is answered. While it works, this sink's thread waits.
     pub observer: Option<Observer>,
+    /// What hides the secrets of the records.
+    pub salt: Salt,
 }
 
 impl Default for SinkOptions {
@@ -63,6 +65,7 @@ impl Default for SinkOptions {
             record: true,
             clock: Arc::new(Timestamp::now),
             observer: None,
+            salt: Salt::new(),
         }
     }
 }
@@ -104,7 +107,7 @@ impl Sink {
             clock: options.clock,
             observer: options.observer,
             began: Instant::now(),
-            salt: Salt::new(),
+            salt: options.salt,
             arrived: AtomicU64::new(0),
             decided: AtomicU64::new(0),
             news: Notify::new(),
@@ -144,6 +147,11 @@ impl SinkHandle {
         self.shared.decided.load(Ordering::Acquire)
     }
 
+    /// Waits until so many requests were decided on.
+    pub async fn reached(&self, count: u64) {
+        self.shared.reached(count).await;
+    }
+
     /// Waits until `count` requests were decided on; `false` when that took longer than `timeout`.
     pub async fn wait_for(&self, count: u64, timeout: Duration) -> bool {
         tokio::time::timeout(timeout, self.shared.reached(count)).await.is_ok()
@@ -160,11 +168,6 @@ impl SinkHandle {
     /// Forgets requests and script. The robots keep their memory: what was used up stays used up.
     pub fn clear(&self) {
         self.shared.clear();
-    }
-
-    /// What hides the secrets of this sink's records.
-    pub fn salt(&self) -> &Salt {
-        &self.shared.salt
     }
 
     /// Closes the listener and every connection.
@@ -365,9 +368,10 @@ async fn break_or_answer(fault: Option<Fault>, answered: &Answered, hang_up: Arc
         Some(Fault::Stall) => std::future::pending().await,
         Some(Fault::TruncatedJson) => return outgoing(answered, Outgoing::whole(half)),
         Some(Fault::StallAfterHeaders) => Outgoing::parts([], End::Stall),
-        Some(Fault::ResetMidAnswer) => Outgoing::parts([half], End::Reset(hang_up)),
+        Some(Fault::ResetMidAnswer) => Outgoing::parts([half], End::HangUp { hang_up, reset: true }),
         Some(Fault::WrongLength) => {
-            let mut response = outgoing(answered, Outgoing::parts([body.clone()], End::Clean));
+            let mut response =
+                outgoing(answered, Outgoing::parts([body.clone()], End::HangUp { hang_up, reset: false }));
             response.headers_mut().insert(http::header::CONTENT_LENGTH, (body.len() + 100).into());
             return response;
         }

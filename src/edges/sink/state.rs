@@ -65,6 +65,9 @@ impl Shared {
 
     pub(super) fn script(&self, step: Step) -> Result<(), String> {
         step.check()?;
+        if self.count_only {
+            return Err("a sink that only counts plays no script".to_owned());
+        }
         match step.scripted() {
             Some(_) if self.platform == Platform::Plain => Err("code needs a platform: see --as".to_owned()),
             Some(scripted) => {

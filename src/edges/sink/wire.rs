@@ -55,8 +55,13 @@ pub(super) enum End {
     Clean,
     /// Never.
     Stall,
-    /// With a reset.
-    Reset(Arc<HangUp>),
+    /// With a connection that ends, or is reset.
+    HangUp {
+        /// Whom to tell.
+        hang_up: Arc<HangUp>,
+        /// Whether it is reset.
+        reset: bool,
+    },
 }
 
 impl Outgoing {
@@ -116,10 +121,10 @@ impl Parts {
         match &self.end {
             End::Clean => Poll::Ready(None),
             End::Stall => Poll::Pending,
-            End::Reset(hang_up) => {
+            End::HangUp { hang_up, reset } => {
                 // What was handed over is written to the wire when nothing more comes for now.
                 if self.flushed {
-                    hang_up.now(true);
+                    hang_up.now(*reset);
                 } else {
                     self.flushed = true;
                     cx.waker().wake_by_ref();
