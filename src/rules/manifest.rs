@@ -73,3 +73,8 @@ pub struct Rate {
     /// … in any window of this length.
     pub window: Duration,
 }
+
+/// Text or markdown for a message.
+pub fn resolve_message(_kind: &Kind, _has_title: bool, _type_option: Option<&str>) -> Kind {
+    todo!()
+}
