@@ -144,6 +144,9 @@ mod tests {
     fn too_many_requests_pauses_for_a_minute() {
         assert_eq!(by_status(429, None), Verdict::Pause { why: "429 Too Many Requests".into(), wait: PAUSE });
         let wait = Duration::from_secs(3);
-        assert_eq!(by_status(503, Some(wait)), Verdict::Retry { why: "503 Service Unavailable".into(), after: Some(wait) });
+        assert_eq!(
+            by_status(503, Some(wait)),
+            Verdict::Retry { why: "503 Service Unavailable".into(), after: Some(wait) }
+        );
     }
 }

@@ -18,14 +18,14 @@
 //! The kinds are `text chat message markdown html url headers secret list bool integer tree`, and a choice: either
 //! `"choice: text markdown"` or the words as an array, `["text", "markdown"]`.
 
-use std::time::Duration;
+pub use crate::rules::yaml::reader::Rate;
 
 use rhai::{Array, Dynamic, Map};
 use serde_json::Value as Json;
 
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::script;
-use crate::rules::text::nearest;
+use crate::rules::yaml::reader::{nearest, parse_rate};
 use crate::words::limits;
 
 /// What a script declares about itself.
@@ -87,15 +87,6 @@ pub enum Kind {
     Choice(Vec<String>),
     /// Any tree of templated leaves.
     Tree,
-}
-
-/// So many in a window of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// At most this many …
-    pub count: u32,
-    /// … in any window of this length.
-    pub window: Duration,
 }
 
 /// The kinds that are one word.
@@ -190,48 +181,21 @@ impl Kind {
         };
         if let Some(words) = word.strip_prefix("choice:") {
             let words: Vec<_> = words.split_whitespace().map(str::to_owned).collect();
-            return if words.is_empty() { Err(wrong("a choice needs words: \"choice: a b\"")) } else { Ok(Self::Choice(words)) };
+            return if words.is_empty() {
+                Err(wrong("a choice needs words: \"choice: a b\""))
+            } else {
+                Ok(Self::Choice(words))
+            };
         }
         if let Some((_, kind)) = KINDS.iter().find(|(known, _)| *known == word.as_str()) {
             return Ok(kind.clone());
         }
         let names = KINDS.map(|(word, _)| word);
-        let found = wrong(format!("there is no kind `{word}`"));
-        Err(match nearest(&word, names) {
+        let found = wrong(format!("there is no kind `{}`", word.as_str()));
+        Err(match nearest(&word, &names) {
             Some(near) => found.help(format!("did you mean `{near}`?")),
             None => found.help(format!("the kinds are {}, and \"choice: WORD WORD\"", names.join(" "))),
         })
-    }
-}
-
-impl Rate {
-    /// Reads `20/1m`: a count of at least one, and a window with its unit.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn read(text: &str) -> Result<Self, String> {
-        let example = "write it as in 20/1m";
-        let (count, window) = text.split_once('/').ok_or(example)?;
-        let count: u32 = count.trim().parse().map_err(|_| example)?;
-        let window = window.trim();
-        let split = window.find(|c: char| !c.is_ascii_digit()).ok_or(example)?;
-        let unit = match &window[split..] {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            "d" => 24 * 3600,
-            _ => return Err(example.to_owned()),
-        };
-        // A window without a number is one of it: 5/s.
-        let number = if split == 0 { Ok(1) } else { window[..split].parse::<u32>() };
-        let seconds = u64::from(number.map_err(|_| example)?) * unit;
-        if count == 0 || seconds == 0 {
-            return Err("neither the count nor the window may be zero".to_owned());
-        }
-        if count as usize > limits::PACE_WINDOW {
-            return Err(format!("at most {} in one window: take a shorter window", limits::PACE_WINDOW));
-        }
-        Ok(Self { count, window: Duration::from_secs(seconds) })
     }
 }
 
@@ -242,7 +206,7 @@ fn wrong(what: impl Into<String>) -> Diagnostic {
 fn unknown_keys(map: &Map, known: &[&str], of: &str, found: &mut Vec<Diagnostic>) {
     for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
         let finding = wrong(format!("{of} has no key `{key}`"));
-        found.push(match nearest(key, known.iter().copied()) {
+        found.push(match nearest(key, known) {
             Some(near) => finding.help(format!("did you mean `{near}`?")),
             None => finding.help(format!("its keys are {}", known.join(" "))),
         });
@@ -272,7 +236,7 @@ fn words(value: &Dynamic, key: &str, found: &mut Vec<Diagnostic>) -> Vec<String>
 
 fn rate(value: &Dynamic, found: &mut Vec<Diagnostic>) -> Option<Rate> {
     let text = value.clone().into_string().unwrap_or_default();
-    match Rate::read(&text) {
+    match parse_rate(&text) {
         Ok(rate) => Some(rate),
         Err(why) => {
             found.push(wrong(format!("`rate_limit` cannot be read: {why}")));
@@ -341,16 +305,5 @@ mod tests {
         assert_eq!(message(true, Some("text")), Kind::Chat);
         assert_eq!(message(false, Some("markdown_v2")), Kind::Markdown);
         assert_eq!(resolve_message(&Kind::Html, true, None), Kind::Html);
-    }
-
-    #[test]
-    fn rates() {
-        let minute = Rate { count: 20, window: Duration::from_secs(60) };
-        assert_eq!(Rate::read("20/1m"), Ok(minute));
-        assert_eq!(Rate::read("20/m"), Ok(minute));
-        assert_eq!(Rate::read("5/60s").map(|rate| rate.window), Ok(Duration::from_secs(60)));
-        for wrong in ["", "20", "0/1m", "20/0s", "20/1", "20/1y", "-1/1m", "a/1m", "100000/1h"] {
-            assert!(Rate::read(wrong).is_err(), "{wrong}");
-        }
     }
 }

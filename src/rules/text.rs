@@ -24,17 +24,6 @@ pub fn truncate_chars(text: &str, most: usize) -> &str {
     text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }
 
-/// The word that was probably meant.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word = word.to_lowercase();
-    known
-        .into_iter()
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
-        .filter(|(close, candidate)| *close >= if candidate.len() <= 4 { 0.5 } else { 0.6 })
-        .max_by(|left, right| left.0.total_cmp(&right.0))
-        .map(|(_, candidate)| candidate)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,12 +42,5 @@ mod tests {
         assert_eq!(truncate_bytes("ab", 2), "ab");
         assert_eq!(truncate_chars("应用更新", 2), "应用");
         assert_eq!(truncate_chars("应用", 2), "应用");
-    }
-
-    #[test]
-    fn the_word_that_was_meant() {
-        assert_eq!(nearest("versoin", ["version", "app"]), Some("version"));
-        assert_eq!(nearest("ulr", ["url", "type"]), Some("url"));
-        assert_eq!(nearest("zzz", ["url", "type"]), None);
     }
 }

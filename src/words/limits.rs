@@ -73,6 +73,8 @@ pub const NAME: usize = 256;
 pub const WAITING: u64 = 5_000_000;
 /// Bytes of events accepted but not yet on disk; past it intake answers "busy".
 pub const UNWRITTEN: usize = 32 * 1024 * 1024;
+/// The largest `limits.waiting`.
+pub const WAITING_MAX: u64 = 100_000_000;
 /// What a refused sender is told to wait.
 pub const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -134,6 +136,16 @@ pub const PACE_WINDOW: usize = 10_000;
 pub const PACE_MARGIN: Duration = Duration::from_millis(250);
 /// Receivers remembered without use before they are forgotten.
 pub const RECEIVERS: usize = 10_000;
+/// Shortest `timeout`: below it even a healthy receiver next door fails.
+pub const TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// The largest `max_age`: the journal is not an archive.
+pub const MAX_AGE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The largest `max_attempts`; more is the same as none.
+pub const MAX_ATTEMPTS: u32 = 1_000_000;
+/// Shortest window of a `rate_limit`.
+pub const PACE_WINDOW_SHORTEST: Duration = Duration::from_secs(1);
+/// Longest window of a `rate_limit`: what was sent is remembered in memory, and a restart forgets it.
+pub const PACE_WINDOW_LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 // ---- the daemon ----
 

@@ -200,7 +200,9 @@ impl Platform {
     /// Every option of the manifest, `()` where the hook has none.
     fn options(&self, options: &Json) -> Map {
         let value = |kind: &Kind, value: Option<&Json>| match (kind, value) {
-            (Kind::Tree, Some(tree @ (Json::Array(_) | Json::Object(_)))) => Dynamic::from(Opaque(Arc::new(tree.clone()))),
+            (Kind::Tree, Some(tree @ (Json::Array(_) | Json::Object(_)))) => {
+                Dynamic::from(Opaque(Arc::new(tree.clone())))
+            }
             (_, Some(value)) => from_json(value),
             (_, None) => Dynamic::UNIT,
         };
@@ -268,7 +270,6 @@ impl Platforms {
         (self, found)
     }
 }
-
 
 #[cfg(test)]
 mod tests;

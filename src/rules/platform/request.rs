@@ -9,7 +9,7 @@ use rhai::{Dynamic, Map};
 use url::Url;
 
 use crate::rules::script::{form, to_json, type_word};
-use crate::rules::text::nearest;
+use crate::rules::yaml::reader::nearest;
 use crate::words::event::Event;
 use crate::words::exchange::Request;
 use crate::words::limits;
@@ -23,7 +23,7 @@ pub(super) fn read(made: &Dynamic, event: &Event) -> Result<Request, String> {
         return Err(format!("fn request gave {} instead of a map", type_word(made)));
     };
     if let Some(key) = map.keys().find(|key| !KEYS.contains(&key.as_str())) {
-        let near = nearest(key, KEYS).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let near = nearest(key, &KEYS).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         return Err(format!("fn request gave `{key}`, which a request does not have{near}"));
     }
     let method = method(&map)?;
@@ -86,9 +86,12 @@ fn headers(map: &Map) -> Result<HeaderMap, String> {
             return Err(format!("the header {name} contains a line break or a zero byte"));
         }
         if !text.is_ascii() {
-            return Err(format!("the header {name} contains more than ASCII: encode it, as RFC 8187 says or with url_encode"));
+            return Err(format!(
+                "the header {name} contains more than ASCII: encode it, as RFC 8187 says or with url_encode"
+            ));
         }
-        let text = HeaderValue::from_str(&text).map_err(|_| format!("the header {name} contains control characters"))?;
+        let text =
+            HeaderValue::from_str(&text).map_err(|_| format!("the header {name} contains control characters"))?;
         headers.insert(name, text);
     }
     Ok(headers)
@@ -96,7 +99,10 @@ fn headers(map: &Map) -> Result<HeaderMap, String> {
 
 /// The bytes and their media type: one of `json form text body`, else the event's as they came.
 fn body(map: &Map, event: &Event) -> Result<(Bytes, String), String> {
-    let given: Vec<_> = BODIES.iter().filter_map(|key| map.get(*key).filter(|value| !value.is_unit()).map(|value| (*key, value))).collect();
+    let given: Vec<_> = BODIES
+        .iter()
+        .filter_map(|key| map.get(*key).filter(|value| !value.is_unit()).map(|value| (*key, value)))
+        .collect();
     let (key, value) = match given.as_slice() {
         [] => return Ok((event.raw.clone(), event.content_type.clone())),
         [one] => *one,
@@ -111,16 +117,17 @@ fn body(map: &Map, event: &Event) -> Result<(Bytes, String), String> {
             let json = to_json(value).map_err(said)?;
             (json.to_string().into_bytes().into(), "application/json".to_owned())
         }
-        "form" => (
-            form(&to_json(value).map_err(said)?)?.into_bytes().into(),
-            "application/x-www-form-urlencoded".to_owned(),
-        ),
+        "form" => {
+            (form(&to_json(value).map_err(said)?)?.into_bytes().into(), "application/x-www-form-urlencoded".to_owned())
+        }
         "text" => {
-            let text = value.clone().into_string().map_err(|_| format!("text must be a text, not {}", type_word(value)))?;
+            let text =
+                value.clone().into_string().map_err(|_| format!("text must be a text, not {}", type_word(value)))?;
             (text.into_bytes().into(), "text/plain; charset=utf-8".to_owned())
         }
         _ => {
-            let bytes = value.clone().into_blob().map_err(|_| format!("body must be bytes, not {}", type_word(value)))?;
+            let bytes =
+                value.clone().into_blob().map_err(|_| format!("body must be bytes, not {}", type_word(value)))?;
             (bytes.into(), "application/octet-stream".to_owned())
         }
     })

@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
-use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use rhai::{Blob, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
+use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use serde_json::Value as Json;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
@@ -21,9 +21,33 @@ type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
 /// Every function of ours.
 pub(super) const NAMES: [&str; 28] = [
-    "required", "optional", "delivered", "retry", "pause", "hold", "reject", "by_status", "hmac_sha1", "hmac_sha256",
-    "hmac_sha512", "sha256", "md5", "ed25519_sign", "ed25519_verify", "equal", "to_base64", "from_base64", "to_hex",
-    "from_hex", "with_query", "url_encode", "to_json", "parse_json", "form_encode", "truncate_bytes", "truncate_chars",
+    "required",
+    "optional",
+    "delivered",
+    "retry",
+    "pause",
+    "hold",
+    "reject",
+    "by_status",
+    "hmac_sha1",
+    "hmac_sha256",
+    "hmac_sha512",
+    "sha256",
+    "md5",
+    "ed25519_sign",
+    "ed25519_verify",
+    "equal",
+    "to_base64",
+    "from_base64",
+    "to_hex",
+    "from_hex",
+    "with_query",
+    "url_encode",
+    "to_json",
+    "parse_json",
+    "form_encode",
+    "truncate_bytes",
+    "truncate_chars",
     "timestamp",
 ];
 
@@ -184,7 +208,8 @@ fn with_query(url: &str, parameters: Map) -> Result<String> {
     let (url, fragment) = url.split_once('#').map_or((url, None), |(url, fragment)| (url, Some(fragment)));
     let mut out = url.to_owned();
     for (name, value) in &parameters {
-        let text = scalar(&to_json(value).unwrap_or_default()).ok_or_else(|| format!("the parameter `{name}` is no text"))?;
+        let text =
+            scalar(&to_json(value).unwrap_or_default()).ok_or_else(|| format!("the parameter `{name}` is no text"))?;
         let joint = match out.find('?') {
             None => "?",
             Some(_) if out.ends_with(['?', '&']) => "",
@@ -240,8 +265,12 @@ fn shadows(engine: &mut Engine) {
         .register_fn("sleep", move |_: i64| -> Result<()> { Err(no_sleep.into()) })
         .register_fn("sleep", move |_: f64| -> Result<()> { Err(no_sleep.into()) })
         .register_fn("replace", |text: &mut ImmutableString, from: &str, to: &str| replace(text, from, to))
-        .register_fn("replace", |text: &mut ImmutableString, from: char, to: &str| replace(text, from.encode_utf8(&mut [0; 4]), to))
-        .register_fn("replace", |text: &mut ImmutableString, from: &str, to: char| replace(text, from, to.encode_utf8(&mut [0; 4])))
+        .register_fn("replace", |text: &mut ImmutableString, from: char, to: &str| {
+            replace(text, from.encode_utf8(&mut [0; 4]), to)
+        })
+        .register_fn("replace", |text: &mut ImmutableString, from: &str, to: char| {
+            replace(text, from, to.encode_utf8(&mut [0; 4]))
+        })
         .register_fn("replace", |text: &mut ImmutableString, from: char, to: char| {
             replace(text, from.encode_utf8(&mut [0; 4]), to.encode_utf8(&mut [0; 4]))
         });

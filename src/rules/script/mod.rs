@@ -18,7 +18,7 @@ use rhai::packages::{
 use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, FuncArgs, Map, ParseErrorType, Position, Scope};
 
 use crate::rules::diagnostic::{Diagnostic, Source, Span};
-use crate::rules::text::nearest;
+use crate::rules::yaml::reader::nearest;
 use crate::words::limits;
 
 pub(crate) use self::functions::form;
@@ -47,14 +47,19 @@ impl Script {
     /// It is too large or cannot be read.
     pub(crate) fn compile(source: &Source) -> Result<Self, Diagnostic> {
         if source.text.len() > limits::SCRIPT_FILE {
-            return Err(Diagnostic::error("script", format!("the script is larger than {} bytes", limits::SCRIPT_FILE))
-                .at(source.place(Span::default())));
+            return Err(Diagnostic::error(
+                "script",
+                format!("the script is larger than {} bytes", limits::SCRIPT_FILE),
+            )
+            .at(source.place(Span::default())));
         }
         let ast = ENGINE.compile(&*source.text).map_err(|error| {
             let found = Diagnostic::error("script", syntax_words(error.err_type()));
             let found = placed(found, source, error.position());
             match error.err_type() {
-                ParseErrorType::VariableUndefined(name) => suggest(found, name, ["delivery", "response", "options", "request"]),
+                ParseErrorType::VariableUndefined(name) => {
+                    suggest(found, name, ["delivery", "response", "options", "request"])
+                }
                 _ => found,
             }
         })?;
@@ -75,7 +80,10 @@ impl Script {
         let signature = format!("fn {function}({})", parameters.join(", "));
         let found = match self.parameters(function) {
             Some(count) if count == parameters.len() => return Ok(()),
-            Some(count) => Diagnostic::error("script", format!("`{function}` takes {count} arguments instead of {}", parameters.len())),
+            Some(count) => Diagnostic::error(
+                "script",
+                format!("`{function}` takes {count} arguments instead of {}", parameters.len()),
+            ),
             None => Diagnostic::error("script", format!("the script has no `{function}`")),
         };
         let start = self.source.text.find(&format!("fn {function}")).unwrap_or(0);
@@ -177,12 +185,13 @@ fn placed(found: Diagnostic, source: &Source, position: Position) -> Diagnostic 
     let text = source.text[start..].lines().next().unwrap_or_default();
     let column = position.position().unwrap_or(1).saturating_sub(1);
     let at = start + text.char_indices().nth(column).map_or(text.len(), |(at, _)| at);
-    let word = source.text[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').map(char::len_utf8).sum::<usize>();
+    let word =
+        source.text[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').map(char::len_utf8).sum::<usize>();
     found.at(source.place(Span { start: at, end: at + word.max(1) }))
 }
 
 fn suggest<'a>(found: Diagnostic, name: &str, known: impl IntoIterator<Item = &'a str>) -> Diagnostic {
-    match nearest(name, known) {
+    match nearest(name, &known.into_iter().collect::<Vec<_>>()) {
         Some(near) => found.help(format!("did you mean `{near}`?")),
         None => found,
     }
@@ -195,7 +204,9 @@ fn syntax_words(error: &ParseErrorType) -> String {
         ParseErrorType::Reserved(word) if ["eval", "import", "export", "print", "debug"].contains(&word.as_str()) => {
             format!("`{word}` is not offered to scripts")
         }
-        ParseErrorType::Reserved(word) => format!("`{word}` is a reserved word: choose another name, or write [\"{word}\"]"),
+        ParseErrorType::Reserved(word) => {
+            format!("`{word}` is a reserved word: choose another name, or write [\"{word}\"]")
+        }
         ParseErrorType::ExprTooDeep => "this expression is nested too deep".to_owned(),
         other => lower_first(&other.to_string()),
     }
@@ -221,7 +232,9 @@ fn error_words(error: &EvalAltResult) -> String {
             format!("the script takes longer than {} ms", limits::SCRIPT_DEADLINE.as_millis())
         }
         EvalAltResult::ErrorStackOverflow(_) => "functions call each other too deeply".to_owned(),
-        EvalAltResult::ErrorDataTooLarge(what, _) => format!("the script builds something too large: {}", lower_first(what)),
+        EvalAltResult::ErrorDataTooLarge(what, _) => {
+            format!("the script builds something too large: {}", lower_first(what))
+        }
         other => {
             let text = other.to_string();
             let text = text.rfind(" (line ").map_or(text.as_str(), |at| &text[..at]);

@@ -24,7 +24,9 @@ pub(crate) fn from_json(value: &Json) -> Dynamic {
         },
         Json::String(text) => text.as_str().into(),
         Json::Array(values) => values.iter().map(from_json).collect::<Array>().into(),
-        Json::Object(map) => map.iter().map(|(name, value)| (name.as_str().into(), from_json(value))).collect::<Map>().into(),
+        Json::Object(map) => {
+            map.iter().map(|(name, value)| (name.as_str().into(), from_json(value))).collect::<Map>().into()
+        }
     }
 }
 
@@ -43,7 +45,9 @@ pub(crate) fn to_json(value: &Dynamic) -> Result<Json, String> {
         return Ok(Json::Number(whole.into()));
     }
     if let Ok(number) = value.as_float() {
-        return Number::from_f64(number).map(Json::Number).ok_or_else(|| "holds a number that JSON cannot write".to_owned());
+        return Number::from_f64(number)
+            .map(Json::Number)
+            .ok_or_else(|| "holds a number that JSON cannot write".to_owned());
     }
     if let Ok(text) = value.as_immutable_string_ref() {
         return Ok(Json::String(text.to_string()));

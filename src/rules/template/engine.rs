@@ -9,7 +9,7 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Templa
 
 use super::escape::Escape;
 use super::filters::{self, FILTERS, TESTS};
-use crate::rules::text::nearest;
+use crate::rules::yaml::reader::nearest;
 use crate::words::limits;
 
 /// For texts: an undefined field is an error unless it has a default or stands in an `if`.
@@ -70,7 +70,10 @@ fn print(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Resu
 
 fn json_text(value: &Value) -> Result<String, Error> {
     if value.kind() == ValueKind::Plain {
-        return Err(Error::new(ErrorKind::InvalidOperation, "a function stands where its result should: write name(…)"));
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "a function stands where its result should: write name(…)",
+        ));
     }
     serde_json::to_string(value).map_err(|_| Error::new(ErrorKind::InvalidOperation, "this value cannot be printed"))
 }
@@ -117,29 +120,31 @@ fn look_at(
 ) {
     let problem = match instruction {
         Instruction::ApplyFilter(name, ..) if !FILTERS.contains(name) => unknown("filter", name, &FILTERS),
-        Instruction::PerformTest(name, ..) if !TESTS.contains(name) && !exists_test(name) => unknown("test", name, &TESTS),
-        Instruction::CallFunction(name, arguments) if *name == SECRET => match literal_argument(index, *arguments, stream) {
-            Some(secret) => {
-                inspection.secrets.push((secret, at));
-                return;
+        Instruction::PerformTest(name, ..) if !TESTS.contains(name) && !exists_test(name) => {
+            unknown("test", name, &TESTS)
+        }
+        Instruction::CallFunction(name, arguments) if *name == SECRET => {
+            match literal_argument(index, *arguments, stream) {
+                Some(secret) => {
+                    inspection.secrets.push((secret, at));
+                    return;
+                }
+                None => (
+                    "secret(…) takes the name of one secret in quotes".to_owned(),
+                    Some("write secret('NAME'): the name must stand in the file, so that it can be checked".to_owned()),
+                ),
             }
-            None => (
-                "secret(…) takes the name of one secret in quotes".to_owned(),
-                Some("write secret('NAME'): the name must stand in the file, so that it can be checked".to_owned()),
-            ),
-        },
-        Instruction::Lookup(name) if *name == SECRET => (
-            "secret is a function".to_owned(),
-            Some("write secret('NAME')".to_owned()),
-        ),
+        }
+        Instruction::Lookup(name) if *name == SECRET => {
+            ("secret is a function".to_owned(), Some("write secret('NAME')".to_owned()))
+        }
         Instruction::CallFunction(name, _) if !known_function(name, own) => {
             let functions: Vec<_> = own.iter().copied().chain(FUNCTIONS).collect();
             unknown("function", name, &functions)
         }
-        Instruction::Include(_) | Instruction::LoadBlocks | Instruction::CallBlock(_) | Instruction::ExportLocals => (
-            "templates of hooks stand alone: extends, include, import and block are not offered".to_owned(),
-            None,
-        ),
+        Instruction::Include(_) | Instruction::LoadBlocks | Instruction::CallBlock(_) | Instruction::ExportLocals => {
+            ("templates of hooks stand alone: extends, include, import and block are not offered".to_owned(), None)
+        }
         _ => return,
     };
     inspection.problems.push(Problem { at, what: problem.0, help: problem.1 });
@@ -157,7 +162,7 @@ fn exists_test(name: &str) -> bool {
 }
 
 fn unknown(what: &str, name: &str, known: &[&str]) -> (String, Option<String>) {
-    let help = match nearest(name, known.iter().copied()) {
+    let help = match nearest(name, known) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("the {what}s are {}", known.join(" ")),
     };

@@ -144,10 +144,14 @@ mod tests {
 
     #[test]
     fn chat_parts_mentions_and_nothing_else() {
-        for same in ["", "2.4 (139)", "a < b", "<b>bold</b>", "<attention>", "a <= b && c > d", "应用 <更新>", "`x` [y](z)"] {
+        for same in
+            ["", "2.4 (139)", "a < b", "<b>bold</b>", "<attention>", "a <= b && c > d", "应用 <更新>", "`x` [y](z)"]
+        {
             assert_eq!(chat(same), same);
         }
-        for live in ["<@all>", "<@wang>", "<at user_id=\"all\">x</at>", "<AT id=all></AT>", "<at\tid=x>", "a<", "a</", "a<a"] {
+        for live in
+            ["<@all>", "<@wang>", "<at user_id=\"all\">x</at>", "<AT id=all></AT>", "<at\tid=x>", "a<", "a</", "a<a"]
+        {
             let parted = chat(live);
             assert_ne!(parted, live);
             assert_eq!(parted.replace(ZERO_WIDTH_SPACE, ""), live);
@@ -160,7 +164,16 @@ mod tests {
 
     #[test]
     fn markdown_leaves_ordinary_text_readable() {
-        for same in ["2.4 (139)", "fixed *two* bugs", "- one\n- two", "> said", "a_b*c", "1. one", "5 < 6", "https://a.example/x?y"] {
+        for same in [
+            "2.4 (139)",
+            "fixed *two* bugs",
+            "- one\n- two",
+            "> said",
+            "a_b*c",
+            "1. one",
+            "5 < 6",
+            "https://a.example/x?y",
+        ] {
             assert_eq!(markdown(same), same);
         }
     }
@@ -173,7 +186,10 @@ mod tests {
         assert_eq!(parted("[a][b]"), "[a]|[b]|");
         assert_eq!(parted("# big\n  ## bigger #3"), "|# big\n  |## bigger #3");
         assert_eq!(parted("title\n===\nx\n---"), "title\n|===\nx\n|---");
-        assert_eq!(parted("<@all> <font color=\"info\">x</font> <https://evil.example>"), "<|@all> <|font color=\"info\">x<|/font> <|https://evil.example>");
+        assert_eq!(
+            parted("<@all> <font color=\"info\">x</font> <https://evil.example>"),
+            "<|@all> <|font color=\"info\">x<|/font> <|https://evil.example>"
+        );
         assert_eq!(parted("`rm -rf`"), "ˋrm -rfˋ");
         assert_eq!(parted("~~~\ncode"), "|~~~\ncode");
         assert_eq!(parted("x\\"), "x\\|");

@@ -15,14 +15,90 @@ use crate::words::limits;
 
 /// Every filter that a template may use.
 pub(super) const FILTERS: [&str; 54] = [
-    "abs", "as_zone", "attr", "batch", "bool", "capitalize", "chain", "count", "d", "date", "default", "dictsort", "e", "escape", "filesize", "first", "float", "format", "groupby", "indent", "int", "items", "join", "json", "last", "length", "lines", "list", "lower", "map", "max", "min", "reject", "rejectattr", "replace", "reverse", "round", "safe", "select", "selectattr", "slice", "sort", "split", "string", "sum", "title", "tojson", "trim", "truncate_bytes", "truncate_chars", "unique", "upper", "urlencode", "zip",
+    "abs",
+    "as_zone",
+    "attr",
+    "batch",
+    "bool",
+    "capitalize",
+    "chain",
+    "count",
+    "d",
+    "date",
+    "default",
+    "dictsort",
+    "e",
+    "escape",
+    "filesize",
+    "first",
+    "float",
+    "format",
+    "groupby",
+    "indent",
+    "int",
+    "items",
+    "join",
+    "json",
+    "last",
+    "length",
+    "lines",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "safe",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "split",
+    "string",
+    "sum",
+    "title",
+    "tojson",
+    "trim",
+    "truncate_bytes",
+    "truncate_chars",
+    "unique",
+    "upper",
+    "urlencode",
+    "zip",
 ];
 
 /// Every test that a template may use after `is`.
 pub(super) const TESTS: [&str; 26] = [
-    "boolean", "defined", "divisibleby", "endingwith", "eq", "even", "false", "float", "ge", "gt", "in", "integer",
-    "iterable", "le", "lower", "lt", "mapping", "ne", "none", "number", "odd", "sequence", "startingwith", "string",
-    "true", "undefined",
+    "boolean",
+    "defined",
+    "divisibleby",
+    "endingwith",
+    "eq",
+    "even",
+    "false",
+    "float",
+    "ge",
+    "gt",
+    "in",
+    "integer",
+    "iterable",
+    "le",
+    "lower",
+    "lt",
+    "mapping",
+    "ne",
+    "none",
+    "number",
+    "odd",
+    "sequence",
+    "startingwith",
+    "string",
+    "true",
+    "undefined",
 ];
 
 /// Numbers in `indent(…)`, `batch(…)`, `slice(…)` and `%…d` above this are mistakes or attacks.
@@ -77,13 +153,18 @@ fn date(value: &Value, form: &str, zone: Option<&str>) -> Result<String, Error> 
         Some(zone) => zoned.timestamp().to_zoned(TimeZone::fixed(offset(zone)?)),
         None => zoned,
     };
-    strtime::format(form, &zoned).map_err(|_| wrong("date cannot use this form: see strftime, as in \"%Y-%m-%d %H:%M\""))
+    strtime::format(form, &zoned)
+        .map_err(|_| wrong("date cannot use this form: see strftime, as in \"%Y-%m-%d %H:%M\""))
 }
 
 fn instant(value: &Value) -> Result<Zoned, Error> {
     if let Some(number) = value.as_i64() {
         // Milliseconds of today are seconds of the year 50000.
-        let time = if number.abs() < 100_000_000_000 { Timestamp::from_second(number) } else { Timestamp::from_millisecond(number) };
+        let time = if number.abs() < 100_000_000_000 {
+            Timestamp::from_second(number)
+        } else {
+            Timestamp::from_millisecond(number)
+        };
         return time.map(|time| time.to_zoned(TimeZone::UTC)).map_err(|_| wrong("date cannot use this number"));
     }
     let text = value.as_str().ok_or_else(|| wrong("date needs a text or a number"))?.trim();
@@ -100,8 +181,10 @@ fn instant(value: &Value) -> Result<Zoned, Error> {
 
 /// A time that says no zone, with the one it is in: `"2015-10-09 11:25:16" | as_zone("+08:00")`.
 fn as_zone(text: &str, zone: &str) -> Result<String, Error> {
-    let time: DateTime =
-        text.trim().parse().map_err(|_| wrong("as_zone needs a date and time without a zone, as in 2015-10-09 11:25:16"))?;
+    let time: DateTime = text
+        .trim()
+        .parse()
+        .map_err(|_| wrong("as_zone needs a date and time without a zone, as in 2015-10-09 11:25:16"))?;
     let zone = TimeZone::fixed(offset(zone)?);
     let zoned = time.to_zoned(zone).map_err(|_| wrong("as_zone cannot use this date"))?;
     strtime::format("%Y-%m-%dT%H:%M:%S%:z", &zoned).map_err(|_| wrong("as_zone cannot use this date"))
@@ -117,7 +200,8 @@ fn offset(zone: &str) -> Result<Offset, Error> {
         Some(b'-') => (-1, &zone[1..]),
         _ => return Err(wrong_zone()),
     };
-    let (hours, minutes) = digits.split_once(':').unwrap_or(if digits.len() == 4 { digits.split_at(2) } else { (digits, "0") });
+    let (hours, minutes) =
+        digits.split_once(':').unwrap_or(if digits.len() == 4 { digits.split_at(2) } else { (digits, "0") });
     let hours: i32 = hours.parse().map_err(|_| wrong_zone())?;
     let minutes: i32 = minutes.parse().map_err(|_| wrong_zone())?;
     Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).map_err(|_| wrong_zone())
@@ -147,7 +231,13 @@ fn replace(text: &str, from: &str, to: &str) -> Result<String, Error> {
     Ok(text.replace(from, to))
 }
 
-fn indent(text: &str, width: Option<usize>, first: Option<bool>, blank: Option<bool>, kwargs: Kwargs) -> Result<String, Error> {
+fn indent(
+    text: &str,
+    width: Option<usize>,
+    first: Option<bool>,
+    blank: Option<bool>,
+    kwargs: Kwargs,
+) -> Result<String, Error> {
     let width = width.or(kwargs.get("width")?).unwrap_or(4);
     let first = first.or(kwargs.get("first")?).unwrap_or(false);
     let blank = blank.or(kwargs.get("blank")?).unwrap_or(false);
@@ -211,12 +301,18 @@ mod tests {
 
     #[test]
     fn sizes_and_times() {
-        assert_eq!(eval("{{ '2238036' | filesize }} {{ 0 | filesize }} {{ 1023 | filesize }} {{ 1024 | filesize }}").unwrap(), "2.1 MiB 0 B 1023 B 1.0 KiB");
+        assert_eq!(
+            eval("{{ '2238036' | filesize }} {{ 0 | filesize }} {{ 1023 | filesize }} {{ 1024 | filesize }}").unwrap(),
+            "2.1 MiB 0 B 1023 B 1.0 KiB"
+        );
         assert!(eval("{{ 'big' | filesize }}").is_err());
         assert_eq!(eval("{{ '2015-10-09 11:25:16' | as_zone('+08:00') }}").unwrap(), "2015-10-09T11:25:16+08:00");
         assert_eq!(eval("{{ '2015-10-09 11:25:16' | as_zone('+08:00') | date('%H:%M', 'UTC') }}").unwrap(), "03:25");
         assert_eq!(eval("{{ '2015-10-09T11:25:16+08:00' | date('%d.%m.%Y %H:%M') }}").unwrap(), "09.10.2015 11:25");
-        assert_eq!(eval("{{ 1444361118 | date('%F %T') }} {{ '1444361118000' | date('%F', '-02:30') }}").unwrap(), "2015-10-09 03:25:18 2015-10-09");
+        assert_eq!(
+            eval("{{ 1444361118 | date('%F %T') }} {{ '1444361118000' | date('%F', '-02:30') }}").unwrap(),
+            "2015-10-09 03:25:18 2015-10-09"
+        );
         assert!(eval("{{ '2015-10-09 11:25:16' | date('%F') }}").unwrap_err().contains("as_zone"));
         assert!(eval("{{ 1 | date('%F', 'Europe/Berlin') }}").unwrap_err().contains("offset"));
     }

@@ -12,13 +12,12 @@ use super::scope::Needs;
 use super::{Origin, Part, Tree};
 use crate::rules::diagnostic::{Diagnostic, Span};
 use crate::rules::manifest::Kind;
-use crate::rules::text::nearest;
+use crate::rules::yaml::reader::nearest;
 use crate::rules::yaml::{Key, Node, Style, Value};
 
 /// Compiles a tree.
 pub(super) fn compile(origin: Origin, node: &Node, kind: &Kind) -> Result<Tree, Vec<Diagnostic>> {
-    let mut compiler =
-        Compiler { origin, kind, needs: Needs::default(), secrets: Vec::new(), found: Vec::new() };
+    let mut compiler = Compiler { origin, kind, needs: Needs::default(), secrets: Vec::new(), found: Vec::new() };
     let root = compiler.option(node);
     if !compiler.found.is_empty() {
         return Err(compiler.found);
@@ -48,7 +47,8 @@ pub(super) fn node_of(value: &Json) -> Node {
 pub(super) fn finish(value: Json, kind: &Kind) -> Result<Json, String> {
     match (kind, value) {
         (Kind::List, Json::Array(values)) => {
-            let flat = values.into_iter().flat_map(|value| if let Json::Array(inner) = value { inner } else { vec![value] });
+            let flat =
+                values.into_iter().flat_map(|value| if let Json::Array(inner) = value { inner } else { vec![value] });
             let texts: Option<Vec<_>> = flat.map(|value| text_of(&value).map(Json::String)).collect();
             texts.map(Json::Array).ok_or_else(|| "a list may hold only texts".to_owned())
         }
@@ -59,7 +59,9 @@ pub(super) fn finish(value: Json, kind: &Kind) -> Result<Json, String> {
         (Kind::Bool, Json::String(text)) if text == "true" || text == "false" => Ok(Json::Bool(text == "true")),
         (Kind::Integer, Json::String(text)) => text.trim().parse::<i64>().map(Json::from).map_err(|_| not_integer()),
         (Kind::Integer, Json::Number(number)) => {
-            let whole = number.as_i64().or_else(|| number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 9e15).map(|n| n as i64));
+            let whole = number
+                .as_i64()
+                .or_else(|| number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 9e15).map(|n| n as i64));
             whole.map(Json::from).ok_or_else(not_integer)
         }
         (_, value) => Ok(value),
@@ -314,7 +316,7 @@ fn secret_name(node: &Node) -> Option<&str> {
 
 fn secret_hint(node: &Node) -> Option<String> {
     let Value::Map(entries) = &node.value else { return None };
-    let near = entries.iter().any(|(key, _)| key.name == "secret" || nearest(&key.name, ["secret"]).is_some());
+    let near = entries.iter().any(|(key, _)| key.name == "secret" || nearest(&key.name, &["secret"]).is_some());
     near.then(|| "a secret is written {secret: NAME}".to_owned())
 }
 
@@ -342,8 +344,12 @@ fn authority_is_complete(literal: &str) -> bool {
 /// A value of a header cannot end its line. Other bytes than ASCII have no agreed meaning there.
 pub(super) fn header_value(value: &str) -> Result<(), (String, Option<String>)> {
     if value.contains(['\r', '\n', '\0']) {
-        let help = "take line breaks out: {{ value | replace(\"\\n\", \" \") }}, or encode them: {{ value | urlencode }}";
-        return Err(("the value of a header may not contain a line break or a zero byte".to_owned(), Some(help.to_owned())));
+        let help =
+            "take line breaks out: {{ value | replace(\"\\n\", \" \") }}, or encode them: {{ value | urlencode }}";
+        return Err((
+            "the value of a header may not contain a line break or a zero byte".to_owned(),
+            Some(help.to_owned()),
+        ));
     }
     if !value.is_ascii() {
         let help = "encode it: {{ value | urlencode }}, or as RFC 8187 says: title*=UTF-8''{{ value | urlencode }}";
@@ -372,7 +378,7 @@ fn choice(word: &str, words: &[String]) -> Result<(), (String, Option<String>)> 
     if words.iter().any(|known| known == word) {
         return Ok(());
     }
-    let help = match nearest(word, words.iter().map(String::as_str)) {
+    let help = match nearest(word, &words.iter().map(String::as_str).collect::<Vec<_>>()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("use one of {}", words.join(", ")),
     };

@@ -60,7 +60,10 @@ impl Leaf {
     pub(super) fn compile(text: &str, escape: Escape, typed: bool) -> Result<(Self, Inspection), Fault> {
         if let Some(at) = oversized_tag(text) {
             let what = format!("one template expression is longer than {} bytes", limits::TEMPLATE_TAG);
-            return Err(Fault { at: Some(at), kind: FaultKind::Wrong { what, help: Some("split it with {% set %}".into()) } });
+            return Err(Fault {
+                at: Some(at),
+                kind: FaultKind::Wrong { what, help: Some("split it with {% set %}".into()) },
+            });
         }
         let compiled = Compiled::try_new(text.to_owned(), |text| TEXTS.template_from_named_str(escape.name(), text))
             .map_err(|error| syntax(&error, text.len()))?;
@@ -80,11 +83,6 @@ impl Leaf {
         self.compiled.borrow_dependent().undeclared_variables(true).into_iter()
     }
 
-    /// Whether a result may be anything but text.
-    pub(super) fn is_typed(&self) -> bool {
-        self.typed.is_some()
-    }
-
     /// The text, or for a typed leaf the value.
     pub(super) fn render(&self, root: &Value) -> Result<serde_json::Value, Fault> {
         let Some(typed) = &self.typed else { return self.text(root).map(serde_json::Value::String) };
@@ -102,7 +100,8 @@ impl Leaf {
     fn text(&self, root: &Value) -> Result<String, Fault> {
         let mut out = Bounded(Vec::new());
         let template = self.compiled.borrow_dependent();
-        let rendered = template.render_captured_to(root.clone(), &mut out).map(drop).map_err(|error| failure(&error, 0));
+        let rendered =
+            template.render_captured_to(root.clone(), &mut out).map(drop).map_err(|error| failure(&error, 0));
         rendered?;
         String::from_utf8(out.0).map_err(|_| Fault {
             at: None,

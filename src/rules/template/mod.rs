@@ -26,7 +26,7 @@ use self::scope::{Needs, Root};
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
 use crate::rules::manifest::Kind;
 use crate::rules::platform::{Given, RenderError};
-use crate::rules::text::nearest;
+use crate::rules::yaml::reader::nearest;
 use crate::rules::yaml::{self, Node};
 use crate::words::event::Event;
 use crate::words::secret::Secret;
@@ -119,9 +119,8 @@ impl Tree {
             Part::Secret(name, _) => secret(given, name).map(|secret| Json::String(secret.expose().to_owned())),
             Part::Leaf(leaf, node) => {
                 let value = leaf.render(root).map_err(|fault| self.fault(fault, node, given))?;
-                kinds::check_leaf(&value, &self.kind).map_err(|(what, help)| {
-                    self.wrong(given, self.origin.place(node, None), what, help)
-                })?;
+                kinds::check_leaf(&value, &self.kind)
+                    .map_err(|(what, help)| self.wrong(given, self.origin.place(node, None), what, help))?;
                 Ok(value)
             }
             Part::List(parts) => {
@@ -140,9 +139,9 @@ impl Tree {
     fn fault(&self, fault: Fault, node: &Node, given: &Given<'_>) -> RenderError {
         let place = self.origin.place(node, fault.at);
         match fault.kind {
-            FaultKind::Undefined(path) => RenderError::Wrong(Box::new(
-                self.origin.finish(undefined(path.as_deref(), given.event), place),
-            )),
+            FaultKind::Undefined(path) => {
+                RenderError::Wrong(Box::new(self.origin.finish(undefined(path.as_deref(), given.event), place)))
+            }
             FaultKind::Wrong { what, help } => self.wrong(given, place, what, help),
         }
     }
@@ -268,7 +267,8 @@ fn undefined(path: Option<&str>, event: &Event) -> Diagnostic {
     };
     let found = Diagnostic::error("undefined", format!("`{path}` is not in this event"));
     let optional = format!("a field that may be missing needs a default: {{{{ {path} | default('') }}}}");
-    let near = scope::beside(path, event).and_then(|(last, keys, above)| nearest(last, keys).map(|near| format!("{above}{near}")));
+    let near = scope::beside(path, event)
+        .and_then(|(last, keys, above)| nearest(last, &keys).map(|near| format!("{above}{near}")));
     match near {
         Some(near) => found.note(optional).help(format!("did you mean `{near}`?")),
         None => found.help(optional),

@@ -50,7 +50,10 @@ impl Needs {
     fn take(&self, data: &Json) -> Value {
         match data {
             Json::Object(map) if !self.everything => {
-                let wanted = self.keys.iter().filter_map(|key| map.get(key).map(|value| (key.as_str(), Value::from(Serde(value)))));
+                let wanted = self
+                    .keys
+                    .iter()
+                    .filter_map(|key| map.get(key).map(|value| (key.as_str(), Value::from(Serde(value)))));
                 Value::from_pairs(wanted)
             }
             data => Value::from(Serde(data)),
@@ -70,7 +73,13 @@ pub(super) struct Root {
 
 impl Root {
     /// What templates with these needs see of an event.
-    pub(super) fn new(event: &Event, hook: &str, attempt: Option<u32>, needs: &Needs, secrets: Vec<(String, Secret)>) -> Value {
+    pub(super) fn new(
+        event: &Event,
+        hook: &str,
+        attempt: Option<u32>,
+        needs: &Needs,
+        secrets: Vec<(String, Secret)>,
+    ) -> Value {
         let data = needs.take(event.data());
         let envelope = Envelope {
             id: event.id.as_str().into(),
