@@ -26,6 +26,8 @@ pub const SYNC_EACH: usize = 16;
 pub const TEMPLATE_FUEL: u64 = 100_000;
 /// What one leaf may render to. The longest text any platform takes is far below.
 pub const TEMPLATE_OUTPUT: usize = 1024 * 1024;
+/// One `{{ … }}` or `{% … %}`: thousands of chained operators overflow the stack, which nothing can catch.
+pub const TEMPLATE_TAG: usize = 4 * 1024;
 
 // ---- scripts ----
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::rules::diagnostic::{Diagnostic, Source, Span};
-use crate::rules::manifest::Rate;
 use crate::rules::yaml::{Key, Node, Value};
 use crate::words::limits;
 
@@ -334,6 +333,15 @@ pub fn show_duration(duration: Duration) -> String {
         }
     }
     if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+/// So many in a window of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// At most this many …
+    pub count: u32,
+    /// … in any window of this length.
+    pub window: Duration,
 }
 
 /// `20/1m`, `20/m`: at most 20 in any minute.
