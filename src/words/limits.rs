@@ -104,6 +104,10 @@ pub const CLAIM_WINDOW: usize = 256;
 pub const UNSETTLED: usize = 1024;
 /// Rows that one operator query may return.
 pub const LIST: usize = 10_000;
+/// One value of one row in the journal: twice the largest body that intake takes.
+pub const JOURNAL_VALUE: i32 = 32 * 1024 * 1024;
+/// How long the journal waits after storage trouble before it tries again.
+pub const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 
 // ---- deliveries ----
 
