@@ -190,7 +190,7 @@ impl Lines {
             let mut rest = &self.buffer[self.searched..];
             let length = self.searched + rest.skip_until(b'\n').unwrap_or_default();
             let complete = length > self.searched && self.buffer[length - 1] == b'\n';
-            if !complete && !(ended && length > 0) {
+            if !complete && (!ended || length == 0) {
                 self.searched = length;
                 if self.skipping {
                     (self.used, self.searched) = (length, 0);

@@ -60,10 +60,10 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let deadline = deadline();
+        let handshaken = share(95);
         let connecting = self.https.call(uri);
         Box::pin(async move {
-            match timeout_at(deadline, connecting).await {
+            match timeout_at(handshaken, connecting).await {
                 Ok(connected) => connected,
                 Err(late) => Err(late.into()),
             }
@@ -71,8 +71,12 @@ impl Service<Uri> for Connector {
     }
 }
 
-fn deadline() -> Instant {
-    DEADLINE.try_with(|deadline| *deadline).unwrap_or_else(|_| Instant::now() + limits::TIMEOUT)
+/// When this share of the attempt's time is over. A little always stays, so that the error says which name, address or
+/// handshake was silent, and not only that time was up.
+fn share(percent: u32) -> Instant {
+    let now = Instant::now();
+    let deadline = DEADLINE.try_with(|deadline| *deadline).unwrap_or_else(|_| now + limits::TIMEOUT);
+    now + deadline.saturating_duration_since(now) * percent / 100
 }
 
 /// Opens TCP connections to addresses that the policy allows.
@@ -93,10 +97,8 @@ impl Service<Uri> for Dial {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let dial = self.clone();
-        // A tenth stays, so that the error says which name or address was silent, and not only that time was up.
-        let now = Instant::now();
-        let deadline = now + deadline().saturating_duration_since(now) * 9 / 10;
-        Box::pin(async move { dial.open(&uri, deadline).await.map_err(DialError) })
+        let connected = share(90);
+        Box::pin(async move { dial.open(&uri, connected).await.map_err(DialError) })
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn explain(error: &hyper_util::client::legacy::Error, host: &str, htt
         true => tls(match last_io(error) {
             Some(io) if io.kind() == io::ErrorKind::UnexpectedEof => "the receiver hung up".to_owned(),
             Some(io) => plain(io),
-            None => "the handshake failed".to_owned(),
+            None => "the receiver did not finish the handshake in time".to_owned(),
         }),
         false => broken(error),
     }
@@ -107,6 +107,10 @@ fn certificate_words(why: &CertificateError) -> String {
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "its certificate is for another name".to_owned()
+        }
+        // webpki keeps this one to itself.
+        other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "it shows a CA's certificate as its own (self-signed?); give it one that a CA signed".to_owned()
         }
         CertificateError::Revoked => "its certificate was revoked".to_owned(),
         other => plain(&io::Error::other(format!("its certificate is invalid: {other}"))),
