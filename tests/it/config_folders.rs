@@ -375,6 +375,20 @@ async fn folders_that_come_and_go_are_followed() {
 }
 
 #[tokio::test]
+async fn a_folder_far_below_what_exists_is_followed() {
+    let mut place = Place::new();
+    place.paths.hooks = vec![place.at("far/below/hooks.d")];
+    let mut watched = place.watch(|keeper| keeper);
+    for round in ["once", "and again"] {
+        place.write("far/below/hooks.d/a.yaml", &hook(round));
+        watched.until_hook("a", round).await;
+        fs::remove_dir_all(place.at("far")).unwrap();
+        watched.until("it is gone", |it| it.hooks.is_empty()).await;
+    }
+    watched.stop().await;
+}
+
+#[tokio::test]
 async fn secrets_scripts_and_the_main_file_are_read_again() {
     let place = Place::new();
     place.write("hooks.d/a.yaml", WITH_SECRET);
