@@ -377,12 +377,15 @@ async fn folders_that_come_and_go_are_followed() {
 #[tokio::test]
 async fn a_folder_far_below_what_exists_is_followed() {
     let mut place = Place::new();
-    place.paths.hooks = vec![place.at("far/below/hooks.d")];
+    let elsewhere = tempfile::tempdir().unwrap();
+    let folder = elsewhere.path().join("far/below/hooks.d");
+    place.paths.hooks = vec![folder.clone()];
     let mut watched = place.watch(|keeper| keeper);
     for round in ["once", "and again"] {
-        place.write("far/below/hooks.d/a.yaml", &hook(round));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("a.yaml"), hook(round)).unwrap();
         watched.until_hook("a", round).await;
-        fs::remove_dir_all(place.at("far")).unwrap();
+        fs::remove_dir_all(elsewhere.path().join("far")).unwrap();
         watched.until("it is gone", |it| it.hooks.is_empty()).await;
     }
     watched.stop().await;
