@@ -156,9 +156,12 @@ fn one_bad_file_stops_nobody_else() {
     let expected = [("a", "own"), ("b", "b")].map(|(name, text)| (name.to_owned(), text.to_owned()));
     assert_eq!(descriptions(&config), BTreeMap::from(expected));
     assert!(errors(&config.problems).len() >= 3, "{:?}", config.problems);
-    let said = |word: &str| config.problems.iter().any(|it| it.what.contains(word));
-    assert!(said("folder.yaml is a directory, not a file"), "{:?}", config.problems);
-    assert!(said("latin.yaml is not UTF-8 text (byte 16)"), "{:?}", config.problems);
+    let said = |file: &str, what: &str| {
+        let at = |it: &Diagnostic| it.place.as_ref().is_some_and(|place| place.file.ends_with(file));
+        config.problems.iter().any(|it| at(it) && it.what == what)
+    };
+    assert!(said("folder.yaml", "the file is a directory, not a file"), "{:?}", config.problems);
+    assert!(said("latin.yaml", "the file is not UTF-8 text (byte 16)"), "{:?}", config.problems);
     assert!(notes(&config).contains("no earlier version of it was good"));
     let ignored: Vec<&str> = config.ignored.iter().map(|it| it.file.rsplit('/').next().unwrap()).collect();
     assert_eq!(ignored, ["10-a.yaml", "b.yaml.dpkg-old"]);
