@@ -209,6 +209,18 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_names_mode_owner_and_remedy() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.yaml");
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o200)).unwrap();
+        let ours = denied(&file);
+        assert!(ours.to_string().starts_with("cannot be read: mode 0200, owner "), "{ours}");
+        assert_eq!(ours.help(), Some(format!("chmod u+r {}", file.display())));
+    }
+
+    #[test]
     fn numbers_have_names() {
         assert_eq!(name_of(0, "/etc/passwd"), "root");
         assert_eq!(name_of(4_000_000_000, "/etc/passwd"), "4000000000");

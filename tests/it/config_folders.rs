@@ -156,9 +156,12 @@ fn one_bad_file_stops_nobody_else() {
     let expected = [("a", "own"), ("b", "b")].map(|(name, text)| (name.to_owned(), text.to_owned()));
     assert_eq!(descriptions(&config), BTreeMap::from(expected));
     assert!(errors(&config.problems).len() >= 3, "{:?}", config.problems);
-    let said = |word: &str| config.problems.iter().any(|it| it.what.contains(word));
-    assert!(said("folder.yaml is a directory, not a file"), "{:?}", config.problems);
-    assert!(said("latin.yaml is not UTF-8 text (byte 16)"), "{:?}", config.problems);
+    let said = |file: &str, what: &str| {
+        let at = |it: &Diagnostic| it.place.as_ref().is_some_and(|place| place.file.ends_with(file));
+        config.problems.iter().any(|it| at(it) && it.what == what)
+    };
+    assert!(said("folder.yaml", "the file is a directory, not a file"), "{:?}", config.problems);
+    assert!(said("latin.yaml", "the file is not UTF-8 text (byte 16)"), "{:?}", config.problems);
     assert!(notes(&config).contains("no earlier version of it was good"));
     let ignored: Vec<&str> = config.ignored.iter().map(|it| it.file.rsplit('/').next().unwrap()).collect();
     assert_eq!(ignored, ["10-a.yaml", "b.yaml.dpkg-old"]);
@@ -371,6 +374,23 @@ async fn folders_that_come_and_go_are_followed() {
     watched.until_hook("a", "swapped in").await;
     place.write("hooks.d/a.yaml", &hook("and watched too"));
     watched.until_hook("a", "and watched too").await;
+    watched.stop().await;
+}
+
+#[tokio::test]
+async fn a_folder_far_below_what_exists_is_followed() {
+    let mut place = Place::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let folder = elsewhere.path().join("far/below/hooks.d");
+    place.paths.hooks = vec![folder.clone()];
+    let mut watched = place.watch(|keeper| keeper);
+    for round in ["once", "and again"] {
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("a.yaml"), hook(round)).unwrap();
+        watched.until_hook("a", round).await;
+        fs::remove_dir_all(elsewhere.path().join("far")).unwrap();
+        watched.until("it is gone", |it| it.hooks.is_empty()).await;
+    }
     watched.stop().await;
 }
 

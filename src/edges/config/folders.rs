@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::edges::config::paths::Paths;
 use crate::edges::files::{self, Unreadable};
 use crate::rules::config::Ignored;
-use crate::rules::diagnostic::Diagnostic;
+use crate::rules::diagnostic::{Diagnostic, Place};
 use crate::words::limits;
 
 /// Everything that was found in the folders at one moment.
@@ -260,15 +260,15 @@ fn read(path: &Path, bound: usize, problems: &mut Vec<Diagnostic>) -> Option<Fil
     let text = match files::read_text(path, bound) {
         Ok(found) => {
             if found.mode & 0o002 != 0 {
-                let what = format!("everybody on this machine can change {shown}");
+                let what = "everybody on this machine can change the file";
                 let help = format!("chmod o-w {}", files::quoted(path));
-                problems.push(Diagnostic::warning("world-writable", what).help(help));
+                problems.push(Diagnostic::warning("world-writable", what).at(whole(path)).help(help));
             }
             Ok(found.text.into())
         }
         Err(Unreadable::Gone) => return None,
         Err(why) => {
-            let mut problem = Diagnostic::error("unreadable", format!("{shown} {why}"));
+            let mut problem = Diagnostic::error("unreadable", format!("the file {why}")).at(whole(path));
             problem.help = why.help();
             Err(problem)
         }
@@ -280,9 +280,14 @@ fn ignored(path: &Path, why: impl Into<String>) -> Ignored {
     Ignored { file: path.display().to_string(), why: why.into() }
 }
 
+/// A file as a whole.
+fn whole(path: &Path) -> Place {
+    Place { file: path.display().to_string(), line: 1, column: 1, length: 1, text: String::new() }
+}
+
 fn same_hook(hook: &str, loser: &Path, winner: &Path) -> Diagnostic {
     let what = format!("two files are the hook {hook}: {} counts, {} does not", winner.display(), loser.display());
-    Diagnostic::error("same-hook", what).help("rename one of them")
+    Diagnostic::error("same-hook", what).at(whole(loser)).help("rename one of them")
 }
 
 fn closed_folder(folder: &Path, error: &io::Error) -> Diagnostic {
@@ -467,7 +472,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let desk = desk(&[("low/a.yaml", "a")]);
         fs::set_permissions(desk.folder.path().join("low/a.yaml"), fs::Permissions::from_mode(0o666)).unwrap();
-        assert_eq!(desk.problems(), ["everybody on this machine can change low/a.yaml"]);
+        assert_eq!(desk.problems(), ["everybody on this machine can change the file"]);
     }
 
     #[test]
