@@ -163,11 +163,11 @@ mod tests {
     #[test]
     fn trouble_with_the_socket_has_its_own_codes() {
         let path = PathBuf::from("/run/postrider/emit.sock");
-        let exit = Exit::from(ClientError::NoDaemon { path: path.clone() });
+        let exit = Exit::from(ClientError::NoDaemon(path.clone()));
         assert_eq!(exit.code(), Code::NoDaemon);
         assert!(exit.message().unwrap().contains("/run/postrider/emit.sock"));
         assert!(exit.help.unwrap().contains("systemctl start postrider"));
-        let exit = Exit::from(ClientError::Permission { path, group: "postrider".to_owned() });
+        let exit = Exit::from(ClientError::Permission { path, group: "postrider" });
         assert_eq!(exit.code(), Code::Permission);
         assert!(exit.message().unwrap().contains("group postrider"));
     }
