@@ -280,7 +280,7 @@ async fn the_log_can_be_followed() {
     let daemon = Daemon::start(&[("hook", &webhook(&sink.url(""), ""))]).await;
     let client =
         postrider::edges::client::Client::new(&postrider::edges::config::Paths::here(daemon.folder.path()).admin);
-    let mut lines = client.stream("/v1/stream?hook=hook").await.expect("a stream");
+    let (_, mut lines) = client.stream("/v1/stream?hook=hook").await.expect("a stream");
     daemon.emit(&json!({"type": "thing", "id": "followed"})).await;
     let followed = tokio::time::timeout(PATIENCE, async {
         loop {

@@ -26,11 +26,11 @@ fn wanted(marker: &str) -> String {
         ("output", "demo") => output(&["demo"], root()),
         ("output", "check") => {
             let command = "$ postrider check tests/readme/release-to-ops.yaml\n";
-            command.to_owned() + &output(&["check", "tests/readme/release-to-ops.yaml"], root())
+            format!("{command}{}", output(&["check", "tests/readme/release-to-ops.yaml"], root()))
         }
         ("output", "script") => {
             let arguments = ["script", "tests/scripts/pager.rhai", "--cases", "tests/scripts/pager.yaml"];
-            format!("$ postrider {}\n", arguments.join(" ")) + &output(&arguments, root())
+            format!("$ postrider {}\n{}", arguments.join(" "), output(&arguments, root()))
         }
         other => panic!("the README asks for {other:?}"),
     }

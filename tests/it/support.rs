@@ -104,7 +104,7 @@ impl Daemon {
     pub(crate) async fn admin(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Json) {
         let client = Client::new(&Paths::here(self.folder.path()).admin);
         let body = body.map(|text| text.as_bytes().to_vec());
-        let (status, bytes) = client.request(method, path, body).await.expect("an answer of the admin socket");
+        let (status, bytes) = client.request(method.parse().expect("a method"), path, body).await.expect("an answer of the admin socket");
         (status, serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into()))
     }
 
@@ -112,7 +112,7 @@ impl Daemon {
     pub(crate) async fn emit(&self, event: &Json) -> Json {
         let client = Client::new(&Paths::here(self.folder.path()).emit);
         let body = event.to_string().into_bytes();
-        let (_, answer) = client.request("POST", "/v1/events", Some(body)).await.expect("an answer of the emit socket");
+        let (_, answer) = client.request(http::Method::POST, "/v1/events", Some(body)).await.expect("an answer of the emit socket");
         serde_json::from_slice(&answer).expect("a JSON answer")
     }
 
