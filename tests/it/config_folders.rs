@@ -297,7 +297,7 @@ fn a_missing_secret_is_a_problem_at_its_place() {
 #[tokio::test]
 async fn every_way_to_edit_a_file_is_noticed() {
     let place = Place::new();
-    place.write("hooks.d/a.yaml", &hook("0"));
+    place.write("hooks.d/a.yaml", &hook("first"));
     let file = place.at("hooks.d/a.yaml");
     let mut watched = place.watch(|keeper| keeper);
 
@@ -542,7 +542,7 @@ async fn two_hundred_random_edits_end_in_what_stands_in_the_files() {
             let left = match random.usize(..8) {
                 0 => Left::Broken,
                 1 => Left::Empty,
-                _ => Left::Good(number.to_string()),
+                _ => Left::Good(format!("edit {number}")),
             };
             edit(&file, &left, random.usize(..4));
             files.insert(key, left);
