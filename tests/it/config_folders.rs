@@ -280,6 +280,18 @@ fn what_did_not_change_stays_the_same_hook() {
 }
 
 #[test]
+fn the_hook_that_is_one_too_many_of_its_scope_is_refused_by_name() {
+    let place = Place::new();
+    place.write("postrider.yaml", "limits: {hooks_per_scope: 2}\n");
+    for name in ["a", "b", "c"] {
+        place.write(&format!("hooks.d/{name}.yaml"), &format!("scope: app\n{}", hook(name)));
+    }
+    let config = place.load();
+    assert_eq!(config.hooks.keys().map(|name| &**name).collect::<Vec<_>>(), ["a", "b"]);
+    assert!(errors(&config.problems)[0].what.contains("`c`"), "{:?}", config.problems);
+}
+
+#[test]
 fn a_missing_secret_is_a_problem_at_its_place() {
     let place = Place::new();
     place.write("hooks.d/a.yaml", WITH_SECRET);

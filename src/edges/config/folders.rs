@@ -12,6 +12,7 @@ use crate::edges::config::paths::Paths;
 use crate::edges::files::{self, Unreadable};
 use crate::rules::config::Ignored;
 use crate::rules::diagnostic::{Diagnostic, Place};
+use crate::rules::hook::name_of;
 use crate::words::limits;
 
 /// Everything that was found in the folders at one moment.
@@ -90,18 +91,9 @@ pub(super) fn script_folders(paths: &Paths) -> impl Iterator<Item = PathBuf> {
     paths.scripts.iter().map(|folder| folder.join("platforms"))
 }
 
-/// The hook's name: the file's name without `NN-` and its extension.
-// hook names
-pub(super) fn hook_name(file_name: &str) -> &str {
-    let stem = file_name.rsplit_once('.').map_or(file_name, |(stem, _)| stem);
-    match stem.split_once('-') {
-        Some((number, rest))
-            if !number.is_empty() && !rest.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) =>
-        {
-            rest
-        }
-        _ => stem,
-    }
+/// The hook's name; a file name that gives none stands for itself, and is refused when it is parsed.
+fn hook_name(file_name: &str) -> &str {
+    name_of(file_name).unwrap_or(file_name)
 }
 
 fn look_once(paths: &Paths) -> Seen {
@@ -262,13 +254,13 @@ fn read(path: &Path, bound: usize, problems: &mut Vec<Diagnostic>) -> Option<Fil
             if found.mode & 0o002 != 0 {
                 let what = "everybody on this machine can change the file";
                 let help = format!("chmod o-w {}", files::quoted(path));
-                problems.push(Diagnostic::warning("world-writable", what).at(whole(path)).help(help));
+                problems.push(Diagnostic::warning("world-writable", what).at(Place::of_file(&shown)).help(help));
             }
             Ok(found.text.into())
         }
         Err(Unreadable::Gone) => return None,
         Err(why) => {
-            let mut problem = Diagnostic::error("unreadable", format!("the file {why}")).at(whole(path));
+            let mut problem = Diagnostic::error("unreadable", format!("the file {why}")).at(Place::of_file(&shown));
             problem.help = why.help();
             Err(problem)
         }
@@ -280,14 +272,9 @@ fn ignored(path: &Path, why: impl Into<String>) -> Ignored {
     Ignored { file: path.display().to_string(), why: why.into() }
 }
 
-/// A file as a whole.
-fn whole(path: &Path) -> Place {
-    Place { file: path.display().to_string(), line: 1, column: 1, length: 1, text: String::new() }
-}
-
 fn same_hook(hook: &str, loser: &Path, winner: &Path) -> Diagnostic {
     let what = format!("two files are the hook {hook}: {} counts, {} does not", winner.display(), loser.display());
-    Diagnostic::error("same-hook", what).at(whole(loser)).help("rename one of them")
+    Diagnostic::error("same-hook", what).at(Place::of_file(&loser.display().to_string())).help("rename one of them")
 }
 
 fn closed_folder(folder: &Path, error: &io::Error) -> Diagnostic {
@@ -316,23 +303,6 @@ fn stamp_file(path: &Path, hasher: &mut DefaultHasher) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_hooks_name_is_its_files_without_number_and_extension() {
-        for (file, name) in [
-            ("ops.yaml", "ops"),
-            ("10-ops.yaml", "ops"),
-            ("10-ops.yml", "ops"),
-            ("2-10-ops.yaml", "10-ops"),
-            ("release-to-ops.yaml", "release-to-ops"),
-            ("a1-ops.yaml", "a1-ops"),
-            ("10-.yaml", "10-"),
-            ("-ops.yaml", "-ops"),
-            ("v1.2.yaml", "v1.2"),
-        ] {
-            assert_eq!(hook_name(file), name, "{file}");
-        }
-    }
 
     #[test]
     fn leftovers_never_load_and_say_why() {

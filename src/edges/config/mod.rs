@@ -112,9 +112,9 @@ impl Keeper {
         let platforms = self.load_platforms(&seen, &mut problems);
         let mut hooks = self.load_hooks(&seen, &platforms, &settings.defaults, &mut problems);
         if let Some(most) = settings.hooks_per_scope {
-            let (refused, left_out) = over_scope(&hooks, most);
-            problems.extend(refused);
-            hooks.retain(|name, _| !left_out.contains(name));
+            let (found, refused) = over_scope(&hooks, most);
+            problems.extend(found);
+            hooks.retain(|name, _| !refused.contains(name));
         }
         let secrets = self.load_secrets(&hooks, &settings, &mut problems);
         self.settings = Some(settings.clone());
