@@ -1,6 +1,7 @@
 //! One file in hooks.d: which events go where, and how.
 
 mod read;
+pub(crate) use self::read::read_options;
 pub mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -288,7 +288,12 @@ fn read_when(reader: &mut Reader<'_>, node: &Node) -> Option<Condition> {
     Condition::compile(reader.source, node).map_err(|errors| reader.found.extend(errors.into_iter().map(say))).ok()
 }
 
-fn read_options(reader: &mut Reader<'_>, file: &Map<'_>, platform: Option<&Platform>) -> Vec<(String, Tree)> {
+/// The options of a platform, from the map that has the key `options`.
+pub(crate) fn read_options(
+    reader: &mut Reader<'_>,
+    file: &Map<'_>,
+    platform: Option<&Platform>,
+) -> Vec<(String, Tree)> {
     let options = match file.get("options") {
         Some(node) => match reader.map("options", node, "{url: https://example.com/hook}") {
             Some(map) => map,

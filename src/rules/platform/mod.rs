@@ -150,6 +150,7 @@ impl Platform {
         }
         let made = self.script.call("request", (self.delivery(given, options),)).map_err(|mut found| {
             found.what = given.secrets.redact(&found.what);
+            found.notes.push(format!("in the platform {}", self.name));
             RenderError::Wrong(found)
         })?;
         request::read(&made, given.event).map_err(refused)

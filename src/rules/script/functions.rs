@@ -181,10 +181,9 @@ fn encodings(engine: &mut Engine) {
         })
         .register_fn("url_encode", |text: &str| component(text))
         .register_fn("with_query", with_query)
-        .register_fn("to_json", |value: Dynamic| -> Result<String> {
-            let json = to_json(&value).map_err(|why| format!("the value {why}"))?;
-            Ok(json.to_string())
-        })
+        .register_fn("to_json", |value: Dynamic| json_text(&value))
+        // The language has one of its own for maps, which writes bytes as numbers.
+        .register_fn("to_json", |value: Map| json_text(&value.into()))
         .register_fn("parse_json", |text: &str| -> Result<Dynamic> {
             let json: Json = serde_json::from_str(text).map_err(|error| format!("this text is not JSON: {error}"))?;
             Ok(from_json(&json))
@@ -193,6 +192,10 @@ fn encodings(engine: &mut Engine) {
             let json = to_json(&map.into()).map_err(|why| format!("the form {why}"))?;
             form(&json).map_err(Into::into)
         });
+}
+
+fn json_text(value: &Dynamic) -> Result<String> {
+    to_json(value).map(|json| json.to_string()).map_err(|why| format!("the value {why}").into())
 }
 
 /// With or without padding, and in the alphabet for URLs too: senders mix them.

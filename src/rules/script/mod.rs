@@ -108,6 +108,12 @@ impl Script {
 
     fn diagnose(&self, error: &EvalAltResult) -> Diagnostic {
         let inner = error.unwrap_inner();
+        if let EvalAltResult::ErrorRuntime(said, _) = inner
+            && said.is_string()
+        {
+            // `throw "…"` is the script's word to the hook's author, who has no use for a place in the script.
+            return Diagnostic::error("refused", error_words(inner));
+        }
         // Limits carry no place of their own: the innermost call that does is the best there is.
         let position = if inner.position().is_none() { error.position() } else { inner.position() };
         let found = placed(Diagnostic::error("script", error_words(inner)), &self.source, position);
@@ -201,8 +207,9 @@ fn syntax_words(error: &ParseErrorType) -> String {
     match error {
         ParseErrorType::UnexpectedEOF => "the script ends too early: a bracket is never closed".to_owned(),
         ParseErrorType::VariableUndefined(name) => format!("there is no variable `{name}`"),
-        ParseErrorType::Reserved(word) if ["eval", "import", "export", "print", "debug"].contains(&word.as_str()) => {
-            format!("`{word}` is not offered to scripts")
+        ParseErrorType::BadInput(word) if word.to_string().ends_with("is disabled") => {
+            let word = word.to_string();
+            format!("`{}` is not offered to scripts", word.split('\'').nth(1).unwrap_or_default())
         }
         ParseErrorType::Reserved(word) => {
             format!("`{word}` is a reserved word: choose another name, or write [\"{word}\"]")

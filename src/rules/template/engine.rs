@@ -103,11 +103,20 @@ pub(super) fn inspect(template: &Template<'_, '_>) -> Inspection {
     let own: Vec<&str> = streams.iter().flat_map(|stream| stored_names(stream)).collect();
     for stream in streams {
         for (index, instruction) in numbered(stream) {
-            let at = stream.get_span(index).map_or(0..0, |span| span.start_offset as usize..span.end_offset as usize);
+            let at = stream.get_span(index).map(|span| span.start_offset as usize..span.end_offset as usize);
+            let at = at.unwrap_or_else(|| line_of(stream, index));
             look_at(instruction, index, at, stream, &own, &mut inspection);
         }
     }
     inspection
+}
+
+/// The line of an instruction without a place of its own.
+fn line_of(stream: &Instructions<'_>, index: u32) -> std::ops::Range<usize> {
+    let line = stream.get_line(index).unwrap_or(1);
+    let start = stream.source().split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let length = stream.source()[start..].lines().next().map_or(0, str::len);
+    start..start + length
 }
 
 fn look_at(

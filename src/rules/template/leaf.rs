@@ -136,10 +136,10 @@ pub(super) fn holds(expression: &Expression<'static, 'static>, root: Value) -> R
     expression.eval(root).map(|value| value.is_true()).map_err(|error| failure(&error, 0))
 }
 
-/// The bytes between the braces, when the text is nothing but one `{{ … }}`.
+/// The bytes between the braces, when the text is nothing but one `{{ … }}`. The line break that YAML's `|` leaves does
+/// not count.
 pub(super) fn only_expression(text: &str) -> Option<Range<usize>> {
-    let start = text.len() - text.trim_start().len();
-    let trimmed = text.trim();
+    let trimmed = text.strip_suffix('\n').unwrap_or(text);
     let inner = trimmed.strip_prefix("{{")?.strip_suffix("}}")?;
     let parsed = minijinja::machinery::parse(trimmed, "", Default::default()).ok()?;
     let Stmt::Template(template) = &parsed else { return None };
@@ -147,7 +147,7 @@ pub(super) fn only_expression(text: &str) -> Option<Range<usize>> {
     let strip = |c: char| c == '-' || c == '+';
     let head = usize::from(inner.starts_with(strip));
     let tail = usize::from(inner.len() > head && inner.ends_with('-'));
-    let start = start + 2 + head;
+    let start = 2 + head;
     Some(start..start + inner.len() - head - tail)
 }
 
@@ -227,10 +227,18 @@ mod tests {
     fn exactly_one_expression() {
         let inner = |text: &str| only_expression(text).map(|at| text[at].to_owned());
         assert_eq!(inner("{{ a.b }}").as_deref(), Some(" a.b "));
-        assert_eq!(inner("\n {{- a -}} \n").as_deref(), Some(" a "));
+        assert_eq!(inner("{{- a -}}\n").as_deref(), Some(" a "));
         assert_eq!(inner("{{ '}} {{' }}").as_deref(), Some(" '}} {{' "));
-        for not in ["{{ a }} ", "{{ a }}{{ b }}", "x{{ a }}", "{% if a %}{{ b }}{% endif %}", "{{ a }} {{ b }}", "a"] {
-            assert_eq!(inner(not), if not.trim() == "{{ a }}" { Some(" a ".to_owned()) } else { None }, "{not}");
+        for not in [
+            "{{ a }} ",
+            " {{ a }}",
+            "{{ a }}{{ b }}",
+            "x{{ a }}",
+            "{% if a %}{{ b }}{% endif %}",
+            "{{ a }} {{ b }}",
+            "a",
+        ] {
+            assert_eq!(inner(not), None, "{not}");
         }
     }
 }
