@@ -14,6 +14,10 @@ use crate::edges::journal::{DeliveryRow, Filter, Hold, LogRow, Shown, delivery_i
 use crate::words::delivery::{Attempt, Delivery, Why};
 use crate::words::event::{Event, Peer};
 
+/// What waits in a lane, in order, from the index alone.
+const WALK: &str = "SELECT due, seq FROM deliveries INDEXED BY deliveries_waiting
+    WHERE lane = ?1 AND outcome = 'waiting' AND (due, seq) >= (?2, ?3) ORDER BY due, seq";
+
 /// Reads a window: the deliveries to take, and the first one that is left. One short transaction.
 pub(super) fn window(
     conn: &Connection,
@@ -22,10 +26,7 @@ pub(super) fn window(
     plan: &Plan,
 ) -> rusqlite::Result<(Vec<Delivery>, Option<Key>)> {
     let snapshot = conn.unchecked_transaction()?;
-    let mut walk = snapshot.prepare(
-        "SELECT due, seq FROM deliveries INDEXED BY deliveries_waiting
-         WHERE lane = ?1 AND outcome = 'waiting' AND (due, seq) >= (?2, ?3) ORDER BY due, seq",
-    )?;
+    let mut walk = snapshot.prepare(WALK)?;
     let mut fetch = snapshot.prepare(&format!(
         "SELECT d.created, d.attempts, {EVENT} FROM deliveries d JOIN events e ON e.seq = d.event WHERE d.seq = ?1"
     ))?;
@@ -291,4 +292,23 @@ pub(super) fn closed(
     let mut rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
     rows.sort_unstable_by_key(|row| row.seq);
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edges::journal::sqlite::schema;
+
+    #[test]
+    fn a_window_is_read_from_the_index_and_not_sorted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.db");
+        schema::create_if_missing(&path).unwrap();
+        let conn = schema::reader(&path).unwrap();
+        let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {WALK}")).unwrap();
+        let plan: Vec<String> =
+            explain.query_map([1, 2, 3], |row| row.get(3)).unwrap().collect::<rusqlite::Result<_>>().unwrap();
+        let expected = "SEARCH deliveries USING COVERING INDEX deliveries_waiting (lane=? AND (due,seq)>(?,?))";
+        assert_eq!(plan, [expected]);
+    }
 }
