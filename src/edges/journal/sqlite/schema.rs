@@ -169,6 +169,17 @@ pub(super) fn writer(path: &Path) -> Result<(Connection, String), JournalError> 
     Ok((conn, identity))
 }
 
+/// Folds the whole log into the database and begins a new one. After a failed fsync the kernel takes the pages for
+/// clean that never reached the disk: what is appended to a log with such a hole in it would be lost with the power.
+pub(super) fn renew_log(conn: &Connection, path: &Path) -> Result<(), JournalError> {
+    let busy: bool =
+        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(|err| storage(path, &err))?;
+    if busy {
+        return Err(JournalError::Storage(format!("{}: its log is in use by another process", path.display())));
+    }
+    Ok(())
+}
+
 /// A connection that only reads.
 pub(super) fn reader(path: &Path) -> Result<Connection, JournalError> {
     let conn = Connection::open_with_flags(path, flags(false)).map_err(|err| storage(path, &err))?;
