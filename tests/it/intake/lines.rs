@@ -33,7 +33,7 @@ async fn a_bad_line_is_refused_and_the_session_goes_on() {
         (b"{\"type\":\"t\"} {\"type\":\"t\"}", "bad_event", "trailing characters"),
         (b"\xef\xbb\xbf{\"type\":\"t\"}", "bad_event", "byte order mark"),
         (b"{\"type\":\"\xff\"}", "bad_event", "not UTF-8: byte 10"),
-        (b"{\"type\":\"t\",\"data\":\"\xc3\"}", "bad_event", "not UTF-8: byte 20"),
+        (b"{\"type\":\"t\",\"data\":\"\xc3\"}", "bad_event", "not UTF-8: byte 21"),
         (b"{\"type\":\"t\",\"data\":\"a\0b\"}", "bad_event", "control character"),
         (b"\0\0\0", "bad_event", "JSON object such as"),
         (b"{\"type\":\"t\",\"data\":\"\\ud800\"}", "bad_event", "(column "),
@@ -58,6 +58,7 @@ async fn a_bad_line_is_refused_and_the_session_goes_on() {
         (b"{\"type\":\"t\",\"time\":\"2026-11-22T10:30:00\"}", "bad_event", "with its zone"),
         (b"{\"type\":\"t\",\"time\":1763800000}", "bad_event", "time must be a text"),
         (b"{\"type\":\"t\",\"dta\":1}", "bad_event", "did you mean data?"),
+        (b"{\"Type\":\"t\"}", "bad_event", "did you mean type?"),
         (b"{\"type\":\"t\",\"title\":1}", "bad_event", "put the rest in data"),
         (b"{\"specversion\":\"1.0\",\"type\":\"t\"}", "bad_event", "CloudEvent"),
         (deep.as_bytes(), "bad_event", "nested too deeply"),
@@ -168,11 +169,11 @@ async fn who_sends_without_waiting_is_slowed_and_served() {
     assert!(!sending.is_finished(), "the sender feels it");
 
     house.store.go_on();
-    let _to = sending.await.unwrap();
     let mut answers = BufReader::new(&mut from).lines();
     for _ in 0..count {
         assert!(answers.next_line().await.unwrap().unwrap().contains("\"id\""));
     }
+    sending.await.unwrap();
     assert_eq!(house.store.kinds().len(), count);
 }
 
