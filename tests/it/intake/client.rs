@@ -86,7 +86,7 @@ async fn the_client_says_why_it_cannot_talk() {
         let closed = folder.path().join("closed");
         std::fs::create_dir_all(&closed).unwrap();
         let _listener = UnixListener::bind(closed.join(name)).unwrap();
-        std::fs::set_permissions(closed.join(name), std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(closed.join(name), std::fs::Permissions::from_mode(0o000)).unwrap();
         let error = Client::new(closed.join(name)).request(Method::GET, "/", None).await.unwrap_err();
         assert!(error.to_string().contains(group), "{error}");
     }

@@ -6,11 +6,14 @@ use postrider::edges::intake::Code;
 use postrider::words::limits;
 use postrider::words::secret::Secret;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::house::{House, answer_of, exchange, until};
+
+/// Method, path, headers, body; status, and a part of the answer's body or its `allow`.
+type Row<'a> = (&'a str, &'a str, &'a [&'a str], &'a str, u16, &'a str);
 
 const JSON: &str = "content-type: application/json";
 const NDJSON: &str = "content-type: application/x-ndjson";
@@ -24,7 +27,7 @@ async fn every_request_has_its_status() {
     let many_lines = "{\"type\":\"t\"}\n".repeat(limits::HTTP_BATCH + 1);
     let large = format!("{{\"type\":\"t\",\"data\":\"{}\"}}", "x".repeat(limits::EVENT));
     #[rustfmt::skip]
-    let table: Vec<(&str, &str, &[&str], &str, u16, &str)> = vec![
+    let table: Vec<Row<'_>> = vec![
         ("GET", "/healthz", &[], "", 200, "ok"),
         ("POST", "/healthz", &[], "", 405, "GET, HEAD"),
         ("POST", "/v1/events", &[JSON], event, 202, "\"duplicate\":false"),
@@ -155,31 +158,35 @@ async fn the_token_is_asked_for_while_there_is_one() {
 async fn a_body_or_head_beyond_its_bound_is_refused() {
     let house = House::start().await;
     let address = house.tcp(None).await;
+    let size = limits::HTTP_BODY + 1;
+    let head = format!("POST /v1/events HTTP/1.1\r\nhost: x\r\n{JSON}\r\ncontent-length: {size}\r\n");
     let mut connection = TcpStream::connect(&address).await.unwrap();
-    let head = format!(
-        "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        limits::HTTP_BODY + 1
-    );
-    connection.write_all(head.as_bytes()).await.unwrap();
+    connection.write_all(format!("{head}expect: 100-continue\r\n\r\n").as_bytes()).await.unwrap();
+    assert_eq!(answer_of(&mut connection).await.status, 413, "before a byte of it was sent");
+
+    let head = head.replace(&size.to_string(), "99999999999");
+    let mut connection = TcpStream::connect(&address).await.unwrap();
+    connection.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
     assert_eq!(answer_of(&mut connection).await.status, 413, "before a byte of it was sent");
 
     let mut connection = TcpStream::connect(&address).await.unwrap();
-    let head =
-        "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    let got = exchange(&mut connection, "POST", "/v1/events", &[JSON], &vec![b' '; size]).await;
+    assert_eq!(got.status, 413, "its sender could send it to its end");
+
+    let mut connection = TcpStream::connect(&address).await.unwrap();
+    let head = format!("POST /v1/events HTTP/1.1\r\nhost: x\r\n{JSON}\r\ntransfer-encoding: chunked\r\n\r\n");
     connection.write_all(head.as_bytes()).await.unwrap();
-    let (mut from, mut to) = connection.split();
-    let flood = async {
-        let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
-        while to.write_all(&chunk).await.is_ok() {}
-    };
-    let status = async {
-        let mut line = String::new();
-        BufReader::new(&mut from).read_line(&mut line).await.unwrap();
-        line
-    };
-    tokio::select! {
-        () = flood => panic!("nobody answered"),
-        line = status => assert!(line.contains(" 413 "), "{line}"),
+    let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
+    for _ in 0..=limits::HTTP_BODY / 0x10000 {
+        connection.write_all(&chunk).await.unwrap();
+    }
+    connection.write_all(b"0\r\n\r\n").await.unwrap();
+    assert_eq!(answer_of(&mut connection).await.status, 413);
+    connection.write_all(head.as_bytes()).await.unwrap();
+    let mut sent = 0;
+    while connection.write_all(&chunk).await.is_ok() {
+        sent += chunk.len();
+        assert!(sent < 2 * limits::HTTP_DISCARDED, "there is an end to patience");
     }
 
     let long = format!("x-long: {}", "x".repeat(limits::HTTP_HEAD));
