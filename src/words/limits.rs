@@ -52,6 +52,12 @@ pub const SCRIPT_MAP: usize = 10_000;
 pub const EVENT: usize = 1024 * 1024;
 /// The body of one HTTP request: a batch of events.
 pub const HTTP_BODY: usize = 16 * 1024 * 1024;
+/// The body of one HTTP request that may always be in memory, for every connection.
+pub const HTTP_SMALL: usize = 64 * 1024;
+/// Larger bodies in memory at once, per listener.
+pub const HTTP_LARGE: usize = 8;
+/// Bytes of a body beyond its bound that are read and thrown away, so that its sender lives to see the refusal.
+pub const HTTP_DISCARDED: usize = 64 * 1024 * 1024;
 /// Events in one HTTP request.
 pub const HTTP_BATCH: usize = 10_000;
 /// The head of one HTTP request.

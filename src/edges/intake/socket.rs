@@ -91,12 +91,13 @@ impl Reader<'_> {
                 while self.hand_over(false).await {}
                 match timeout(limits::SOCKET_IDLE_TIMEOUT, self.lines.fill(&mut self.from)).await {
                     Ok(Ok(1..)) => {}
-                    // A last line without its line break is an event too.
-                    Ok(Ok(_)) => {
+                    // A last line without its line break is an event too. A reset is an end: the sender left without
+                    // reading its answers.
+                    Ok(_) => {
                         while self.hand_over(true).await {}
                         break;
                     }
-                    Ok(Err(_)) | Err(_) => break,
+                    Err(_) => break,
                 }
             }
         };

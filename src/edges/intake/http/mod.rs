@@ -13,15 +13,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +44,7 @@ pub async fn serve_tcp(
     token: watch::Receiver<Option<Secret>>,
     stop: CancellationToken,
 ) {
-    let handler: Arc<dyn Handler> = Arc::new(Routes { accept, token: Some(token) });
+    let handler: Arc<dyn Handler> = Arc::new(Routes { token: Some(token), ..Routes::local(accept) });
     door::keep(listener, server::BUSY, stop.clone(), |stream| {
         serve_connection(stream, handler.clone(), None, Patience::TCP, stop.clone())
     })
@@ -55,12 +55,14 @@ pub async fn serve_tcp(
 pub struct Routes {
     accept: Arc<dyn Accept>,
     token: Option<watch::Receiver<Option<Secret>>>,
+    /// One for each large body that may be in memory.
+    large: Arc<Semaphore>,
 }
 
 impl Routes {
     /// The routes on a local socket, which the file system guards.
     pub fn local(accept: Arc<dyn Accept>) -> Self {
-        Self { accept, token: None }
+        Self { accept, token: None, large: Arc::new(Semaphore::new(limits::HTTP_LARGE)) }
     }
 
     /// Whether the sender knows the token, or none is asked for.
@@ -97,9 +99,9 @@ impl Handler for Routes {
         }
         match (head.uri.path(), &head.method) {
             ("/v1/events", &Method::POST) => {
-                let accept = self.accept.clone();
+                let (accept, large) = (self.accept.clone(), self.large.clone());
                 Box::pin(async move {
-                    match events(&*accept, &head, body, peer).await {
+                    match events(&*accept, &large, &head, body, peer).await {
                         Ok(response) => response,
                         Err(refusal) => problem(&refusal),
                     }
@@ -143,13 +145,14 @@ enum Form {
 
 async fn events(
     accept: &dyn Accept,
+    large: &Semaphore,
     head: &Parts,
     body: Incoming,
     peer: Option<Peer>,
 ) -> Result<Response<Body>, Refusal> {
     let now = Timestamp::now();
     let form = form(head, now, peer)?;
-    let bytes = read(body).await?;
+    let (bytes, _large) = read(head, body, large).await?;
     match form {
         Form::Any(mut event) => {
             if bytes.len() > limits::EVENT {
@@ -293,23 +296,65 @@ fn named(query: &str, media_type: &str, now: Timestamp, peer: Option<Peer>) -> R
     Ok(event)
 }
 
-async fn read(body: Incoming) -> Result<Bytes, Refusal> {
-    let too_large = || {
-        let message = format!("one request may have at most {} bytes; send several", limits::HTTP_BODY);
-        Refusal::new(Code::TooLarge, message)
-    };
-    if body.size_hint().lower() > limits::HTTP_BODY as u64 {
-        return Err(too_large());
+/// The whole body, within its bounds. Of a body that is too large some is read all the same: a sender that is still
+/// sending when the connection closes sees a reset, and not the refusal.
+async fn read<'a>(
+    head: &Parts,
+    body: Incoming,
+    large: &'a Semaphore,
+) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Refusal> {
+    let length = body.size_hint().lower();
+    let waits = head.headers.contains_key(header::EXPECT);
+    if length > limits::HTTP_DISCARDED as u64 || (waits && length > limits::HTTP_BODY as u64) {
+        return Err(body_too_large());
     }
-    match timeout(limits::BODY_TIMEOUT, Limited::new(body, limits::HTTP_BODY).collect()).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Refusal::new(Code::BadEvent, "the body broke off")),
+    match timeout(limits::BODY_TIMEOUT, collect(body, large)).await {
+        Ok(read) => read,
         Err(_) => {
             let message = format!("the body did not come within {:?}", limits::BODY_TIMEOUT);
             Err(Refusal::new(Code::BadEvent, message))
         }
     }
+}
+
+async fn collect(mut body: Incoming, large: &Semaphore) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Refusal> {
+    let mut permit = None;
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Refusal::new(Code::BadEvent, "the body broke off"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length > limits::HTTP_SMALL && permit.is_none() {
+            // Closed never; and the body's time runs while this one waits for its turn.
+            permit = large.acquire().await.ok();
+        }
+        if length > limits::HTTP_DISCARDED {
+            break;
+        } else if length > limits::HTTP_BODY {
+            whole = BytesMut::new();
+        } else if length == data.len() {
+            // Most bodies are one short frame: it is kept as it is.
+            first = data;
+        } else {
+            if whole.is_empty() {
+                whole.reserve(first.len() + data.len());
+                whole.extend_from_slice(&first);
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    match length {
+        too_much if too_much > limits::HTTP_BODY => Err(body_too_large()),
+        _ if whole.is_empty() => Ok((first, permit)),
+        _ => Ok((whole.freeze(), permit)),
+    }
+}
+
+fn body_too_large() -> Refusal {
+    let message = format!("one request may have at most {} bytes; send several", limits::HTTP_BODY);
+    Refusal::new(Code::TooLarge, message)
 }
 
 /// An answer with a whole body.

@@ -83,8 +83,8 @@ fn unknown_member(name: &str) -> String {
         return format!("{name} belongs to a CloudEvent, which is not taken yet; send type, data, id, source and time");
     }
     let shown: String = name.chars().take(40).collect();
-    let near = MEMBERS.iter().min_by_key(|member| strsim::damerau_levenshtein(member, &shown));
-    match near.filter(|member| strsim::damerau_levenshtein(member, &shown) <= 2) {
+    let lower = shown.to_lowercase();
+    match MEMBERS.iter().find(|member| strsim::damerau_levenshtein(member, &lower) <= 1) {
         Some(near) => format!("unknown member {shown:?}: did you mean {near}?"),
         None => format!("unknown member {shown:?}: an event has type, data, id, source and time; put the rest in data"),
     }

@@ -213,7 +213,8 @@ impl Journal for SqliteJournal {
     }
 
     fn settle(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome) -> Pending<()> {
-        let settle = Settle { seq: delivery.seq, hook: delivery.hook.clone(), attempt, attempts, outcome };
+        let settle =
+            Settle { seq: delivery.seq, hook: delivery.hook.clone(), attempt, attempts, outcome, retried: false };
         self.command(|answer| Command::Settle { settle: Box::new(settle), answer })
     }
 

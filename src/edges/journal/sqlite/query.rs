@@ -14,6 +14,15 @@ use crate::edges::journal::{DeliveryRow, Filter, Hold, LogRow, Shown, delivery_i
 use crate::words::delivery::{Attempt, Delivery, Why};
 use crate::words::event::{Event, Peer};
 
+/// What waits in a lane from a key on, in order and from the index alone. In two steps: SQLite does not use the index
+/// for all of `(due, seq) >= (?, ?)`, and a million reopened at once share one `due`.
+const WALK: [&str; 2] = [
+    "SELECT due, seq FROM deliveries INDEXED BY deliveries_waiting
+     WHERE lane = ?1 AND outcome = 'waiting' AND due = ?2 AND seq >= ?3 ORDER BY due, seq",
+    "SELECT due, seq FROM deliveries INDEXED BY deliveries_waiting
+     WHERE lane = ?1 AND outcome = 'waiting' AND due > ?2 AND ?3 IS NOT NULL ORDER BY due, seq",
+];
+
 /// Reads a window: the deliveries to take, and the first one that is left. One short transaction.
 pub(super) fn window(
     conn: &Connection,
@@ -22,37 +31,36 @@ pub(super) fn window(
     plan: &Plan,
 ) -> rusqlite::Result<(Vec<Delivery>, Option<Key>)> {
     let snapshot = conn.unchecked_transaction()?;
-    let mut walk = snapshot.prepare(
-        "SELECT due, seq FROM deliveries INDEXED BY deliveries_waiting
-         WHERE lane = ?1 AND outcome = 'waiting' AND (due, seq) >= (?2, ?3) ORDER BY due, seq",
-    )?;
     let mut fetch = snapshot.prepare(&format!(
         "SELECT d.created, d.attempts, {EVENT} FROM deliveries d JOIN events e ON e.seq = d.event WHERE d.seq = ?1"
     ))?;
     let (mut taken, mut weight) = (Vec::new(), 0);
-    let mut rows = walk.query(params![plan.lane, plan.from.0, plan.from.1])?;
-    while let Some(row) = rows.next()? {
-        let (due, seq): Key = (row.get(0)?, row.get(1)?);
-        if plan.skip.contains(&seq) {
-            continue;
+    for walk in WALK {
+        let mut walk = snapshot.prepare(walk)?;
+        let mut rows = walk.query(params![plan.lane, plan.from.0, plan.from.1])?;
+        while let Some(row) = rows.next()? {
+            let (due, seq): Key = (row.get(0)?, row.get(1)?);
+            if plan.skip.contains(&seq) {
+                continue;
+            }
+            let wanted = taken.len() < plan.must || (taken.len() < plan.rows && weight < plan.bytes);
+            if due > plan.now || !wanted {
+                return Ok((taken, Some((due, seq))));
+            }
+            let delivery = fetch.query_row([seq], |row| {
+                Ok(Delivery {
+                    seq,
+                    id: delivery_id(identity, seq),
+                    event: Arc::new(event(row, 2)?),
+                    hook: hook.clone(),
+                    created: timestamp(row.get(0)?),
+                    due: timestamp(due),
+                    attempts: row.get(1)?,
+                })
+            })?;
+            weight += delivery.event.weight();
+            taken.push(delivery);
         }
-        let wanted = taken.len() < plan.must || (taken.len() < plan.rows && weight < plan.bytes);
-        if due > plan.now || !wanted {
-            return Ok((taken, Some((due, seq))));
-        }
-        let delivery = fetch.query_row([seq], |row| {
-            Ok(Delivery {
-                seq,
-                id: delivery_id(identity, seq),
-                event: Arc::new(event(row, 2)?),
-                hook: hook.clone(),
-                created: timestamp(row.get(0)?),
-                due: timestamp(due),
-                attempts: row.get(1)?,
-            })
-        })?;
-        weight += delivery.event.weight();
-        taken.push(delivery);
     }
     Ok((taken, None))
 }
@@ -291,4 +299,25 @@ pub(super) fn closed(
     let mut rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
     rows.sort_unstable_by_key(|row| row.seq);
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edges::journal::sqlite::schema;
+
+    #[test]
+    fn a_window_is_read_from_the_index_and_not_sorted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.db");
+        schema::create_if_missing(&path).unwrap();
+        let conn = schema::reader(&path).unwrap();
+        for (walk, range) in WALK.iter().zip(["due=? AND seq>?", "due>?"]) {
+            let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {walk}")).unwrap();
+            let plan = explain.query_map([1, 2, 3], |row| row.get::<_, String>(3)).unwrap();
+            let plan: Vec<_> = plan.collect::<rusqlite::Result<_>>().unwrap();
+            let index = "SEARCH deliveries USING COVERING INDEX deliveries_waiting";
+            assert_eq!(plan, [format!("{index} (lane=? AND {range})")]);
+        }
+    }
 }

@@ -169,6 +169,17 @@ pub(super) fn writer(path: &Path) -> Result<(Connection, String), JournalError> 
     Ok((conn, identity))
 }
 
+/// Folds the whole log into the database and begins a new one. After a failed fsync the kernel takes the pages for
+/// clean that never reached the disk: what is appended to a log with such a hole in it would be lost with the power.
+pub(super) fn renew_log(conn: &Connection, path: &Path) -> Result<(), JournalError> {
+    let busy: bool =
+        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(|err| storage(path, &err))?;
+    if busy {
+        return Err(JournalError::Storage(format!("{}: its log is in use by another process", path.display())));
+    }
+    Ok(())
+}
+
 /// A connection that only reads.
 pub(super) fn reader(path: &Path) -> Result<Connection, JournalError> {
     let conn = Connection::open_with_flags(path, flags(false)).map_err(|err| storage(path, &err))?;
@@ -254,4 +265,58 @@ pub(super) fn is_storage_trouble(err: &rusqlite::Error) -> bool {
                 | SystemIoFailure
         )
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_are_the_safe_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.db");
+        create_if_missing(&path).unwrap();
+        let (writer, identity) = super::writer(&path).unwrap();
+        assert_eq!(identity.len(), 10);
+        let number = |name: &str| {
+            writer
+                .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+                .unwrap_or_else(|err| panic!("{name}: {err}"))
+        };
+        assert_eq!(number("synchronous"), 2, "FULL: an fsync for every commit");
+        assert_eq!(number("auto_vacuum"), 2, "incremental");
+        assert_eq!(number("page_size"), 4096);
+        assert_eq!(number("mmap_size"), 0);
+        assert_eq!(number("user_version"), FORMAT);
+        let mode: String = writer.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+        assert!(reader(&path).unwrap().execute_batch("DELETE FROM meta").is_err(), "a reader cannot write");
+    }
+
+    #[test]
+    fn the_library_has_no_known_way_to_lose_data() {
+        // Before 3.51.3 a checkpoint could meet a writer and reset the log under it.
+        let version: Vec<u32> = rusqlite::version().split('.').map(|part| part.parse().unwrap()).collect();
+        assert!(version >= vec![3, 51, 3], "{version:?}");
+    }
+
+    #[test]
+    fn the_storage_is_told_from_the_command() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.db");
+        create_if_missing(&path).unwrap();
+        let (writer, _) = super::writer(&path).unwrap();
+        let full = {
+            writer.pragma_update(None, "max_page_count", 1).unwrap();
+            let fill = "INSERT INTO meta SELECT value, randomblob(9) FROM generate";
+            let fill = format!(
+                "WITH RECURSIVE generate (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM generate LIMIT 9999) {fill}"
+            );
+            writer.execute_batch(&fill.replace("randomblob(9)", "'some text'")).unwrap_err()
+        };
+        assert!(is_storage_trouble(&full), "{full}");
+        assert!(matches!(storage(&path, &full), JournalError::Full(_)), "{full}");
+        let constraint = writer.execute_batch("INSERT INTO meta VALUES ('identity', 'x')").unwrap_err();
+        assert!(!is_storage_trouble(&constraint), "{constraint}");
+    }
 }

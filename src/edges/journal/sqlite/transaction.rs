@@ -18,6 +18,8 @@ pub(super) struct Settle {
     pub(super) attempt: Option<Attempt>,
     pub(super) attempts: u32,
     pub(super) outcome: Outcome,
+    /// It was in a commit that failed, and may be on disk all the same: a failed fsync does not take back what was written.
+    pub(super) retried: bool,
 }
 
 /// A `reopen` that may take several transactions.
@@ -123,6 +125,7 @@ pub(super) struct Statements<'c> {
     insert_delivery: Statement<'c>,
     settle: Statement<'c>,
     insert_attempt: Statement<'c>,
+    is_recorded: Statement<'c>,
     reopen: Statement<'c>,
     insert_lane: Statement<'c>,
     count: Statement<'c>,
@@ -150,6 +153,10 @@ impl<'c> Statements<'c> {
             insert_attempt: conn.prepare(
                 "INSERT INTO attempts (delivery, number, started, duration_ms, request, status, response, verdict, why, outcome)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?,
+            is_recorded: conn.prepare(
+                "SELECT EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1 AND outcome = ?2 AND outcome <> 'waiting')
+                 OR EXISTS (SELECT 1 FROM attempts WHERE delivery = ?1 AND number = ?3 AND started = ?4)",
             )?,
             reopen: conn.prepare(
                 "UPDATE deliveries SET attempts = 0, outcome = 'waiting', created = ?2, due = ?2, why = 'replayed', detail = ''
@@ -242,13 +249,17 @@ impl Transaction<'_, '_> {
 
     /// Records an outcome; `false` when the delivery does not wait, and nothing was recorded.
     pub(super) fn settle(&mut self, settle: &Settle) -> rusqlite::Result<bool> {
-        let Settle { seq, hook, attempt, attempts, outcome } = settle;
+        let Settle { seq, hook, attempt, attempts, outcome, retried } = settle;
         let lane = self.lane(hook)?;
         let (until, why, detail) = match outcome {
             Outcome::Waiting { until, why } => (Some(micros(*until)), why.word(), why.detail()),
             Outcome::Delivered => (None, "", ""),
             Outcome::Dead { why } | Outcome::Dropped { why } => (None, "", why.as_str()),
         };
+        if *retried && self.is_recorded(*seq, attempt.as_ref(), outcome)? {
+            self.effects.settled.push((hook.clone(), *seq, until));
+            return Ok(true);
+        }
         let changed = self.sql.settle.execute(params![seq, attempts, outcome.word(), until, why, detail])?;
         self.effects.settled.push((hook.clone(), *seq, until.filter(|_| changed > 0)));
         if changed == 0 {
@@ -271,6 +282,11 @@ impl Transaction<'_, '_> {
         self.effects.count(lane, "waiting", -1);
         self.effects.count(lane, outcome.word(), 1);
         Ok(true)
+    }
+
+    fn is_recorded(&mut self, seq: i64, attempt: Option<&Attempt>, outcome: &Outcome) -> rusqlite::Result<bool> {
+        let (number, started) = (attempt.map(|one| one.number), attempt.map(|one| micros(one.started)));
+        self.sql.is_recorded.query_row(params![seq, outcome.word(), number, started], |row| row.get(0))
     }
 
     /// Reopens as much as one transaction should, and returns it; a full `Filter::limit` of it means there may be more.

@@ -318,7 +318,10 @@ impl Writer {
 
     fn keep_or_refuse(&mut self, command: Command, error: &JournalError) {
         match command {
-            Command::Settle { .. } => self.kept.push(command),
+            Command::Settle { mut settle, answer } => {
+                settle.retried = true;
+                self.kept.push(Command::Settle { settle, answer });
+            }
             other => self.refuse(other, error),
         }
     }
@@ -346,6 +349,7 @@ impl Writer {
                 let path = self.path.display();
                 return Err(JournalError::Storage(format!("{path} is not the journal that was opened: restart")));
             }
+            schema::renew_log(&conn, &self.path)?;
             let book = Book::read(&conn, identity, &mut self.shared.lanes());
             self.book = book.map_err(|err| schema::storage(&self.path, &err))?;
             Ok(conn)
