@@ -1,11 +1,7 @@
 //! How a command ends. The codes are those of sysexits.h where it has one.
 
 use std::error::Error;
-use std::process::ExitCode;
 
-use clap::builder::styling::AnsiColor;
-
-use crate::cli::output;
 use crate::edges::client::ClientError;
 
 /// Why a command ended. The numbers are a promise.
@@ -88,15 +84,9 @@ impl Exit {
         }
     }
 
-    /// Says what there is to say, and gives the code to `main`.
-    pub(crate) fn report(&self) -> ExitCode {
-        if let Some(message) = &self.message {
-            output::message(format!("{} {message}", output::paint(AnsiColor::Red.on_default().bold(), "error:")));
-        }
-        if let Some(help) = &self.help {
-            output::message(format!("{} {help}", output::paint(AnsiColor::Cyan.on_default(), "help:")));
-        }
-        ExitCode::from(self.code as u8)
+    /// The one thing to do, when there is one.
+    pub(crate) fn advice(&self) -> Option<&str> {
+        self.help.as_deref()
     }
 }
 

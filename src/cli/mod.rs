@@ -132,8 +132,19 @@ pub fn main() -> ExitCode {
     }
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(exit) => exit.report(),
+        Err(exit) => report(&exit),
     }
+}
+
+/// Says why a command ended, and gives the code to the shell.
+fn report(exit: &Exit) -> ExitCode {
+    if let Some(message) = exit.message() {
+        output::message(format!("{} {message}", output::paint(AnsiColor::Red.on_default().bold(), "error:")));
+    }
+    if let Some(help) = exit.advice() {
+        output::message(format!("{} {help}", output::paint(AnsiColor::Cyan.on_default(), "help:")));
+    }
+    ExitCode::from(exit.code() as u8)
 }
 
 fn dispatch(Cli { global, command }: Cli) -> Result<(), Exit> {

@@ -42,7 +42,7 @@ impl Script {
         for result in &results {
             print(global, result)?;
         }
-        let passed = results.iter().filter(|result| result.passed).count();
+        let passed = results.iter().filter(|result| result.differences.is_empty()).count();
         let failed = results.len() - passed;
         if !global.json {
             output::say(format!("{passed} passed, {failed} failed"))?;
@@ -56,13 +56,15 @@ fn wrong(problems: Vec<Diagnostic>) -> Exit {
     Exit::silent(Code::Configuration)
 }
 
-fn print(global: &Global, CaseResult { name, passed, difference }: &CaseResult) -> Result<(), Exit> {
+fn print(global: &Global, CaseResult { name, place, differences }: &CaseResult) -> Result<(), Exit> {
+    let passed = differences.is_empty();
     if global.json {
-        return output::json(&json!({"case": name, "passed": passed, "difference": difference}));
+        return output::json(&json!({"case": name, "passed": passed, "line": place.line, "differences": differences}));
     }
-    if *passed {
+    if passed {
         return if global.quiet { Ok(()) } else { output::say(format!("{}      {name}", paint(GOOD, "ok"))) };
     }
-    output::say(format!("{}  {name}", paint(BAD, "FAILED")))?;
-    difference.lines().try_for_each(|line| output::say(format!("        {line}")))
+    output::say(format!("{}  {name} ({}:{})", paint(BAD, "FAILED"), place.file, place.line))?;
+    let lines = differences.iter().flat_map(|difference| difference.lines());
+    lines.into_iter().try_for_each(|line| output::say(format!("        {line}")))
 }

@@ -11,7 +11,7 @@ fn webhook(url: &str, more: &str) -> String {
     format!("events: [thing]\nplatform: webhook\noptions: {{url: \"{url}\"}}\n{more}")
 }
 
-const QUICK: &str = "retry: {first: 50ms, max: 100ms}\n";
+const QUICK: &str = "retry: {first: 100ms, max: 200ms}\n";
 
 #[tokio::test]
 async fn an_event_goes_to_every_hook_that_wants_it_and_to_no_other() {
@@ -61,7 +61,8 @@ async fn a_delivery_that_never_succeeds_is_a_dead_letter_and_can_be_replayed() {
     let sink = receiver().await;
     sink.script(Step::status(503).times(3)).expect("a step");
     let daemon =
-        Daemon::start(&[("hook", &webhook(&sink.url(""), "retry: {first: 20ms, max: 30ms, max_attempts: 3}\n"))]).await;
+        Daemon::start(&[("hook", &webhook(&sink.url(""), "retry: {first: 100ms, max: 100ms, max_attempts: 3}\n"))])
+            .await;
     daemon.emit(&json!({"type": "thing", "data": 1})).await;
     let rows = daemon.until_all("hook", "dead").await;
     assert!(rows[0].why.starts_with("gave up after 3 attempts"), "{}", rows[0].why);

@@ -216,7 +216,7 @@ async fn pg12_name_and_url_can_be_edited() {
     let (old, new) = (receiver().await, receiver().await);
     let text = |sink: &SinkHandle| {
         format!(
-            "events: '*'\nplatform: webhook\noptions: {{url: \"{}\"}}\nretry: {{first: 50ms, max: 50ms}}\n",
+            "events: '*'\nplatform: webhook\noptions: {{url: \"{}\"}}\nretry: {{first: 100ms, max: 100ms}}\n",
             sink.url("")
         )
     };

@@ -15,7 +15,7 @@ use postrider::engine::admin::About;
 use postrider::engine::daemon::{self, Parts};
 use serde_json::Value as Json;
 use tempfile::TempDir;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Daemon {
     pub(crate) folder: TempDir,
     pub(crate) journal: Arc<dyn Journal>,
-    pub(crate) http: String,
     stop: CancellationToken,
     running: JoinHandle<Result<(), JournalError>>,
 }
@@ -49,8 +48,6 @@ impl Daemon {
         let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(&paths.state).expect("a journal"));
         let mut keeper = Keeper::new(paths.clone(), true);
         let config = keeper.load().expect("a sound main file");
-        let http = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-        let address = http.local_addr().expect("an address").to_string();
         for socket in [&paths.emit, &paths.admin] {
             let _none_left = fs::remove_file(socket);
         }
@@ -61,13 +58,13 @@ impl Daemon {
             journal: journal.clone(),
             emit: Some(UnixListener::bind(&paths.emit).expect("the emit socket")),
             admin: Some(UnixListener::bind(&paths.admin).expect("the admin socket")),
-            http: Some(http),
+            http: None,
             about: About::default(),
             reload: mpsc::channel(4),
             drain: Duration::from_secs(5),
         };
         let running = tokio::spawn(daemon::run(parts, stop.clone()));
-        Self { folder, journal, http: address, stop, running }
+        Self { folder, journal, stop, running }
     }
 
     /// Stops it in good order; the folder is left for the next one.
@@ -104,7 +101,8 @@ impl Daemon {
     pub(crate) async fn admin(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Json) {
         let client = Client::new(&Paths::here(self.folder.path()).admin);
         let body = body.map(|text| text.as_bytes().to_vec());
-        let (status, bytes) = client.request(method.parse().expect("a method"), path, body).await.expect("an answer of the admin socket");
+        let (status, bytes) =
+            client.request(method.parse().expect("a method"), path, body).await.expect("an answer of the admin socket");
         (status, serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into()))
     }
 
@@ -112,7 +110,8 @@ impl Daemon {
     pub(crate) async fn emit(&self, event: &Json) -> Json {
         let client = Client::new(&Paths::here(self.folder.path()).emit);
         let body = event.to_string().into_bytes();
-        let (_, answer) = client.request(http::Method::POST, "/v1/events", Some(body)).await.expect("an answer of the emit socket");
+        let (_, answer) =
+            client.request(http::Method::POST, "/v1/events", Some(body)).await.expect("an answer of the emit socket");
         serde_json::from_slice(&answer).expect("a JSON answer")
     }
 
