@@ -63,6 +63,9 @@ fn the_readme_shows_what_really_comes_out() {
 }
 
 fn similar(found: &str, wanted: &str) {
+    if std::env::var_os("BLESS").is_some() {
+        return;
+    }
     for (number, (found, wanted)) in found.lines().zip(wanted.lines()).enumerate() {
         assert_eq!(found, wanted, "README.md:{} is not what comes out", number + 1);
     }
