@@ -211,6 +211,9 @@ fn syntax_words(error: &ParseErrorType) -> String {
             let word = word.to_string();
             format!("`{}` is not offered to scripts", word.split('\'').nth(1).unwrap_or_default())
         }
+        ParseErrorType::Reserved(word) if ["import", "export"].contains(&word.as_str()) => {
+            format!("`{word}` is not offered to scripts")
+        }
         ParseErrorType::Reserved(word) => {
             format!("`{word}` is a reserved word: choose another name, or write [\"{word}\"]")
         }

@@ -151,9 +151,10 @@ fn look_at(
             let functions: Vec<_> = own.iter().copied().chain(FUNCTIONS).collect();
             unknown("function", name, &functions)
         }
-        Instruction::Include(_) | Instruction::LoadBlocks | Instruction::CallBlock(_) | Instruction::ExportLocals => {
-            ("templates of hooks stand alone: extends, include, import and block are not offered".to_owned(), None)
-        }
+        Instruction::Include(_) | Instruction::LoadBlocks | Instruction::CallBlock(_) | Instruction::ExportLocals => (
+            "templates stand alone: extends, include, import and block are not offered".to_owned(),
+            Some("write the text out here".to_owned()),
+        ),
         _ => return,
     };
     inspection.problems.push(Problem { at, what: problem.0, help: problem.1 });

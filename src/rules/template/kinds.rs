@@ -69,18 +69,23 @@ pub(super) fn finish(value: Json, kind: &Kind) -> Result<Json, String> {
 }
 
 /// Checks what one leaf gave, as far as its kind allows to say.
-pub(super) fn check_leaf(value: &Json, kind: &Kind) -> Result<(), (String, Option<String>)> {
+pub(super) fn check_leaf(value: &Json, kind: &Kind) -> Result<(), Refusal> {
     match kind {
         Kind::Headers => header_value(value.as_str().unwrap_or_default()),
         Kind::Url => url_text(value.as_str().unwrap_or_default()),
         Kind::Bool => match value {
             Json::Bool(_) => Ok(()),
             Json::String(text) if text == "true" || text == "false" => Ok(()),
-            _ => Err(("this must give true or false".to_owned(), None)),
+            _ => refuse(
+                "this must be true or false",
+                "write true or false without quotes, or one {{ expression }} that gives it",
+            ),
         },
-        Kind::Integer => finish(value.clone(), kind).map(drop).map_err(|what| (what, None)),
+        Kind::Integer => {
+            finish(value.clone(), kind).map(drop).or_else(|what| refuse(&what, "write a number such as 5"))
+        }
         Kind::Choice(words) => choice(value.as_str().unwrap_or_default(), words),
-        Kind::List => finish(value.clone(), kind).map(drop).map_err(|what| (what, None)),
+        Kind::List => finish(value.clone(), kind).map(drop).or_else(|what| refuse(&what, "write [a, b], or one text")),
         _ => Ok(()),
     }
 }
@@ -142,13 +147,18 @@ impl Compiler<'_> {
 
     fn headers(&mut self, node: &Node) -> Part {
         let Value::Map(entries) = &node.value else {
-            self.wrong(node, None, "headers are a map", Some("write it as in {Authorization: \"Bearer …\"}".into()));
+            self.wrong(
+                node,
+                None,
+                format!("headers are a map, not {}", node.describe()),
+                "write it as in {Authorization: \"Bearer …\"}",
+            );
             return Part::Fixed(Json::Null);
         };
         let parts = entries.iter().map(|(key, node)| {
             if HeaderName::from_bytes(key.name.as_bytes()).is_err() {
                 let what = format!("`{}` cannot be the name of a header", key.name);
-                let help = Some("a name holds letters, digits and -".to_owned());
+                let help = "use letters, digits and - only";
                 let at = Node { span: key.span, value: Value::Null, style: Style::Plain };
                 self.wrong(&at, None, what, help);
             }
@@ -169,11 +179,13 @@ impl Compiler<'_> {
             (Kind::Integer, Value::Number(_)) => Part::Fixed(node.to_json()),
             (_, Value::Number(_) | Value::Bool(_)) => Part::Fixed(Json::String(self.as_written(node))),
             (_, Value::Null) => {
-                self.wrong(node, None, "nothing stands here", Some("give it a value, or remove the line".into()));
+                self.wrong(node, None, "nothing stands here", "give it a value, or remove the line");
                 Part::Fixed(Json::Null)
             }
             (_, Value::List(_) | Value::Map(_)) => {
-                let (what, help) = (format!("this must be {}", expected(self.kind)), secret_hint(node));
+                let (expected, example) = expected(self.kind);
+                let what = format!("this must be {expected}, not {}", node.describe());
+                let help = secret_hint(node).unwrap_or_else(|| format!("write {example}"));
                 self.wrong(node, None, what, help);
                 Part::Fixed(Json::Null)
             }
@@ -230,7 +242,8 @@ impl Compiler<'_> {
             // The whole URL is a secret: event data has no part in it when nothing but the call stands there.
             let part = self.text(text, node, Escape::Text, false);
             if self.needs.varies() {
-                self.wrong(node, None, "event data cannot stand beside a secret that is the whole URL", None);
+                let what = "event data cannot stand beside a secret that is the whole URL";
+                self.wrong(node, None, what, "write {secret: NAME} alone, or a literal https://HOST/ in front");
             }
             return part;
         }
@@ -238,7 +251,7 @@ impl Compiler<'_> {
         if !authority_is_complete(&text[..open]) {
             let what = "a template may not choose where a request goes: scheme, host and port must be literal";
             let help = "write https://HOST/ in front of the first {{ }}, or give the whole URL as {secret: NAME}";
-            self.wrong(node, Some(open..open + 2), what, Some(help.into()));
+            self.wrong(node, Some(open..open + 2), what, help);
             return Part::Fixed(Json::Null);
         }
         self.text(text, node, Escape::Url, false)
@@ -275,9 +288,8 @@ impl Compiler<'_> {
         if same { written.to_owned() } else { json.to_string() }
     }
 
-    fn wrong(&mut self, node: &Node, at: Option<Range<usize>>, what: impl Into<String>, help: Option<String>) {
-        let mut found = Diagnostic::error("option", what);
-        found.help = help;
+    fn wrong(&mut self, node: &Node, at: Option<Range<usize>>, what: impl Into<String>, help: impl Into<String>) {
+        let found = Diagnostic::error("option", what).help(help);
         let place = self.origin.place(node, at);
         self.found.push(self.origin.finish(found, place));
     }
@@ -320,14 +332,16 @@ fn secret_hint(node: &Node) -> Option<String> {
     near.then(|| "a secret is written {secret: NAME}".to_owned())
 }
 
-fn expected(kind: &Kind) -> &'static str {
+/// What a kind takes, and how it is written.
+fn expected(kind: &Kind) -> (&'static str, &'static str) {
     match kind {
-        Kind::Url => "a URL",
-        Kind::List => "a text or a list of texts",
-        Kind::Bool => "true or false",
-        Kind::Integer => "a whole number",
-        Kind::Secret => "{secret: NAME} or a text",
-        _ => "a text",
+        Kind::Url => ("a URL", "https://HOST/PATH or {secret: NAME}"),
+        Kind::List => ("a text or a list of texts", "[a, b]"),
+        Kind::Bool => ("true or false", "true"),
+        Kind::Integer => ("a whole number", "a number such as 5"),
+        Kind::Secret => ("a secret", "{secret: NAME}"),
+        Kind::Choice(_) => ("one word", "one of its words"),
+        _ => ("a text", "one text; text over several lines begins with |"),
     }
 }
 
@@ -342,39 +356,49 @@ fn authority_is_complete(literal: &str) -> bool {
 }
 
 /// A value of a header cannot end its line. Other bytes than ASCII have no agreed meaning there.
-pub(super) fn header_value(value: &str) -> Result<(), (String, Option<String>)> {
+pub(super) fn header_value(value: &str) -> Result<(), Refusal> {
     if value.contains(['\r', '\n', '\0']) {
         let help =
             "take line breaks out: {{ value | replace(\"\\n\", \" \") }}, or encode them: {{ value | urlencode }}";
-        return Err((
-            "the value of a header may not contain a line break or a zero byte".to_owned(),
-            Some(help.to_owned()),
-        ));
+        return refuse("the value of a header may not contain a line break or a zero byte", help);
     }
     if !value.is_ascii() {
         let help = "encode it: {{ value | urlencode }}, or as RFC 8187 says: title*=UTF-8''{{ value | urlencode }}";
-        return Err(("the value of a header may contain only ASCII".to_owned(), Some(help.to_owned())));
+        return refuse("the value of a header may contain only ASCII", help);
     }
     if HeaderValue::from_str(value).is_err() {
-        return Err(("the value of a header may not contain control characters".to_owned(), None));
+        return refuse(
+            "the value of a header may not contain control characters",
+            "encode it: {{ value | urlencode }}",
+        );
     }
     Ok(())
 }
 
 /// A path of only dots climbs: no encoding keeps `..` from meaning the folder above.
-fn url_text(url: &str) -> Result<(), (String, Option<String>)> {
+fn url_text(url: &str) -> Result<(), Refusal> {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     if path.split('/').any(|segment| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")) {
-        return Err(("a part of the path is only dots, which would climb out of the path".to_owned(), None));
+        let what = "a part of the path is only dots, which would climb out of the path";
+        return refuse(what, "put this value into the query, or put a letter in front of it");
     }
     match url::Url::parse(url) {
         Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => Ok(()),
-        Ok(_) => Err(("a URL begins with https:// or http://".to_owned(), None)),
-        Err(error) => Err((format!("this is no URL: {error}"), Some("write it as in https://HOST/PATH".to_owned()))),
+        Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
+            refuse("a URL begins with https:// or http://", "write it as in https://HOST/PATH")
+        }
+        Err(error) => refuse(&format!("this is no URL: {error}"), "write it as in https://HOST/PATH"),
     }
 }
 
-fn choice(word: &str, words: &[String]) -> Result<(), (String, Option<String>)> {
+/// What is wrong with a value, and the remedy.
+type Refusal = (String, String);
+
+fn refuse(what: &str, help: &str) -> Result<(), Refusal> {
+    Err((what.to_owned(), help.to_owned()))
+}
+
+fn choice(word: &str, words: &[String]) -> Result<(), Refusal> {
     if words.iter().any(|known| known == word) {
         return Ok(());
     }
@@ -382,7 +406,7 @@ fn choice(word: &str, words: &[String]) -> Result<(), (String, Option<String>)> 
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("use one of {}", words.join(", ")),
     };
-    Err((format!("`{word}` is not one of {}", words.join(", ")), Some(help)))
+    refuse(&format!("`{word}` is not one of {}", words.join(", ")), &help)
 }
 
 /// A scalar as text.

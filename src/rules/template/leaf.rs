@@ -114,7 +114,8 @@ impl Leaf {
 pub(super) fn compile_condition(text: &str) -> Result<(Expression<'static, 'static>, Inspection, Vec<String>), Fault> {
     if text.len() > limits::TEMPLATE_TAG {
         let what = format!("the condition is longer than {} bytes", limits::TEMPLATE_TAG);
-        return Err(Fault { at: None, kind: FaultKind::Wrong { what, help: None } });
+        let help = Some("move some of it into the templates".to_owned());
+        return Err(Fault { at: None, kind: FaultKind::Wrong { what, help } });
     }
     let expression =
         CONDITIONS.compile_expression_owned(text.to_owned()).map_err(|error| syntax(&error, text.len()))?;
@@ -174,14 +175,22 @@ fn shifted(mut fault: Fault, by: usize) -> Fault {
 
 /// An error of compiling.
 fn syntax(error: &Error, length: usize) -> Fault {
-    let detail = error.detail().unwrap_or("it cannot be read").replace("end of input", "the end of the text");
+    let detail = error.detail().unwrap_or("it cannot be read");
     let help = if detail.contains("end of") {
-        Some("every {{ needs its }}, every {% if %} its {% endif %}, every {% for %} its {% endfor %}".to_owned())
+        "every {{ needs its }}, every {% if %} its {% endif %}, every {% for %} its {% endfor %}"
     } else {
-        None
+        "look at the brackets, quotes and operators here; to compare write =="
+    };
+    let words = detail.replace("end of variable block", "`}}`").replace("end of block", "the end of the block");
+    let words = match words.strip_prefix("unexpected end of input, expected ") {
+        Some(expected) => format!("the text ends where {expected} should stand"),
+        None => words.replace("end of input", "end of the text"),
     };
     let at = error.range().map(|at| at.start.min(length)..at.end.min(length));
-    Fault { at, kind: FaultKind::Wrong { what: format!("the template cannot be read: {detail}"), help } }
+    Fault {
+        at,
+        kind: FaultKind::Wrong { what: format!("the template cannot be read: {words}"), help: Some(help.to_owned()) },
+    }
 }
 
 /// An error of rendering. Nothing of the engine's that may hold the values of variables is taken over.

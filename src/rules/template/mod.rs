@@ -54,8 +54,8 @@ enum Part {
     Fixed(Json),
     Leaf(Box<Leaf>, Box<Node>),
     Secret(String, Box<Node>),
-    List(Vec<Part>),
-    Map(Vec<(String, Part)>),
+    List(Vec<Self>),
+    Map(Vec<(String, Self)>),
 }
 
 /// `when`: one expression; a missing field is false.
@@ -98,7 +98,7 @@ impl Tree {
         for (name, _) in &self.secrets {
             secrets.push((name.clone(), secret(given, name)?));
         }
-        let root = Root::new(given.event, given.hook, Some(given.attempt), &self.needs, secrets);
+        let root = Root::value(given.event, given.hook, Some(given.attempt), &self.needs, secrets);
         let value = self.part(&self.root, &root, given)?;
         kinds::finish(value, &self.kind).map_err(|what| self.wrong(given, self.first_place(), what, None))
     }
@@ -120,7 +120,7 @@ impl Tree {
             Part::Leaf(leaf, node) => {
                 let value = leaf.render(root).map_err(|fault| self.fault(fault, node, given))?;
                 kinds::check_leaf(&value, &self.kind)
-                    .map_err(|(what, help)| self.wrong(given, self.origin.place(node, None), what, help))?;
+                    .map_err(|(what, help)| self.wrong(given, self.origin.place(node, None), what, Some(help)))?;
                 Ok(value)
             }
             Part::List(parts) => {
@@ -225,7 +225,8 @@ impl Condition {
             leaf::compile_condition(text).map_err(|fault| vec![kinds::diagnose(&origin, node, fault, "condition")])?;
         let mut found = kinds::problems(&origin, node, &inspection, "condition");
         for (_, at) in &inspection.secrets {
-            let refused = Diagnostic::error("condition", "a condition cannot read secrets");
+            let refused =
+                Diagnostic::error("condition", "a condition cannot read secrets").help("compare with a literal value");
             found.push(origin.finish(refused, origin.place(node, Some(at.clone()))));
         }
         if !found.is_empty() {
@@ -241,7 +242,7 @@ impl Condition {
     /// # Errors
     /// It failed, in words.
     pub fn holds(&self, event: &Event, hook: &str) -> Result<bool, String> {
-        let root = Root::new(event, hook, None, &self.needs, Vec::new());
+        let root = Root::value(event, hook, None, &self.needs, Vec::new());
         leaf::holds(&self.expression, root).map_err(|fault| match fault.kind {
             FaultKind::Undefined(path) => undefined(path.as_deref(), event).what,
             FaultKind::Wrong { what, .. } => what,

@@ -73,7 +73,7 @@ pub(super) struct Root {
 
 impl Root {
     /// What templates with these needs see of an event.
-    pub(super) fn new(
+    pub(super) fn value(
         event: &Event,
         hook: &str,
         attempt: Option<u32>,

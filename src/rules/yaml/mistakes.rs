@@ -80,7 +80,7 @@ impl<'a> Scene<'a> {
         Diagnostic::error("unquoted", "a value that begins with `*` needs quotes")
             .at(self.place(at, word.len()))
             .note("without quotes `*` refers to another part of the file")
-            .help(format!("write {}{}", key_of(&self.source.text[self.line_start()..at]), quoted(word)))
+            .help(format!("write {}{}", key_of(&self.source.text[self.line_start().min(at)..at]), quoted(word)))
     }
 
     fn odd_key(&self) -> Diagnostic {
