@@ -1,4 +1,5 @@
-//! The vendors' documents, row by row, as senders: each test is named for its row in the README's table.
+//! What Pgyer, AppGo and PatchKit can send, feature by feature, sent by hooks: `pg`, `ag` and `pk` with the number of
+//! the feature.
 
 use std::collections::BTreeSet;
 

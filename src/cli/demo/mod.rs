@@ -66,7 +66,7 @@ impl Demo {
         });
         runtime.shutdown_background();
         if self.keep {
-            output::say(&format!("the folder is {}", folder.display()))?;
+            output::say(format!("the folder is {}", folder.display()))?;
         } else {
             let _the_system_cleans_up = fs::remove_dir_all(&folder);
         }
@@ -84,15 +84,15 @@ async fn tell(folder: &Path) -> Result<(), Exit> {
     let (address, stop, running) = start_daemon(&paths, journal.clone()).await?;
 
     output::say(story::OPENING)?;
-    output::say(&story::hooks())?;
+    output::say(story::hooks())?;
     let answer = post::event(address, "updateVersion", story::PGYER.as_bytes()).await?;
-    output::say(&story::posted("updateVersion", story::PGYER.len(), &answer))?;
+    output::say(story::posted("updateVersion", story::PGYER.len(), &answer))?;
     let answer = post::event(address, "feedback", story::FEEDBACK.as_bytes()).await?;
-    output::say(&story::posted("feedback", story::FEEDBACK.len(), &answer))?;
+    output::say(story::posted("feedback", story::FEEDBACK.len(), &answer))?;
 
     let log = everything_settled(journal.as_ref()).await?;
-    output::say(&story::deliveries(&log))?;
-    output::say(&story::received(&receivers))?;
+    output::say(story::deliveries(&log))?;
+    output::say(story::received(&receivers))?;
 
     stop.cancel();
     running.await.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
