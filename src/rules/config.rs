@@ -1,14 +1,16 @@
 //! One immutable configuration, and its answer to "which hooks want this event, and why not the others".
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
+
+use sha2::{Digest, Sha256};
 
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::{Hook, NotWanted};
 use crate::rules::platform::Platforms;
 use crate::rules::settings::Settings;
 use crate::words::event::Event;
-use crate::words::secret::Secrets;
+use crate::words::secret::{Secret, Secrets};
 
 /// One configuration. Reload builds a new one by the same path and swaps it in.
 #[derive(Debug, Default)]
@@ -25,6 +27,15 @@ pub struct Config {
     pub problems: Vec<Diagnostic>,
     /// Files that were passed over, and why.
     pub ignored: Vec<Ignored>,
+    /// Built at the first event from `hooks`, which do not change.
+    pub router: OnceLock<Router>,
+}
+
+/// Hooks by the type they name, so that an event does not ask each of ten thousand.
+#[derive(Debug, Default)]
+pub struct Router {
+    exact: HashMap<String, Vec<Arc<Hook>>>,
+    patterns: Vec<Arc<Hook>>,
 }
 
 /// A file in hooks.d that is not a hook.
@@ -39,7 +50,12 @@ pub struct Ignored {
 impl Config {
     /// The hooks that want an event.
     pub fn route(&self, event: &Event) -> Vec<Arc<str>> {
-        self.hooks.values().filter(|hook| hook.wants(event).is_ok()).map(|hook| hook.name.clone()).collect()
+        let router = self.router.get_or_init(|| Router::new(self.hooks.values()));
+        let exact = router.exact.get(&event.kind).map(Vec::as_slice).unwrap_or_default();
+        let wanting = exact.iter().chain(&router.patterns).filter(|hook| hook.wants(event).is_ok());
+        let mut names: Vec<_> = wanting.map(|hook| hook.name.clone()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// For every hook, whether it wants the event, or why not.
@@ -47,10 +63,37 @@ impl Config {
         self.hooks.values().map(|hook| (hook.name.clone(), hook.wants(event))).collect()
     }
 
+    /// Changes when the hook's file, its platform's script or one of its secrets changes. Shows none of them.
+    pub fn fingerprint(&self, hook: &Hook) -> String {
+        let mut hash = Sha256::new();
+        hash.update(&hook.fingerprint);
+        for (name, _) in &hook.secrets {
+            hash.update(name);
+            hash.update(self.secrets.get(name).map(Secret::expose).unwrap_or_default());
+        }
+        hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The secrets of a hook that cannot be had, each with why: its deliveries wait until they can.
     pub fn missing_secret(&self, hook: &Hook) -> Option<String> {
         hook.secrets.iter().find_map(|(name, _)| {
             self.secrets.get(name).err().map(|why| format!("secret {name} cannot be read: {why}"))
         })
+    }
+}
+
+impl Router {
+    fn new<'a>(hooks: impl Iterator<Item = &'a Arc<Hook>>) -> Self {
+        let mut router = Self::default();
+        for hook in hooks {
+            if hook.events.iter().any(|pattern| pattern.contains(['*', '?'])) {
+                router.patterns.push(hook.clone());
+                continue;
+            }
+            for kind in hook.events.iter().collect::<std::collections::BTreeSet<_>>() {
+                router.exact.entry(kind.clone()).or_default().push(hook.clone());
+            }
+        }
+        router
     }
 }

@@ -1,1 +1,160 @@
-//! How often: a sliding window that can also be paused.
+//! How often a receiver may be used: a sliding window that can also be paused.
+//!
+//! ```text
+//! take(now, rate):  paused until later than now?             -> not before then
+//!                   rate.count uses within rate.window?      -> not before the oldest of them leaves the window
+//!                   else note now                            -> go
+//! pause(until):     nobody goes before then; a longer pause wins
+//! ```
+//! The window is that of the receiver, shared by all hooks that post to it; each hook holds it to its own rate, so one
+//! may leave room for others. Vendors count in a fixed or a sliding minute and do not say which: never more than N in
+//! any window satisfies both. `now` is time since the daemon started, on the clock that is never set.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::rules::manifest::Rate;
+use crate::words::limits;
+
+/// The uses of one receiver.
+#[derive(Debug, Default)]
+pub struct Pace {
+    used: VecDeque<Duration>,
+    paused: Option<(Duration, String)>,
+}
+
+/// Not now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Not before this.
+    pub until: Duration,
+    /// The receiver's own word, when it asked for a pause; `None` when the rate says so.
+    pub paused: Option<String>,
+}
+
+impl Pace {
+    /// Uses the receiver once.
+    ///
+    /// # Errors
+    /// When it may be used next; nothing was noted.
+    pub fn take(&mut self, now: Duration, rate: Option<Rate>) -> Result<(), Wait> {
+        if let Some((until, why)) = &self.paused {
+            if now < *until {
+                return Err(Wait { until: *until, paused: Some(why.clone()) });
+            }
+            self.paused = None;
+        }
+        let Some(rate) = rate else { return Ok(()) };
+        let window = rate.window + limits::PACE_MARGIN;
+        let count = rate.count as usize;
+        if let Some(oldest) = self.used.len().checked_sub(count).and_then(|index| self.used.get(index)) {
+            let until = *oldest + window;
+            if now < until {
+                return Err(Wait { until, paused: None });
+            }
+        }
+        self.used.push_back(now);
+        while self.used.len() > limits::PACE_WINDOW {
+            self.used.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Takes back the latest use: nothing was sent.
+    pub fn give_back(&mut self) {
+        self.used.pop_back();
+    }
+
+    /// Lets nobody through before `until`.
+    pub fn pause(&mut self, until: Duration, why: &str) {
+        if self.paused.as_ref().is_none_or(|(current, _)| *current < until) {
+            self.paused = Some((until, why.to_owned()));
+        }
+    }
+
+    /// The pause in force.
+    pub fn paused(&self, now: Duration) -> Option<(Duration, &str)> {
+        self.paused.as_ref().filter(|(until, _)| now < *until).map(|(until, why)| (*until, why.as_str()))
+    }
+
+    /// Whether forgetting it would change nothing.
+    pub fn is_idle(&self, now: Duration) -> bool {
+        self.paused(now).is_none() && self.used.back().is_none_or(|last| now > *last + limits::RETRY_AFTER_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    #[test]
+    fn the_window_slides() {
+        let mut pace = Pace::default();
+        let rate = Some(Rate { count: 2, window: S(60) });
+        assert_eq!(pace.take(S(0), rate), Ok(()));
+        assert_eq!(pace.take(S(10), rate), Ok(()));
+        let until = S(60) + limits::PACE_MARGIN;
+        assert_eq!(pace.take(S(59), rate), Err(Wait { until, paused: None }));
+        assert_eq!(pace.take(until, rate), Ok(()));
+        assert_eq!(pace.take(until, rate), Err(Wait { until: S(70) + limits::PACE_MARGIN, paused: None }));
+    }
+
+    #[test]
+    fn hooks_share_the_window_and_hold_it_to_their_own_rate() {
+        let mut pace = Pace::default();
+        let (whole, half) = (Some(Rate { count: 4, window: S(60) }), Some(Rate { count: 2, window: S(60) }));
+        for second in 0..2 {
+            assert_eq!(pace.take(S(second), half), Ok(()));
+        }
+        assert!(pace.take(S(2), half).is_err());
+        assert_eq!(pace.take(S(2), whole), Ok(()));
+        assert_eq!(pace.take(S(3), whole), Ok(()));
+        assert!(pace.take(S(4), whole).is_err());
+    }
+
+    #[test]
+    fn a_pause_closes_the_gate_for_everyone_and_the_longer_one_wins() {
+        let mut pace = Pace::default();
+        pace.pause(S(600), "muted");
+        pace.pause(S(60), "slow");
+        let wait = Wait { until: S(600), paused: Some("muted".into()) };
+        assert_eq!(pace.take(S(599), None), Err(wait));
+        assert_eq!(pace.take(S(600), None), Ok(()));
+        assert_eq!(pace.paused(S(600)), None);
+    }
+
+    #[test]
+    fn what_was_not_sent_is_given_back() {
+        let mut pace = Pace::default();
+        let rate = Some(Rate { count: 1, window: S(60) });
+        assert_eq!(pace.take(S(0), rate), Ok(()));
+        pace.give_back();
+        assert_eq!(pace.take(S(0), rate), Ok(()));
+    }
+
+    proptest! {
+        /// Whoever asks whenever: no window ever holds more than its count.
+        #[test]
+        fn never_more_than_the_count_in_any_window(steps in prop::collection::vec(0u64..20_000, 1..200), count in 1u32..10) {
+            let rate = Rate { count, window: S(10) };
+            let mut pace = Pace::default();
+            let mut now = Duration::ZERO;
+            let mut went = Vec::new();
+            for step in steps {
+                now += Duration::from_millis(step);
+                match pace.take(now, Some(rate)) {
+                    Ok(()) => went.push(now),
+                    Err(wait) => prop_assert!(wait.until > now),
+                }
+            }
+            for (index, first) in went.iter().enumerate() {
+                let inside = went[index..].iter().filter(|at| **at < *first + rate.window).count();
+                prop_assert!(inside <= count as usize);
+            }
+        }
+    }
+}

@@ -2,11 +2,16 @@
 
 mod broken_hooks;
 mod config_folders;
+mod delivering;
+mod examples;
 mod fake_platforms;
 mod good_hooks;
 mod intake;
 mod journal;
 mod layers;
 mod platform_cases;
+mod readme;
+mod seeds;
 mod sending;
+mod support;
 mod wrong_answers;

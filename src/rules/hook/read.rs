@@ -281,7 +281,11 @@ fn read_when(reader: &mut Reader<'_>, node: &Node) -> Option<Condition> {
         reader.error(node.span, "no-value", "`when` is an empty text", "write an expression, or remove the line");
         return None;
     }
-    Condition::compile(reader.source, node).map_err(|errors| reader.found.extend(errors)).ok()
+    let say = |mut error: Diagnostic| {
+        error.help = error.help.or_else(|| Some(EXAMPLE.to_owned()));
+        error
+    };
+    Condition::compile(reader.source, node).map_err(|errors| reader.found.extend(errors.into_iter().map(say))).ok()
 }
 
 /// The options of a platform, from the map that has the key `options`.
@@ -316,7 +320,7 @@ pub(crate) fn read_options(
     for spec in specs {
         let kind = resolve_message(&spec.kind, has_title, message_type);
         let tree = match options.get(&spec.name) {
-            Some(node) => compile_option(reader, &spec.name, node, &kind),
+            Some(node) => compile_option(reader, spec, node, &kind),
             None if spec.required && stands_elsewhere(file, &options, platform, &spec.name) => None,
             None if spec.required => {
                 reader.found.push(missing_option(platform, spec, missing_at.clone()));
@@ -332,24 +336,22 @@ pub(crate) fn read_options(
     trees
 }
 
-fn compile_option(reader: &mut Reader<'_>, name: &str, node: &Node, kind: &Kind) -> Option<Tree> {
+fn compile_option(reader: &mut Reader<'_>, spec: &OptionSpec, node: &Node, kind: &Kind) -> Option<Tree> {
     if node.value == Value::Null && *kind != Kind::Tree {
-        reader.wrong(&format!("options.{name}"), node, "", "");
+        reader.wrong(&format!("options.{}", spec.name), node, "", "");
         return None;
     }
-    match Tree::compile(reader.source, node, kind) {
-        Ok(tree) => Some(tree),
-        Err(errors) if *kind == Kind::Secret => {
+    let tree = Tree::compile(reader.source, node, kind);
+    let say = |mut error: Diagnostic| {
+        if *kind == Kind::Secret {
             // What stands there may be the secret itself.
-            let masked = errors.into_iter().map(|error| Diagnostic { place: error.place.map(Place::masked), ..error });
-            reader.found.extend(masked);
-            None
+            error.place = error.place.map(Place::masked);
         }
-        Err(errors) => {
-            reader.found.extend(errors);
-            None
-        }
-    }
+        error.help =
+            error.help.or_else(|| Some(format!("`{}` is {}: write {}", spec.name, spec.about, example_of(kind))));
+        error
+    };
+    tree.map_err(|errors| reader.found.extend(errors.into_iter().map(say))).ok()
 }
 
 /// Whether a missing option stands in the first column, or under a name like its own: then that is the error.
@@ -360,20 +362,23 @@ fn stands_elsewhere(file: &Map<'_>, options: &Map<'_>, platform: &Platform, name
 }
 
 fn missing_option(platform: &Platform, spec: &OptionSpec, place: Place) -> Diagnostic {
-    let example = match &spec.kind {
-        Kind::Secret => "{secret: NAME}".to_owned(),
-        Kind::Url => "https://… or {secret: NAME}".to_owned(),
-        Kind::List => "[…]".to_owned(),
-        Kind::Bool => "true".to_owned(),
-        Kind::Integer => "1".to_owned(),
-        Kind::Choice(words) => words.join(" or "),
-        Kind::Headers => "{Name: value}".to_owned(),
-        _ => "\"…\"".to_owned(),
-    };
     Diagnostic::error("missing-option", format!("{} needs the option `{}`", platform.name, spec.name))
         .at(place)
         .note(format!("`{}` is {}", spec.name, spec.about))
-        .help(format!("add under `options:` a line `{}: {example}`", spec.name))
+        .help(format!("add under `options:` a line `{}: {}`", spec.name, example_of(&spec.kind)))
+}
+
+fn example_of(kind: &Kind) -> String {
+    match kind {
+        Kind::Secret => "{secret: NAME}".to_owned(),
+        Kind::Url => "https://… or {secret: NAME}".to_owned(),
+        Kind::List => "[…]".to_owned(),
+        Kind::Bool => "true or false".to_owned(),
+        Kind::Integer => "a whole number".to_owned(),
+        Kind::Choice(words) => words.join(" or "),
+        Kind::Headers => "{Name: value}".to_owned(),
+        _ => "\"…\"".to_owned(),
+    }
 }
 
 fn unknown_option(reader: &mut Reader<'_>, key: &Key, platform: &Platform) {

@@ -74,6 +74,20 @@ pub struct TestResult {
     pub place: Place,
     /// What was otherwise than expected; nothing if it passed.
     pub difference: Option<String>,
+    /// The place in a template or script that made it so, where there is one.
+    pub cause: Option<Diagnostic>,
+}
+
+/// Why a test failed.
+struct Failure {
+    difference: String,
+    cause: Option<Diagnostic>,
+}
+
+impl From<String> for Failure {
+    fn from(difference: String) -> Self {
+        Self { difference, cause: None }
+    }
 }
 
 const EXPECT: [&str; 8] = ["wanted", "method", "url", "headers", "json", "text", "form", "error"];
@@ -205,16 +219,8 @@ impl Hook {
     /// Tries the hook before it is loaded: runs its tests, or renders it once if it says the same for every event.
     /// With neither there is nothing to try: an event made up here would lack the fields that the templates name.
     pub fn dry_run(&self, secrets: &Secrets, now: Timestamp) -> Vec<Diagnostic> {
-        let mut found = Vec::new();
-        for result in self.run_tests(secrets, now) {
-            if let Some(difference) = result.difference {
-                found.push(
-                    Diagnostic::error("test-failed", format!("the test {:?} failed: {difference}", result.name))
-                        .at(result.place)
-                        .help("mend the hook, or what the test expects of it"),
-                );
-            }
-        }
+        let results = self.run_tests(secrets, now).into_iter();
+        let mut found: Vec<_> = results.filter_map(TestResult::into_diagnostic).collect();
         if self.tests.is_empty() && self.options.iter().all(|(_, tree)| tree.is_constant()) {
             match self.try_request(&self.sample_event(), &self.with_stand_ins(secrets), now) {
                 Ok(_) => {}
@@ -231,28 +237,31 @@ impl Hook {
     /// secrets are not.
     pub fn run_tests(&self, secrets: &Secrets, now: Timestamp) -> Vec<TestResult> {
         let secrets = self.with_stand_ins(secrets);
-        let run = |test: &HookTest| TestResult {
-            name: test.name.clone(),
-            place: test.place.clone(),
-            difference: self.difference(test, &secrets, now).map(|difference| secrets.redact(&difference)),
+        let run = |test: &HookTest| {
+            let failure = self.run_test(test, &secrets, now).err();
+            let (difference, cause) = failure.map_or((None, None), |failure| (Some(failure.difference), failure.cause));
+            let difference = difference.map(|difference| secrets.redact(&difference));
+            let cause = cause.map(|cause| Diagnostic { what: secrets.redact(&cause.what), ..cause });
+            TestResult { name: test.name.clone(), place: test.place.clone(), difference, cause }
         };
         self.tests.iter().map(run).collect()
     }
 
-    fn difference(&self, test: &HookTest, secrets: &Secrets, now: Timestamp) -> Option<String> {
+    fn run_test(&self, test: &HookTest, secrets: &Secrets, now: Timestamp) -> Result<(), Failure> {
         let (event, expect) = (test.event.to_event(now), &test.expect);
         match (self.matches(&event), expect.wanted) {
-            (Err(NotWanted::WhenFailed(why)), _) => return Some(format!("`when` failed: {why}")),
-            (Err(_), Some(false)) => return None,
-            (Err(why), _) => return Some(format!("the hook does not want this event: {why}")),
-            (Ok(()), Some(false)) => return Some("the hook wants this event".to_owned()),
+            (Err(NotWanted::WhenFailed(why)), _) => return Err(format!("`when` failed: {why}").into()),
+            (Err(_), Some(false)) => return Ok(()),
+            (Err(why), _) => return Err(format!("the hook does not want this event: {why}").into()),
+            (Ok(()), Some(false)) => return Err("the hook wants this event".to_owned().into()),
             (Ok(()), _) => {}
         }
         match (self.try_request(&event, secrets, now), &expect.error) {
-            (Ok(request), None) => differs(expect, &request),
-            (Ok(_), Some(error)) => Some(format!("it was rendered, expected the error {error:?}")),
-            (Err(error), Some(part)) if error.to_string().contains(part.as_str()) => None,
-            (Err(error), _) => Some(error.to_string()),
+            (Ok(request), None) => differs(expect, &request).map_or(Ok(()), |difference| Err(difference.into())),
+            (Ok(_), Some(error)) => Err(format!("it was rendered, expected the error {error:?}").into()),
+            (Err(error), Some(part)) if error.to_string().contains(part.as_str()) => Ok(()),
+            (Err(RenderError::Wrong(cause)), _) => Err(Failure { difference: cause.one_line(), cause: Some(*cause) }),
+            (Err(missing), _) => Err(missing.to_string().into()),
         }
     }
 
@@ -278,6 +287,23 @@ impl Hook {
     fn stand_in(&self, option: &str, name: &str) -> String {
         let is_url = self.platform.manifest.options.iter().any(|spec| spec.name == option && spec.kind == Kind::Url);
         if is_url { format!("https://secret.invalid/{name}") } else { BASE64.encode(Sha256::digest(name.as_bytes())) }
+    }
+}
+
+impl TestResult {
+    /// What `check` says of a test that failed: the mistake itself where its place is known, else the test.
+    pub fn into_diagnostic(self) -> Option<Diagnostic> {
+        let difference = self.difference?;
+        let remedy = "mend the hook, or what the test expects of it";
+        Some(match self.cause {
+            Some(mut cause) if cause.place.is_some() => {
+                cause.help.get_or_insert_with(|| remedy.to_owned());
+                cause.note(format!("found by the test {:?} on line {}", self.name, self.place.line))
+            }
+            _ => Diagnostic::error("test-failed", format!("the test {:?} failed: {difference}", self.name))
+                .at(self.place)
+                .help(remedy),
+        })
     }
 }
 

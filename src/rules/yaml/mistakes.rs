@@ -13,6 +13,7 @@ pub(super) fn explain(source: &Source, error: &Error) -> Diagnostic {
         let counted = source.offset(location.line() as usize, location.column() as usize);
         location.span().byte_offset().map_or(counted, |at| at as usize).min(source.text.len())
     });
+    let at = (0..=at).rev().find(|at| source.text.is_char_boundary(*at)).unwrap_or(0);
     let scene = Scene { source, at };
     match error {
         Error::DuplicateMappingKey { key, .. } => scene.duplicate_key(key.as_deref().unwrap_or_default()),
@@ -71,7 +72,10 @@ impl<'a> Scene<'a> {
 
     /// `events: *.build` is an alias for YAML.
     fn star(&self) -> Diagnostic {
-        let at = self.source.text[..(self.at + 1).min(self.source.text.len())].rfind('*').unwrap_or(self.at);
+        let at = match self.before().rfind('*') {
+            Some(at) if !self.source.text[self.at..].starts_with('*') => self.line_start() + at,
+            _ => self.at,
+        };
         let word = self.source.text[at..].split([' ', ',', ']', '}', '\n', '\r']).next().unwrap_or("*");
         Diagnostic::error("unquoted", "a value that begins with `*` needs quotes")
             .at(self.place(at, word.len()))
@@ -119,8 +123,7 @@ impl<'a> Scene<'a> {
             return self.escape();
         }
         if said.contains("trailing content") {
-            let before = &self.line()[..self.at - self.line_start()];
-            let help = match before.contains('"') {
+            let help = match self.before().contains('"') {
                 true => "put the whole value in one pair of quotes; a quote inside \"…\" is written \\\"",
                 false => "put the whole value in one pair of quotes; a quote inside '…' is written twice: ''",
             };
@@ -232,7 +235,7 @@ impl<'a> Scene<'a> {
         let c = value.chars().next().unwrap_or(' ');
         Diagnostic::error("unquoted", format!("a value that begins with `{c}` needs quotes"))
             .at(self.place(self.at, value.len()))
-            .help(format!("write {}{}", key_of(&self.line()[..self.at - self.line_start()]), quoted(value)))
+            .help(format!("write {}{}", key_of(self.before()), quoted(value)))
     }
 
     /// A colon where none may be: inside a value, below a line that has a value already, or below a line without one.
@@ -297,6 +300,11 @@ impl<'a> Scene<'a> {
 
     fn line(&self) -> &'a str {
         self.source.text[self.line_start()..].lines().next().unwrap_or_default()
+    }
+
+    /// The line up to where the parser gave up.
+    fn before(&self) -> &'a str {
+        &self.source.text[self.line_start()..self.at]
     }
 
     fn line_above(&self) -> Option<(usize, &'a str)> {

@@ -1,0 +1,121 @@
+//! The real daemon, as a child process in a folder of its own.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::Fallible;
+
+/// How long a start, or the last outcomes, may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running daemon; it ends, and its folder is removed, with this value.
+pub(crate) struct Daemon {
+    child: Child,
+    folder: TempDir,
+    /// From the start of the process to its first answer.
+    pub(crate) start: Duration,
+}
+
+impl Daemon {
+    /// Starts a daemon with these hook files (name without suffix, text), and an HTTP listener.
+    pub(crate) fn start(hooks: &[(String, String)]) -> Fallible<Self> {
+        // Beside the binaries, not in /tmp: that is memory on many machines, where fsync costs nothing.
+        let folder = tempfile::Builder::new().prefix("b").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let hooks_d = folder.path().join("hooks.d");
+        fs::create_dir(&hooks_d)?;
+        for (name, text) in hooks {
+            fs::write(hooks_d.join(format!("{name}.yaml")), text)?;
+        }
+        fs::write(folder.path().join("postrider.yaml"), "listen: {http: \"127.0.0.1:0\"}\n")?;
+        let secrets = folder.path().join(".postrider/secrets.d");
+        fs::create_dir_all(&secrets)?;
+        fs::set_permissions(&secrets, fs::Permissions::from_mode(0o700))?;
+        fs::write(secrets.join("robot"), "SECbench0123456789")?;
+        fs::set_permissions(secrets.join("robot"), fs::Permissions::from_mode(0o600))?;
+        let log = fs::File::create(folder.path().join("log"))?;
+        let began = Instant::now();
+        let child = Command::new(env!("CARGO_BIN_EXE_postrider"))
+            .args(["run", "--here"])
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        let mut daemon = Self { child, folder, start: Duration::ZERO };
+        daemon.await_status("ready", |_| true)?;
+        daemon.start = began.elapsed();
+        Ok(daemon)
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The socket that takes events.
+    pub(crate) fn emit_socket(&self) -> PathBuf {
+        self.folder.path().join(".postrider/emit.sock")
+    }
+
+    /// Where it takes events over HTTP.
+    pub(crate) fn http(&self) -> Fallible<SocketAddr> {
+        let status = self.status()?;
+        Ok(status["listen"]["http"].as_str().ok_or("the status names no HTTP listener")?.parse()?)
+    }
+
+    /// Waits until no delivery waits.
+    pub(crate) fn drained(&mut self) -> Fallible<()> {
+        self.await_status("drained", |status| status["waiting"].as_u64() == Some(0)).map(drop)
+    }
+
+    fn await_status(&mut self, what: &str, is_so: impl Fn(&Value) -> bool) -> Fallible<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(status) = self.status()
+                && is_so(&status)
+            {
+                return Ok(status);
+            }
+            if let Some(code) = self.child.try_wait()? {
+                return Err(format!("the daemon ended with {code}: {}", self.log()).into());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("the daemon is not {what} after {PATIENCE:?}: {}", self.log()).into());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn status(&self) -> Fallible<Value> {
+        let mut stream = UnixStream::connect(self.folder.path().join(".postrider/admin.sock"))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"GET /v1/status HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (_, body) = answer.split_once("\r\n\r\n").ok_or("an answer without a body")?;
+        Ok(serde_json::from_str(body)?)
+    }
+
+    /// The last lines of what the daemon said.
+    pub(crate) fn log(&self) -> String {
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
