@@ -32,6 +32,7 @@ const CODES: &[&str] = &[
     "no-colon",
     "no-value",
     "not-utf8",
+    "options",
     "not-yet",
     "odd-pattern",
     "on-key",

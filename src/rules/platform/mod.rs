@@ -135,6 +135,12 @@ impl Platform {
         }
     }
 
+    /// The same when the hook is loaded: a script that stumbles over an option that is not known yet has said nothing.
+    pub fn check_known(&self, options: &Json) -> Option<String> {
+        let said = self.uses.check.then(|| self.script.call("check", (self.options(options),)))?;
+        said.ok()?.into_string().ok()
+    }
+
     /// Makes the request from the rendered options. A request without a body carries the event's bytes.
     ///
     /// # Errors
