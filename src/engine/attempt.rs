@@ -220,7 +220,9 @@ fn record_attempt(desk: Arc<Desk>, delivery: Delivery, ended: Ended, permit: Per
 
 /// Hands an outcome to the journal. The lane goes on; the permit is given back when the outcome is on disk.
 pub fn record(desk: Arc<Desk>, delivery: Delivery, attempt: Option<(Attempt, u32)>, outcome: Outcome, permit: Permit) {
-    let row = attempt.as_ref().map(|(attempt, _)| row(&delivery, attempt, &outcome));
+    // A row is made where somebody reads it: a delivery that simply arrived interests only who follows the log.
+    let read = desk.log.receiver_count() > 0 || outcome != Outcome::Delivered;
+    let row = attempt.as_ref().filter(|_| read).map(|(attempt, _)| row(&delivery, attempt, &outcome));
     let (attempt, attempts) = match attempt {
         Some((attempt, attempts)) => (Some(attempt), attempts),
         None => (None, delivery.attempts),

@@ -28,10 +28,10 @@ mod story;
 /// The whole story may take this long on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Show everything end to end in a temporary folder: one event, four receivers, a retry, a dead letter
+/// Show everything end to end, on this machine only
 ///
-/// Starts local receivers that answer as WeCom, DingTalk and Lark do, and a daemon with hooks for them; posts the
-/// sample events, prints what happened, cleans up. Nothing leaves this machine.
+/// Starts local receivers that answer as WeCom, DingTalk and Lark do, and a daemon with hooks for them; posts sample
+/// events, prints what happened (a retry and a dead letter among it), and cleans up.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  postrider demo --keep")]
 pub(crate) struct Demo {
