@@ -134,7 +134,7 @@ async fn two_hooks_share_the_pace_of_one_receiver() {
 
 #[tokio::test]
 async fn the_pace_of_a_receiver_outlives_a_restart() {
-    let sink = receiver().await;
+    let (sink, free) = (receiver().await, receiver().await);
     let daemon = Daemon::start(&[("hook", &webhook(&sink.url(""), "rate_limit: 2/1h\n"))]).await;
     for n in 0..3 {
         daemon.emit(&json!({"type": "thing", "data": n})).await;
@@ -142,7 +142,7 @@ async fn the_pace_of_a_receiver_outlives_a_restart() {
     daemon.until("hook", |rows| rows.iter().filter(|row| row.outcome == "delivered").count() == 2).await;
     let daemon = Daemon::start_in(daemon.stop().await).await;
     // Whatever is new is sent at once, were it not for the pace.
-    daemon.put_hook("free", &webhook(&receiver().await.url(""), "")).await;
+    daemon.put_hook("free", &webhook(&free.url(""), "")).await;
     daemon.emit(&json!({"type": "thing", "data": 3})).await;
     daemon.until_all("free", "delivered").await;
     assert_eq!(sink.count(), 2);
@@ -154,13 +154,13 @@ async fn the_pace_of_a_receiver_outlives_a_restart() {
 
 #[tokio::test]
 async fn a_pause_outlives_a_restart() {
-    let sink = receiver().await;
+    let (sink, free) = (receiver().await, receiver().await);
     sink.script(Step::status(429).header("retry-after", "600")).expect("a step");
     let daemon = Daemon::start(&[("hook", &webhook(&sink.url(""), ""))]).await;
     daemon.emit(&json!({"type": "thing"})).await;
     daemon.until("hook", |rows| rows[0].why.starts_with("pause")).await;
     let daemon = Daemon::start_in(daemon.stop().await).await;
-    daemon.put_hook("free", &webhook(&receiver().await.url(""), "")).await;
+    daemon.put_hook("free", &webhook(&free.url(""), "")).await;
     daemon.emit(&json!({"type": "thing"})).await;
     daemon.until_all("free", "delivered").await;
     let (_, status) = daemon.admin("GET", "/v1/status", None).await;
