@@ -17,7 +17,7 @@ use crate::rules::config::Config;
 use crate::rules::diagnostic::{Diagnostic, Severity, Source};
 use crate::rules::hook::Hook;
 use crate::rules::platform::Platforms;
-use crate::words::event::{Event, media_type_is_json};
+use crate::words::event::Event;
 use crate::words::limits;
 
 /// A file's bytes.
@@ -201,11 +201,7 @@ fn rebuilt(from: &Json, id: &str, time: &str, raw: &str) -> Event {
 
 /// The event in the form in which it is handed in.
 pub(crate) fn native(event: &Event) -> Json {
-    let data = match std::str::from_utf8(&event.raw) {
-        Ok(text) if !media_type_is_json(&event.content_type) => Json::String(text.to_owned()),
-        _ => event.data().clone(),
-    };
-    let mut native = serde_json::json!({"type": event.kind, "id": event.id, "time": event.time, "data": data});
+    let mut native = serde_json::json!({"type": event.kind, "id": event.id, "time": event.time, "data": event.data()});
     if !event.source.is_empty() {
         native["source"] = Json::String(event.source.clone());
     }

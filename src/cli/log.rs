@@ -64,7 +64,8 @@ impl Log {
         let Some(mut stream) = stream else { return Ok(()) };
 
         let mut seen: HashSet<String> = rows.iter().map(identity).collect();
-        while let Some(line) = stream.next_line().await? {
+        // A daemon that stops may cut the last line: an end as good as any.
+        while let Ok(Some(line)) = stream.next_line().await {
             let Some(row) = line.strip_prefix("data:") else { continue };
             let Ok(row) = serde_json::from_str::<Json>(row) else { continue };
             if !seen.remove(&identity(&row)) {
@@ -103,7 +104,7 @@ impl Printer {
     fn new(global: &Global) -> Self {
         let mut columns = Columns::new(output::terminal_width());
         // Room for the longest, or the first dead letter would push the rest aside.
-        columns.measure(&["", "", "", "retry, dead"].map(cell));
+        columns.measure(&["", "", "", "", "retry, dead"].map(cell));
         Self { json: global.json, head: !global.quiet, columns }
     }
 
@@ -118,7 +119,8 @@ impl Printer {
         }
         let cells = cells(row);
         if std::mem::take(&mut self.head) {
-            let head = ["TIME", "HOOK", "TYPE", "VERDICT", "STATUS", "MS", "WHY"].map(|name| styled(name, DIM));
+            let head =
+                ["TIME", "DELIVERY", "HOOK", "TYPE", "VERDICT", "STATUS", "MS", "WHY"].map(|name| styled(name, DIM));
             self.columns.measure(&cells);
             output::say(self.columns.line(&head))?;
         }
@@ -139,6 +141,7 @@ fn cells(row: &Json) -> Vec<Cell> {
     }
     vec![
         styled(output::time(row, "time"), DIM),
+        cell(output::text(row, "delivery")),
         cell(output::text(row, "hook")),
         cell(output::text(row, "type")),
         styled(verdict, style),
@@ -178,7 +181,7 @@ mod tests {
         let row = json!({"time": "?", "event": "e", "delivery": "d-1", "hook": "ops", "type": "a.b", "outcome": "dead",
             "verdict": "retry", "attempt": 9, "status": 503, "duration_ms": 12, "why": "503\nbusy"});
         let line = Columns::new(None).line(&cells(&row));
-        assert_eq!(anstream::adapter::strip_str(&line).to_string(), "?  ops  a.b  retry, dead  503  12  503 busy");
+        assert_eq!(anstream::adapter::strip_str(&line).to_string(), "?  d-1  ops  a.b  retry, dead  503  12  503 busy");
         let mut unsent = row.clone();
         unsent["verdict"] = json!("");
         unsent["outcome"] = json!("waiting");

@@ -76,7 +76,15 @@ async fn serve(paths: Paths) -> Result<(), Exit> {
         None => None,
         Some(address) => {
             let bound = TcpListener::bind(address).await;
-            Some(bound.map_err(|error| failed(format!("cannot listen on {address}: {error}")))?)
+            Some(bound.map_err(|error| {
+                let exit = failed(format!("cannot listen on {address}: {error}"));
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        exit.help(format!("see who does: ss -ltnp sport = :{}", address.port()))
+                    }
+                    _ => exit.help("it is `listen.http` in the main file"),
+                }
+            })?)
         }
     };
     let about = About {

@@ -36,7 +36,8 @@ impl Show {
 fn show_delivery(delivery: &Json) -> Result<(), Exit> {
     let outcome = output::text(delivery, "outcome");
     let mut state = paint(style_of(&outcome), &outcome);
-    if delivery["due"].is_string() {
+    let due = output::text(delivery, "due").parse::<jiff::Timestamp>();
+    if due.is_ok_and(|due| due > jiff::Timestamp::now()) {
         state.push_str(&format!(" until {}", output::time(delivery, "due")));
     }
     fact("delivery", &paint(BOLD, &line(delivery, "delivery")))?;

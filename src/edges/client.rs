@@ -269,6 +269,10 @@ fn trouble(path: &Path, error: &io::Error) -> ClientError {
             let admin = path.file_name().is_some_and(|name| name == "admin.sock");
             ClientError::Permission { path, group: if admin { "postrider-admin" } else { "postrider" } }
         }
+        io::ErrorKind::InvalidInput => {
+            let why = format!("the path is longer than {} bytes, which no socket's may be", limits::SOCKET_PATH);
+            ClientError::Other { path, why }
+        }
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
             ClientError::Other { path, why: "it closed the connection".to_owned() }
         }

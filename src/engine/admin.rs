@@ -15,14 +15,13 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::edges::config::ReloadRequest;
 use crate::edges::intake::http::server::{Answering, Body, Handler};
 use crate::edges::intake::{http, native};
-use crate::edges::journal::{Filter, JournalError, LaneCount, LogRow, Shown};
+use crate::edges::journal::{DeliveryRow, Filter, JournalError, LaneCount, LogRow, Shown};
 use crate::engine::desk::Desk;
 use crate::engine::probe::probe;
 use crate::rules::backoff;
 use crate::rules::config::Config;
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::{Hook, NotWanted};
-use crate::rules::platform::Given;
 use crate::words::event::{Event, Peer};
 use crate::words::limits;
 
@@ -175,21 +174,35 @@ impl Admin {
     }
 
     fn paused(&self, config: &Config, hook: &Hook) -> Option<(Timestamp, String)> {
-        if !hook.receiver_is_constant() {
-            return None;
-        }
-        let (event, now) = (Event::new("", Some(String::new()), "null", Timestamp::UNIX_EPOCH), self.desk.clock.now());
-        let given = Given { id: "", attempt: 0, now, hook: &hook.name, event: &event, secrets: &config.secrets };
-        let elapsed = self.desk.clock.elapsed();
-        let (until, why) = self.desk.gate(hook.receiver(&given).ok()?).paused(elapsed)?;
+        let (now, elapsed) = (self.desk.clock.now(), self.desk.clock.elapsed());
+        let (until, why) = self.desk.constant_gate(config, hook)?.paused(elapsed)?;
         Some((backoff::later(now, until.saturating_sub(elapsed)), why))
     }
 
     async fn delivery(&self, id: &str) -> Result<Reply, Refused> {
         let shown = self.desk.journal.show(id).await.map_err(storage)?;
         match shown {
-            Some(shown) => Ok(Reply::Json(200, whole(&shown))),
+            Some(mut shown) => {
+                self.say_why_it_waits(&mut shown.row);
+                Ok(Reply::Json(200, whole(&shown)))
+            }
             None => Err((404, "not_found", format!("no delivery {id} is on record"))),
+        }
+    }
+
+    /// What keeps the whole hook from sending says more than what the delivery was told last.
+    fn say_why_it_waits(&self, row: &mut DeliveryRow) {
+        if row.outcome != "waiting" {
+            return;
+        }
+        let config = self.config.borrow().clone();
+        let (state, until, why) = match config.hooks.get(row.hook.as_str()) {
+            Some(hook) => self.hook_state(&config, hook),
+            None => ("hook removed", None, "its file is gone from hooks.d".to_owned()),
+        };
+        if state != "ready" {
+            row.due = until;
+            row.why = format!("{state}: {why}");
         }
     }
 

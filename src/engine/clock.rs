@@ -5,6 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::words::limits;
+
 /// The time, for everything below the engine, which reads none itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -22,9 +24,10 @@ impl Clock {
         Timestamp::now()
     }
 
-    /// Time since the start, never set: pace and pauses.
+    /// Time that is never set: pace and pauses. It counts from a day before the start, so that what was sent before a
+    /// restart has its time too.
     pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+        limits::PACE_WINDOW_LONGEST + self.started.elapsed()
     }
 
     /// When a time on the wall will be, at most `cap` away: a clock that is set must be noticed.

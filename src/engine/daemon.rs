@@ -19,6 +19,7 @@ use crate::engine::accept::Acceptor;
 use crate::engine::admin::{About, Admin};
 use crate::engine::desk::Desk;
 use crate::engine::lane::Lane;
+use crate::engine::recall::recall;
 use crate::rules::config::Config;
 use crate::words::limits;
 use crate::words::secret::Secret;
@@ -62,6 +63,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     let mut services = JoinSet::new();
     services.spawn(keeper.watch(publish, asked_reloads, stop.clone()));
     services.spawn(follow_settings(desk.clone(), config.clone(), publish_token, stop.clone()));
+    services.spawn(watch_storage(journal.clone(), stop.clone()));
     let lanes = tokio::spawn(run_lanes(desk.clone(), config.clone(), stop.clone()));
 
     let acceptor = Arc::new(Acceptor::new(desk.clone(), config.clone(), stop.clone()));
@@ -95,6 +97,10 @@ async fn run_lanes(desk: Arc<Desk>, mut config: watch::Receiver<Arc<Config>>, st
         tracing::error!(%error, "the lanes on record cannot be listed; they start with their hooks");
         Vec::new()
     });
+    let now = config.borrow().clone();
+    if let Err(error) = recall(&desk, &now).await {
+        tracing::error!(%error, "what the receivers were sent before the start is not known; they may be used too fast");
+    }
     let mut names: Vec<Arc<str>> =
         left.into_iter().filter(|(_, count)| count.waiting > 0).map(|(name, _)| name).collect();
     loop {
@@ -134,6 +140,25 @@ async fn follow_settings(
             tracing::warn!("listen.http changed: it takes effect at the next restart");
         }
         before = now.settings.clone();
+    }
+}
+
+/// Says in the log when storage stops working, and when it works again: nothing is accepted or sent meanwhile.
+async fn watch_storage(journal: Arc<dyn Journal>, stop: CancellationToken) {
+    let mut said = None;
+    let mut tick = tokio::time::interval(limits::STORAGE_LOOK);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let trouble = journal.trouble();
+        match &trouble {
+            Some(why) if said != trouble => tracing::error!(why, "nothing is accepted or sent: storage trouble"),
+            None if said.is_some() => tracing::info!("storage works again"),
+            _ => {}
+        }
+        said = trouble;
     }
 }
 

@@ -11,9 +11,12 @@ use tokio::sync::{Semaphore, broadcast};
 use crate::edges::journal::{Hold, Journal, LogRow};
 use crate::edges::send::Sender;
 use crate::engine::clock::Clock;
-use crate::rules::hook::ReceiverKey;
+use crate::rules::config::Config;
+use crate::rules::hook::{Hook, ReceiverKey};
 use crate::rules::manifest::Rate;
 use crate::rules::pace::{Pace, Wait};
+use crate::rules::platform::Given;
+use crate::words::event::Event;
 use crate::words::limits;
 
 /// What all lanes share.
@@ -56,6 +59,11 @@ impl Gate {
     /// Nothing was sent after all.
     pub fn give_back(&self) {
         self.pace().give_back();
+    }
+
+    /// It was used then, before this daemon started.
+    pub fn used(&self, at: Duration) {
+        self.pace().used(at);
     }
 
     /// Closes it for a while.
@@ -105,6 +113,17 @@ impl Desk {
             receivers.retain(|_, gate| Arc::strong_count(&gate.0) > 1 || !gate.pace().is_idle(now));
         }
         receivers.entry(key).or_default().clone()
+    }
+
+    /// The gate of a hook's receiver, when that is the same for every event.
+    pub fn constant_gate(&self, config: &Config, hook: &Hook) -> Option<Gate> {
+        if !hook.receiver_is_constant() {
+            return None;
+        }
+        let event = Event::new("", Some(String::new()), "null", Timestamp::UNIX_EPOCH);
+        let now = Timestamp::UNIX_EPOCH;
+        let given = Given { id: "", attempt: 0, now, hook: &hook.name, event: &event, secrets: &config.secrets };
+        Some(self.gate(hook.receiver(&given).ok()?))
     }
 
     /// How many of a hook's deliveries are being tried.

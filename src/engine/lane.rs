@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -19,9 +18,7 @@ use crate::engine::desk::{Desk, Gate};
 use crate::rules::backoff;
 use crate::rules::config::Config;
 use crate::rules::hook::Hook;
-use crate::rules::platform::Given;
 use crate::words::delivery::{Delivery, Outcome};
-use crate::words::event::Event;
 use crate::words::limits;
 
 /// How long a lane sleeps at most: a clock that was set, and deliveries that expire while nothing may be sent.
@@ -152,10 +149,7 @@ impl Lane {
         {
             return Some(gate.clone());
         }
-        let event = Event::new("", Some(String::new()), "null", Timestamp::UNIX_EPOCH);
-        let now = Timestamp::UNIX_EPOCH;
-        let given = Given { id: "", attempt: 0, now, hook: &hook.name, event: &event, secrets: &config.secrets };
-        let gate = self.desk.gate(hook.receiver(&given).ok()?);
+        let gate = self.desk.constant_gate(config, hook)?;
         self.gate = Some((config.clone(), gate.clone()));
         Some(gate)
     }

@@ -8,4 +8,5 @@ pub mod daemon;
 pub mod desk;
 pub mod lane;
 pub mod probe;
+pub mod recall;
 pub mod wire;

@@ -53,11 +53,17 @@ impl Pace {
                 return Err(Wait { until, paused: None });
             }
         }
-        self.used.push_back(now);
+        self.used(now);
+        Ok(())
+    }
+
+    /// Notes a use of which somebody else keeps the record, such as one before a restart.
+    pub fn used(&mut self, at: Duration) {
+        let latest = self.used.back().copied().unwrap_or_default();
+        self.used.push_back(at.max(latest));
         while self.used.len() > limits::PACE_WINDOW {
             self.used.pop_front();
         }
-        Ok(())
     }
 
     /// Takes back the latest use: nothing was sent.
@@ -125,6 +131,17 @@ mod tests {
         assert_eq!(pace.take(S(599), None), Err(wait));
         assert_eq!(pace.take(S(600), None), Ok(()));
         assert_eq!(pace.paused(S(600)), None);
+    }
+
+    #[test]
+    fn uses_before_a_restart_count() {
+        let mut pace = Pace::default();
+        let rate = Some(Rate { count: 2, window: S(60) });
+        pace.used(S(10));
+        pace.used(S(5));
+        let until = S(70) + limits::PACE_MARGIN;
+        assert_eq!(pace.take(S(20), rate), Err(Wait { until, paused: None }));
+        assert_eq!(pace.take(until, rate), Ok(()));
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Event {
     /// A foreign body that is not JSON is still an event, and its hooks can still use `event.raw`.
     pub fn data(&self) -> &Value {
         self.parsed.get_or_init(|| {
-            let json = media_type_is_json(&self.content_type).then(|| serde_json::from_slice(&self.raw).ok());
+            let json = may_be_json(&self.content_type, &self.raw).then(|| serde_json::from_slice(&self.raw).ok());
             json.flatten().unwrap_or_else(|| match std::str::from_utf8(&self.raw) {
                 Ok(text) => Value::String(text.to_owned()),
                 Err(_) => Value::Null,
@@ -88,6 +88,14 @@ impl Clone for Event {
     }
 }
 
+/// Whether it is worth reading as JSON. `curl -d` and `wget --post-data` call everything a form, and some vendors call
+/// nothing anything; a form does not begin like an object or a list.
+fn may_be_json(media_type: &str, raw: &[u8]) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let unsaid = ["", "application/x-www-form-urlencoded", "application/octet-stream"].contains(&essence.as_str());
+    media_type_is_json(media_type) || (unsaid && matches!(raw.trim_ascii_start().first(), Some(b'{' | b'[')))
+}
+
 /// Whether a media type holds JSON: `application/json`, `text/json`, `application/x+json`, with or without parameters.
 pub fn media_type_is_json(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -107,6 +115,21 @@ mod tests {
         event = Event::new("t", None, &b"1"[..], Timestamp::UNIX_EPOCH);
         event.content_type = "text/plain; charset=utf-8".into();
         assert_eq!(event.data(), &Value::String("1".into()));
+    }
+
+    #[test]
+    fn what_curl_calls_a_form_may_be_json() {
+        let data = |media_type: &str, raw: &'static [u8]| {
+            let mut event = Event::new("t", None, raw, Timestamp::UNIX_EPOCH);
+            event.content_type = media_type.into();
+            event.data().clone()
+        };
+        let form = "application/x-www-form-urlencoded";
+        assert_eq!(data(form, b" {\"a\":1}")["a"], 1);
+        assert_eq!(data("application/octet-stream", b"[7]")[0], 7);
+        assert_eq!(data(form, b"a=1"), Value::String("a=1".into()));
+        assert_eq!(data(form, b"{a=1"), Value::String("{a=1".into()));
+        assert_eq!(data("text/plain", b"{}"), Value::String("{}".into()));
     }
 
     #[test]

@@ -167,7 +167,7 @@ pub const MAX_AGE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 pub const MAX_ATTEMPTS: u32 = 1_000_000;
 /// Shortest window of a `rate_limit`.
 pub const PACE_WINDOW_SHORTEST: Duration = Duration::from_secs(1);
-/// Longest window of a `rate_limit`: what was sent is remembered in memory, and a restart forgets it.
+/// Longest window of a `rate_limit`: what was sent is remembered in memory.
 pub const PACE_WINDOW_LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 // ---- the daemon ----
@@ -188,6 +188,11 @@ pub const SOCKET_PATH: usize = 107;
 pub const DRAIN: Duration = Duration::from_secs(20);
 /// Log lines kept for a slow reader of `log -f` before it misses some.
 pub const STREAM_BUFFER: usize = 1024;
+/// How far a starting daemon looks back for receivers that asked for a pause: DingTalk mutes for ten minutes. An older
+/// pause is learnt again from the receiver.
+pub const RECALL: Duration = Duration::from_secs(15 * 60);
+/// How often the daemon looks whether the journal is in trouble, to say so in its log.
+pub const STORAGE_LOOK: Duration = Duration::from_secs(1);
 /// How often a quiet `log -f` is told that it is still connected.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Bytes of one answer that a command reads from the daemon.

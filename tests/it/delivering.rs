@@ -133,6 +133,74 @@ async fn two_hooks_share_the_pace_of_one_receiver() {
 }
 
 #[tokio::test]
+async fn the_pace_of_a_receiver_outlives_a_restart() {
+    let (sink, free) = (receiver().await, receiver().await);
+    let daemon = Daemon::start(&[("hook", &webhook(&sink.url(""), "rate_limit: 2/1h\n"))]).await;
+    for n in 0..3 {
+        daemon.emit(&json!({"type": "thing", "data": n})).await;
+    }
+    daemon.until("hook", |rows| rows.iter().filter(|row| row.outcome == "delivered").count() == 2).await;
+    let daemon = Daemon::start_in(daemon.stop().await).await;
+    // Whatever is new is sent at once, were it not for the pace.
+    daemon.put_hook("free", &webhook(&free.url(""), "")).await;
+    daemon.emit(&json!({"type": "thing", "data": 3})).await;
+    daemon.until_all("free", "delivered").await;
+    assert_eq!(sink.count(), 2);
+    daemon.put_hook("hook", &webhook(&sink.url(""), "rate_limit: 4/1h\n")).await;
+    daemon.until_all("hook", "delivered").await;
+    assert_eq!(sink.count(), 4);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_pause_outlives_a_restart() {
+    let (sink, free) = (receiver().await, receiver().await);
+    sink.script(Step::status(429).header("retry-after", "600")).expect("a step");
+    let daemon = Daemon::start(&[("hook", &webhook(&sink.url(""), ""))]).await;
+    daemon.emit(&json!({"type": "thing"})).await;
+    daemon.until("hook", |rows| rows[0].why.starts_with("pause")).await;
+    let daemon = Daemon::start_in(daemon.stop().await).await;
+    daemon.put_hook("free", &webhook(&free.url(""), "")).await;
+    daemon.emit(&json!({"type": "thing"})).await;
+    daemon.until_all("free", "delivered").await;
+    let (_, status) = daemon.admin("GET", "/v1/status", None).await;
+    assert_eq!(status["hooks"][1]["state"], "paused", "{status}");
+    assert_eq!(sink.count(), 1);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_delivery_says_what_keeps_its_hook_from_sending() {
+    let sink = receiver().await;
+    let daemon = Daemon::start(&[("hook", &webhook(&sink.url(""), ""))]).await;
+    daemon.admin("POST", "/v1/hold", Some(r#"{"hook": "hook", "why": "we move house"}"#)).await;
+    daemon.emit(&json!({"type": "thing"})).await;
+    let path = format!("/v1/deliveries/{}", daemon.deliveries("hook").await[0].delivery);
+    assert_eq!(daemon.admin("GET", &path, None).await.1["why"], "held: we move house");
+    daemon.remove_hook("hook").await;
+    assert_eq!(daemon.admin("GET", &path, None).await.1["why"], "hook removed: its file is gone from hooks.d");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_slip_in_a_secret_url_is_waited_for() {
+    let sink = receiver().await;
+    let hook = "events: [thing]\nplatform: webhook\noptions: {url: {secret: where}}\n";
+    let daemon = Daemon::start(&[]).await;
+    daemon.put_secret("where", "ttp//127.0.0.1");
+    daemon.put_hook("hook", hook).await;
+    daemon.emit(&json!({"type": "thing"})).await;
+    let (_, status) = daemon.admin("GET", "/v1/status", None).await;
+    assert_eq!(status["hooks"][0]["state"], "secret missing");
+    let said = status["problems"].to_string();
+    assert!(said.contains("it holds no URL") && !said.contains("ttp//127"), "{said}");
+    daemon.put_secret("where", &sink.url(""));
+    daemon.reload().await;
+    daemon.until_all("hook", "delivered").await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_held_hook_waits_until_its_file_changes() {
     let sink = receiver().await;
     sink.script(Step::status(410)).expect("a step");

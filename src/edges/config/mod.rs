@@ -22,7 +22,7 @@ use crate::rules::diagnostic::{Diagnostic, Source};
 use crate::rules::hook::{Hook, over_scope};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Settings};
-use crate::words::secret::Secrets;
+use crate::words::secret::{Secret, Secrets};
 
 /// What a reload did, for the person who asked for it.
 #[derive(Clone, Debug, Default)]
@@ -237,6 +237,10 @@ impl Keeper {
         for (name, users) in wanted {
             let (value, warning) = self.secrets.read(name);
             problems.extend(warning);
+            let value = value.and_then(|secret| match is_url_of(name, &users) && !holds_url(&secret) {
+                true => Err("it holds no URL such as https://HOST/PATH".to_owned()),
+                false => Ok(secret),
+            });
             if let Err(why) = &value {
                 problems.push(missing_secret(name, why, &users));
             }
@@ -314,6 +318,15 @@ fn guarded<T>(source: &Source, parse: impl FnOnce() -> (Option<T>, Vec<Diagnosti
         let what = format!("postrider itself failed while it read {}", source.name);
         (None, vec![Diagnostic::error("bug", what).help("this is a bug: please report it with the file")])
     })
+}
+
+/// Whether a hook uses the secret as its whole URL: a slip in it then keeps the hook waiting, not each delivery dying.
+fn is_url_of(name: &str, users: &[&Arc<Hook>]) -> bool {
+    users.iter().flat_map(|hook| &hook.options).any(|(_, tree)| tree.url_secret() == Some(name))
+}
+
+fn holds_url(secret: &Secret) -> bool {
+    url::Url::parse(secret.expose()).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 fn missing_secret(name: &str, why: &str, users: &[&Arc<Hook>]) -> Diagnostic {

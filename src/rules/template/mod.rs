@@ -113,6 +113,14 @@ impl Tree {
         &self.secrets
     }
 
+    /// The secret that is the whole URL, if this is one.
+    pub fn url_secret(&self) -> Option<&str> {
+        match &self.root {
+            Part::Secret(name, _) if self.kind == Kind::Url => Some(name),
+            _ => None,
+        }
+    }
+
     fn part(&self, part: &Part, root: &minijinja::Value, given: &Given<'_>) -> Result<Json, RenderError> {
         match part {
             Part::Fixed(value) => Ok(value.clone()),

@@ -226,6 +226,28 @@ async fn one_bad_event_does_not_harm_its_neighbours() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_gone_acknowledges_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, aside) = (dir.path().join("journal.db"), dir.path().join("aside"));
+    let journal = open(dir.path());
+    append(&journal, "a", &["lane"]).await;
+    std::fs::rename(&path, &aside).unwrap();
+    let refused = journal.append(vec![owed(event("b"), &["lane"])]).await;
+    let Err(JournalError::Storage(why)) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("was moved or deleted while it was in use"), "{why}");
+    assert!(!path.exists(), "nothing begins a new one");
+
+    std::fs::rename(&aside, &path).unwrap();
+    let mended = tokio::time::timeout(Duration::from_secs(30), async {
+        while journal.append(vec![owed(event("c"), &["lane"])]).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    mended.await.expect("it mends itself");
+    assert_eq!(journal.list(Filter::default()).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn trouble_refuses_events_keeps_outcomes_and_mends_itself() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path());

@@ -104,6 +104,7 @@ impl SqliteJournal {
         let (commands, todo) = channel();
         let readers = (claims.0.clone(), operators.0.clone());
         let writer = Writer {
+            file: schema::file(&path),
             path,
             commands: todo,
             shared: shared.clone(),

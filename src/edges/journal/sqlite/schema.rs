@@ -193,6 +193,11 @@ fn flags(writes: bool) -> OpenFlags {
     mode | OpenFlags::SQLITE_OPEN_NO_MUTEX
 }
 
+/// Which file stands at this path; `None` when none does.
+pub(super) fn file(path: &Path) -> Option<u64> {
+    std::os::unix::fs::MetadataExt::ino(&path.metadata().ok()?).into()
+}
+
 fn settings(conn: &Connection) -> rusqlite::Result<()> {
     // An administrator's own sqlite3 may hold the lock for a moment.
     conn.busy_timeout(Duration::from_secs(1))?;

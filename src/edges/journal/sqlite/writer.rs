@@ -59,6 +59,8 @@ enum Ended {
 /// The writer's own state.
 pub(super) struct Writer {
     pub(super) path: PathBuf,
+    /// Which file it is: one that was moved or deleted would take every commit and keep none.
+    pub(super) file: Option<u64>,
     pub(super) commands: Receiver<Command>,
     pub(super) shared: Arc<Shared>,
     pub(super) book: Book,
@@ -195,6 +197,12 @@ impl Writer {
         batch: &[Command],
         touch: bool,
     ) -> Result<(Vec<Done>, Effects), Failure> {
+        if schema::file(&self.path) != self.file {
+            let path = self.path.display();
+            return Err(Failure::Storage(JournalError::Storage(format!(
+                "{path} was moved or deleted while it was in use: put it back, or restart to begin a new one"
+            ))));
+        }
         let mut effects = Effects::default();
         match transact(conn, sql, &mut self.book, &mut effects, batch, touch) {
             Ok(done) => {
@@ -352,6 +360,7 @@ impl Writer {
             schema::renew_log(&conn, &self.path)?;
             let book = Book::read(&conn, identity, &mut self.shared.lanes());
             self.book = book.map_err(|err| schema::storage(&self.path, &err))?;
+            self.file = schema::file(&self.path);
             Ok(conn)
         });
         match opened {

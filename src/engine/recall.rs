@@ -1,0 +1,50 @@
+//! What the receivers still count when the daemon starts: their windows and their pauses outlive it.
+//!
+//! A robot that was used twenty times in the minute before a restart would be muted by the twenty-first.
+
+use std::time::Duration;
+
+use crate::edges::journal::{Filter, JournalError, LogRow};
+use crate::engine::desk::{Desk, Gate};
+use crate::rules::config::Config;
+use crate::rules::hook::Hook;
+use crate::words::limits;
+
+/// Notes the latest attempts at the gates of receivers that are the same for every event.
+///
+/// # Errors
+/// The journal could not be read.
+pub async fn recall(desk: &Desk, config: &Config) -> Result<(), JournalError> {
+    let windows = config.hooks.values().filter_map(|hook| hook.pace).map(|rate| rate.window + limits::PACE_MARGIN);
+    let longest = windows.fold(limits::RECALL, Duration::max);
+    let (now, elapsed) = (desk.clock.now(), desk.clock.elapsed());
+    let since = now.checked_sub(longest).ok();
+    let rows = desk.journal.log(Filter { since, ..Filter::default() }).await?;
+    for row in rows.iter().filter(|row| !row.verdict.is_empty()) {
+        let Some((hook, gate)) = gate_of(desk, config, row) else { continue };
+        if hook.pace.is_some() {
+            let age = now.duration_since(row.time).unsigned_abs();
+            gate.used(elapsed.saturating_sub(age));
+        }
+        if row.verdict == "pause"
+            && let Some(left) = pause_left(desk, row).await?
+        {
+            gate.pause(elapsed + left, &row.why);
+        }
+    }
+    Ok(())
+}
+
+fn gate_of<'a>(desk: &Desk, config: &'a Config, row: &LogRow) -> Option<(&'a Hook, Gate)> {
+    let hook = config.hooks.get(row.hook.as_str())?;
+    Some((hook, desk.constant_gate(config, hook)?))
+}
+
+/// How long the pause that this attempt was answered with goes on: its delivery is due at the end.
+async fn pause_left(desk: &Desk, row: &LogRow) -> Result<Option<Duration>, JournalError> {
+    let this = Filter { ids: vec![row.delivery.clone()], ..Filter::default() };
+    let due =
+        desk.journal.list(this).await?.first().filter(|found| found.outcome == "waiting").and_then(|found| found.due);
+    let left = due.map(|due| due.duration_since(desk.clock.now())).filter(|left| left.is_positive());
+    Ok(left.map(|left| left.unsigned_abs().min(limits::RETRY_AFTER_MAX)))
+}
