@@ -73,7 +73,7 @@ pub enum Kind {
     Html,
     /// A URL: scheme, user info, host and port are literal; the rest is component-encoded.
     Url,
-    /// A map of header names to values; CR, LF and NUL fail the delivery.
+    /// A map of header names to values; CR, LF and NUL fail the delivery. Scripts see the names in lower case.
     Headers,
     /// A secret: `{secret: NAME}` or text with `secret('NAME')`.
     Secret,

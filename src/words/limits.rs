@@ -131,8 +131,8 @@ pub const REQUEST_BODY: usize = 16 * 1024 * 1024;
 pub const TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest `timeout` a hook may ask for.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(600);
-/// Idle connections kept per host.
-pub const IDLE_PER_HOST: usize = 64;
+/// Idle connections kept per host: as many as its hooks may use at once, or every other delivery opens a new one.
+pub const IDLE_PER_HOST: usize = 512;
 /// How long an idle connection is kept. Short: receivers close theirs without a word.
 pub const POOL_IDLE: Duration = Duration::from_secs(30);
 /// Names looked up at once. A lookup blocks a thread, for ten seconds where DNS is dead, and cannot be called off.

@@ -106,7 +106,7 @@ fn request(platform: &Platform, cases: &Source, case: &Entries<'_>, sent: &Sent)
     for (name, tree) in trees {
         options.insert(name, tree.render(&given).map_err(in_full)?);
     }
-    platform.request(&given, &Json::Object(options)).map_err(in_full)
+    platform.request(&given, platform.options(&Json::Object(options))).map_err(in_full)
 }
 
 fn event(sent: &Sent) -> Event {

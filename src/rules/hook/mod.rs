@@ -6,21 +6,23 @@ pub mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use serde_json::{Map, Value as Json};
+use jiff::Timestamp;
+use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
 use crate::rules::hook::trial::HookTest;
 use crate::rules::manifest::Rate;
-use crate::rules::platform::{Given, Judged, Platform, Platforms, RenderError};
+use crate::rules::platform::{Given, Judged, Options, Platform, Platforms, RenderError};
 use crate::rules::settings::Defaults;
 pub use crate::rules::settings::Retry;
 use crate::rules::template::{Condition, Tree};
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
+use crate::words::secret::Secrets;
 
 /// A checked hook: every value present, every template compiled.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ pub struct Hook {
     pub platform: Arc<Platform>,
     /// What the file says under `options`, and the defaults of what it does not say.
     pub options: Vec<(String, Tree)>,
+    /// What of them is the same for every event, made ready once.
+    pub prepared: Prepared,
     /// The pace towards the receiver: the hook's own, else the platform's.
     pub pace: Option<Rate>,
     /// Deliveries at once.
@@ -61,6 +65,37 @@ pub struct Hook {
     pub secrets: Vec<(String, Place)>,
     /// What its author wants to be true of it.
     pub tests: Vec<HookTest>,
+}
+
+/// The options that are the same for every event, as the platform's script is given them.
+#[derive(Debug)]
+pub struct Prepared {
+    options: Options,
+    /// Whether no option depends on the event.
+    constant: bool,
+    /// Set once the platform has seen constant options and had nothing against them.
+    checked: OnceLock<()>,
+}
+
+impl Prepared {
+    fn new(platform: &Platform, trees: &[(String, Tree)]) -> Self {
+        let constant = trees.iter().all(|(_, tree)| tree.is_constant());
+        Self { options: platform.options(&known_options(trees)), constant, checked: OnceLock::new() }
+    }
+}
+
+/// Whether an option must be rendered for each attempt: it depends on the event, or on a secret that may change.
+fn varies(tree: &Tree) -> bool {
+    !tree.is_constant() || !tree.secrets().is_empty()
+}
+
+/// Those that need not.
+fn known_options(trees: &[(String, Tree)]) -> Json {
+    let (event, secrets) = (Event::new("", Some(String::new()), "null", Timestamp::UNIX_EPOCH), Secrets::default());
+    let given = Given { id: "", attempt: 1, now: Timestamp::UNIX_EPOCH, hook: "", event: &event, secrets: &secrets };
+    let known = trees.iter().filter(|(_, tree)| !varies(tree));
+    let options = known.filter_map(|(name, tree)| Some((name.clone(), tree.render(&given).ok()?)));
+    Json::Object(options.collect())
 }
 
 /// Why a hook does not want an event.
@@ -119,13 +154,17 @@ impl Hook {
     /// # Errors
     /// A secret is missing, or a template or the script fails on this event.
     pub fn render(&self, given: &Given<'_>) -> Result<Request, RenderError> {
-        // A script may ask for every option it declares; one that nobody set is null.
-        let mut options: Map<String, Json> =
-            self.platform.manifest.options.iter().map(|spec| (spec.name.clone(), Json::Null)).collect();
-        for (name, tree) in &self.options {
-            options.insert(name.clone(), tree.render(given)?);
+        let mut options = self.prepared.options.clone();
+        for (name, tree) in self.options.iter().filter(|(_, tree)| varies(tree)) {
+            self.platform.set_option(&mut options, name, &tree.render(given)?);
         }
-        self.platform.request(given, &Json::Object(options))
+        options.checked = self.prepared.checked.get().is_some();
+        let request = self.platform.request(given, options)?;
+        if self.prepared.constant {
+            // What the platform has nothing against once it has nothing against later.
+            let _set_already = self.prepared.checked.set(());
+        }
+        Ok(request)
     }
 
     /// What names the receiver, hashed: hooks with the same key share its pace. Cheap when no template stands in it.

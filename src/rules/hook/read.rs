@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use crate::rules::diagnostic::{Diagnostic, Place, Source, Span};
-use crate::rules::hook::{Hook, name_of, trial};
+use crate::rules::hook::{Hook, Prepared, known_options, name_of, trial};
 use crate::rules::manifest::{Kind, OptionSpec, resolve_message};
-use crate::rules::platform::{Given, Platform, Platforms};
+use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Retry, read_timeout};
 use crate::rules::template::{Condition, Tree};
 use crate::rules::yaml::reader::{Map, Reader, nearest};
 use crate::rules::yaml::{self, Key, Node, Value};
-use crate::words::event::Event;
 use crate::words::limits;
-use crate::words::secret::Secrets;
 
 /// Every key of a hook file, in the order of the manual.
 const KEYS: [&str; 17] = [
@@ -148,6 +144,7 @@ fn read(
         timeout: timeout.unwrap_or(defaults.timeout),
         retry: retry.unwrap_or(defaults.retry),
         secrets: options.iter().flat_map(|(_, tree)| tree.secrets().iter().cloned()).collect(),
+        prepared: Prepared::new(&platform, &options),
         options,
         tests,
         platform,
@@ -337,23 +334,14 @@ pub(crate) fn read_options(
         };
         trees.extend(tree.map(|tree| (spec.name.clone(), tree)));
     }
-    if let Some(why) = objection(platform, &trees) {
+    // Options that are not yet known, and secrets, it is asked about before each request.
+    if let Some(why) = platform.check_known(&known_options(&trees)) {
         let help = format!("`postrider platforms {}` says what each option is for", platform.name);
         reader.found.push(
             Diagnostic::error("options", format!("these options do not go together: {why}")).at(missing_at).help(help),
         );
     }
     trees
-}
-
-/// What the platform has against options that are the same for every event. Those that are not yet known, and secrets,
-/// it is asked about before each request.
-fn objection(platform: &Platform, trees: &[(String, Tree)]) -> Option<String> {
-    let (event, secrets) = (Event::new("", Some(String::new()), "null", Timestamp::UNIX_EPOCH), Secrets::default());
-    let given = Given { id: "", attempt: 1, now: Timestamp::UNIX_EPOCH, hook: "", event: &event, secrets: &secrets };
-    let known = trees.iter().filter(|(_, tree)| tree.is_constant() && tree.secrets().is_empty());
-    let options = known.filter_map(|(name, tree)| Some((name.clone(), tree.render(&given).ok()?)));
-    platform.check_known(&Json::Object(options.collect()))
 }
 
 fn compile_option(reader: &mut Reader<'_>, spec: &OptionSpec, node: &Node, kind: &Kind) -> Option<Tree> {

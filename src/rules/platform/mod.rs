@@ -24,7 +24,7 @@ use serde_json::Value as Json;
 pub use crate::rules::answer::Judged;
 use crate::rules::answer::{by_status, retry_after};
 use crate::rules::diagnostic::{Diagnostic, Source};
-use crate::rules::manifest::{Kind, Manifest};
+use crate::rules::manifest::{Kind, Manifest, OptionSpec};
 use crate::rules::script::{Opaque, Script, blob, from_json, map, type_word};
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
@@ -75,6 +75,15 @@ pub struct Given<'a> {
     pub secrets: &'a Secrets,
 }
 
+/// The options of a hook as its script is given them, `()` for those that are not there. Those that are the same for
+/// every event are turned into a script's values once.
+#[derive(Clone, Debug)]
+pub struct Options {
+    map: Map,
+    /// Whether `check` has nothing against them.
+    pub checked: bool,
+}
+
 /// Why a request could not be made.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RenderError {
@@ -119,16 +128,22 @@ impl Platform {
             let span = crate::rules::diagnostic::Span { start: at, end: at + "fn manifest".len() };
             found.into_iter().map(|finding| finding.at(source.place(span))).collect::<Vec<_>>()
         })?;
-        let uses = Uses { event: script.mentions("event"), verdict, check };
+        // However a script reads a member, it writes one of these.
+        let event = [".event", "\"event\"", "event:"].iter().any(|word| script.mentions(word));
+        let uses = Uses { event, verdict, check };
         Ok(Self { name: name.to_owned(), manifest, source, built_in, script, uses })
     }
 
     /// Why the constant options of a hook cannot work together, if so. Options that depend on the event are `Null`.
     pub fn check(&self, options: &Json) -> Option<String> {
+        self.object(&self.options(options))
+    }
+
+    fn object(&self, options: &Options) -> Option<String> {
         if !self.uses.check {
             return None;
         }
-        match self.script.call("check", (self.options(options),)) {
+        match self.script.call("check", (options.map.clone(),)) {
             Ok(said) if said.is_unit() => None,
             Ok(said) => Some(said.into_string().unwrap_or_else(|_| "check gave something that is no text".to_owned())),
             Err(found) => Some(found.one_line()),
@@ -137,7 +152,7 @@ impl Platform {
 
     /// The same when the hook is loaded: a script that stumbles over an option that is not known yet has said nothing.
     pub fn check_known(&self, options: &Json) -> Option<String> {
-        let said = self.uses.check.then(|| self.script.call("check", (self.options(options),)))?;
+        let said = self.uses.check.then(|| self.script.call("check", (self.options(options).map,)))?;
         said.ok()?.into_string().ok()
     }
 
@@ -145,16 +160,17 @@ impl Platform {
     ///
     /// # Errors
     /// The script failed, or returned something that is no request.
-    pub fn request(&self, given: &Given<'_>, options: &Json) -> Result<Request, RenderError> {
+    pub fn request(&self, given: &Given<'_>, options: Options) -> Result<Request, RenderError> {
         let refused = |what: String| {
             // What a script says may quote what it was given.
             let found = Diagnostic::error("request", given.secrets.redact(&what));
             RenderError::Wrong(Box::new(found.note(format!("in the platform {}", self.name))))
         };
-        if let Some(why) = self.check(options) {
+        let objection = if options.checked { None } else { self.object(&options) };
+        if let Some(why) = objection {
             return Err(refused(why));
         }
-        let made = self.script.call("request", (self.delivery(given, options),)).map_err(|mut found| {
+        let made = self.script.call("request", (self.delivery(given, options.map),)).map_err(|mut found| {
             found.what = given.secrets.redact(&found.what);
             found.notes.push(format!("in the platform {}", self.name));
             RenderError::Wrong(found)
@@ -164,6 +180,9 @@ impl Platform {
 
     /// What an answer means. A verdict that itself fails counts as a retry.
     pub fn verdict(&self, response: &Response, now: Timestamp) -> Judged {
+        if !self.uses.verdict && (200..300).contains(&response.status) {
+            return by_status(response.status, None).into();
+        }
         let json = serde_json::from_slice(&response.body).unwrap_or(Json::Null);
         let wait = retry_after(&response.headers, &json, now);
         if !self.uses.verdict {
@@ -188,7 +207,7 @@ impl Platform {
         judged.unwrap_or_else(|why| Verdict::retry(format!("the answer could not be judged: {why}")).into())
     }
 
-    fn delivery(&self, given: &Given<'_>, options: &Json) -> Map {
+    fn delivery(&self, given: &Given<'_>, options: Map) -> Map {
         let mut delivery = map([
             ("id", given.id.into()),
             ("attempt", i64::from(given.attempt).into()),
@@ -196,7 +215,7 @@ impl Platform {
             ("time_s", given.now.as_second().into()),
             ("time_ms", given.now.as_millisecond().into()),
             ("hook", given.hook.into()),
-            ("options", self.options(options).into()),
+            ("options", options.into()),
         ]);
         if self.uses.event {
             delivery.insert("event".into(), event(given.event).into());
@@ -204,17 +223,26 @@ impl Platform {
         delivery
     }
 
-    /// Every option of the manifest, `()` where the hook has none.
-    fn options(&self, options: &Json) -> Map {
-        let value = |kind: &Kind, value: Option<&Json>| match (kind, value) {
-            (Kind::Tree, Some(tree @ (Json::Array(_) | Json::Object(_)))) => {
-                Dynamic::from(Opaque(Arc::new(tree.clone())))
-            }
-            (_, Some(value)) => from_json(value),
-            (_, None) => Dynamic::UNIT,
-        };
-        let options = self.manifest.options.iter().map(|spec| (spec, value(&spec.kind, options.get(&spec.name))));
-        options.map(|(spec, value)| (spec.name.as_str().into(), value)).collect()
+    /// These options of the manifest, and `()` for all others.
+    pub fn options(&self, options: &Json) -> Options {
+        let value = |spec: &OptionSpec| options.get(&spec.name).map_or(Dynamic::UNIT, |value| given_as(spec, value));
+        let map = self.manifest.options.iter().map(|spec| (spec.name.as_str().into(), value(spec)));
+        Options { map: map.collect(), checked: false }
+    }
+
+    /// Sets one of them.
+    pub fn set_option(&self, options: &mut Options, name: &str, value: &Json) {
+        if let Some(spec) = self.manifest.options.iter().find(|spec| spec.name == name) {
+            options.map.insert(name.into(), given_as(spec, value));
+        }
+    }
+}
+
+/// A tree keeps the order and the numbers of its author; a script may look into it and pass it on.
+fn given_as(spec: &OptionSpec, value: &Json) -> Dynamic {
+    match (&spec.kind, value) {
+        (Kind::Tree, tree @ (Json::Array(_) | Json::Object(_))) => Dynamic::from(Opaque(Arc::new(tree.clone()))),
+        (_, value) => from_json(value),
     }
 }
 

@@ -24,7 +24,10 @@ fn request(platform: &Platform, options: &Json) -> Result<Request, RenderError> 
     let mut secrets = Secrets::default();
     secrets.insert("s", Ok(Secret::new("hunter22")));
     let now = "2026-01-31T12:00:00.5Z".parse().unwrap();
-    platform.request(&Given { id: "j-7", attempt: 2, now, hook: "h", event: &event, secrets: &secrets }, options)
+    platform.request(
+        &Given { id: "j-7", attempt: 2, now, hook: "h", event: &event, secrets: &secrets },
+        platform.options(options),
+    )
 }
 
 fn ok(body: &str, options: &Json) -> Request {

@@ -162,7 +162,7 @@ impl Compiler<'_> {
                 let at = Node { span: key.span, value: Value::Null, style: Style::Plain };
                 self.wrong(&at, None, what, help);
             }
-            (key.name.clone(), self.scalar(node))
+            (key.name.to_ascii_lowercase(), self.scalar(node))
         });
         let parts = parts.collect();
         Part::Map(parts)
