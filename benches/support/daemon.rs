@@ -39,7 +39,7 @@ impl Daemon {
         for (name, text) in hooks {
             fs::write(hook_file(&folder, name), text)?;
         }
-        let main = "listen: {http: \"127.0.0.1:0\"}\njournal: {max_size: 16GiB}\n";
+        let main = "listen: {http: \"127.0.0.1:0\"}\n";
         fs::write(folder.path().join("postrider.yaml"), main)?;
         let secrets = folder.path().join(".postrider/secrets.d");
         fs::create_dir_all(&secrets)?;
