@@ -1,1 +1,298 @@
 //! The command line: parse, run, print, exit code.
+//!
+//! One file per command. Each holds a `clap::Args` struct with
+//!
+//! * `fn run(self, global: &Global) -> Result<(), Exit>` for `run` and `demo`, which build a runtime of their own, and for
+//!   the commands that do no network I/O,
+//! * `async fn run(self, global: &Global) -> Result<(), Exit>` for the others (`sink` too), which are given a
+//!   single-threaded runtime.
+//!
+//! What a command found goes to stdout, what it has to say about it to stderr.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::styling::{AnsiColor, Style, Styles};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::cli::exit::{Code, Exit};
+use crate::edges::config::Paths;
+
+mod check;
+mod daemon;
+mod demo;
+mod emit;
+mod exit;
+mod fields;
+mod hold;
+mod local;
+mod log;
+mod output;
+mod platforms;
+mod reload;
+mod render;
+mod replay;
+mod run;
+mod script;
+mod show;
+mod sink;
+mod status;
+mod test;
+
+/// Sendmail for webhooks: takes events, keeps them, and delivers each to the hooks that want it until it arrives.
+#[derive(Debug, Parser)]
+#[command(name = "postrider", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Use this main file instead of the found postrider.yaml
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
+    pub(crate) config: Option<PathBuf>,
+    /// Talk to the daemon over this socket
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Print JSON, one object per line
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+    /// No colours
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) no_color: bool,
+    /// Say only what went wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    pub(crate) quiet: bool,
+    /// Say more; twice: everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Emit(emit::Emit),
+    Test(test::Test),
+    Check(check::Check),
+    Render(render::Render),
+    Script(script::Script),
+    Platforms(platforms::Platforms),
+    Status(status::Status),
+    Log(log::Log),
+    Show(show::Show),
+    Replay(replay::Replay),
+    Hold(hold::Hold),
+    Release(hold::Release),
+    Run(run::Run),
+    Reload(reload::Reload),
+    Sink(sink::Sink),
+    Demo(demo::Demo),
+    /// Print this overview, or the help of a command
+    #[command(after_help = "Example:\n  postrider help emit")]
+    Help {
+        /// The command
+        command: Option<String>,
+    },
+}
+
+/// The overview's headings. clap prints one flat list, which sorts nothing by what it is for.
+const GROUPS: [(&str, &[&str]); 5] = [
+    ("Send", &["emit", "test"]),
+    ("Hooks", &["check", "render", "script", "platforms"]),
+    ("Look", &["status", "log", "show"]),
+    ("Act", &["replay", "hold", "release"]),
+    ("Run", &["run", "reload", "sink", "demo", "help"]),
+];
+
+const EXIT_CODES: &str = "Exit codes:
+  0 done                         69 no daemon at the socket
+  1 the thing tried did not work 75 try again later
+  2 usage                        77 permission
+ 65 bad event                    78 configuration";
+
+const STYLES: Styles = Styles::styled()
+    .header(Style::new().bold())
+    .usage(Style::new().bold())
+    .literal(AnsiColor::Cyan.on_default())
+    .placeholder(Style::new().dimmed());
+
+/// Runs the program: the whole of `main`.
+pub fn main() -> ExitCode {
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(usage) => usage.exit(),
+    };
+    if cli.global.no_color {
+        anstream::ColorChoice::Never.write_global();
+    }
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => report(&exit),
+    }
+}
+
+/// Says why a command ended, and gives the code to the shell.
+fn report(exit: &Exit) -> ExitCode {
+    if let Some(message) = exit.message() {
+        output::message(format!("{} {message}", output::paint(AnsiColor::Red.on_default().bold(), "error:")));
+    }
+    if let Some(help) = exit.advice() {
+        output::message(format!("{} {help}", output::paint(AnsiColor::Cyan.on_default(), "help:")));
+    }
+    ExitCode::from(exit.code() as u8)
+}
+
+fn dispatch(Cli { global, command }: Cli) -> Result<(), Exit> {
+    let global = &global;
+    match command {
+        Command::Emit(emit) => wait(emit.run(global)),
+        Command::Test(test) => wait(test.run(global)),
+        Command::Check(check) => check.run(global),
+        Command::Render(render) => wait(render.run(global)),
+        Command::Script(script) => script.run(global),
+        Command::Platforms(platforms) => platforms.run(global),
+        Command::Status(status) => wait(status.run(global)),
+        Command::Log(log) => wait(log.run(global)),
+        Command::Show(show) => wait(show.run(global)),
+        Command::Replay(replay) => wait(replay.run(global)),
+        Command::Hold(hold) => wait(hold.run(global)),
+        Command::Release(release) => wait(release.run(global)),
+        Command::Run(run) => run.run(global),
+        Command::Reload(reload) => wait(reload.run(global)),
+        Command::Sink(sink) => wait(sink.run(global)),
+        Command::Demo(demo) => demo.run(global),
+        Command::Help { command } => help(command.as_deref()),
+    }
+}
+
+/// One thread is enough for a command that asks and prints.
+fn wait(work: impl Future<Output = Result<(), Exit>>) -> Result<(), Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Exit::caused(Code::Failed, "cannot start", &error))?;
+    let done = runtime.block_on(work);
+    // A thread may still be waiting for standard input; nobody waits for it.
+    runtime.shutdown_background();
+    done
+}
+
+fn help(name: Option<&str>) -> Result<(), Exit> {
+    let mut overview = command();
+    overview.build();
+    let page = match name {
+        None => overview.render_help(),
+        Some(name) => overview
+            .find_subcommand_mut(name)
+            .ok_or_else(|| {
+                Exit::new(Code::Usage, format!("there is no command {name}"))
+                    .help("`postrider help` lists the commands")
+            })?
+            .render_help(),
+    };
+    output::say(page.ansi().to_string().trim_end())
+}
+
+/// The parser, with the overview grouped by purpose.
+fn command() -> clap::Command {
+    let command = Cli::command().styles(STYLES);
+    let mut list = String::new();
+    for (group, names) in GROUPS {
+        list.push_str(&format!("{}\n", output::paint(Style::new().bold(), &format!("{group}:"))));
+        for name in names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about).map(ToString::to_string);
+            let name = output::paint(AnsiColor::Cyan.on_default(), &format!("{name:<10}"));
+            list.push_str(&format!("  {name} {}\n", about.unwrap_or_default()));
+        }
+        list.push('\n');
+    }
+    let page = format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{list}{{options}}{{after-help}}");
+    // One page for -h and --help: clap's long form puts every option into a paragraph of its own.
+    let command = command.mut_subcommands(|subcommand| match subcommand.get_long_about().cloned() {
+        Some(about) => subcommand.about(about).long_about(None),
+        None => subcommand,
+    });
+    command.help_template(page).after_help(EXIT_CODES)
+}
+
+impl Global {
+    /// Where everything is, as far as the user did not say otherwise.
+    pub(crate) fn paths(&self) -> Paths {
+        self.paths_or(None)
+    }
+
+    /// The same, when a command knows better than to look around.
+    pub(crate) fn paths_or(&self, known: Option<Paths>) -> Paths {
+        let mut paths = known.unwrap_or_else(Paths::find);
+        if let Some(main) = &self.config {
+            paths.main = main.clone();
+        }
+        paths
+    }
+
+    /// How much the daemon's log says.
+    pub(crate) fn log_level(&self) -> &'static str {
+        match (self.quiet, self.verbose) {
+            (true, _) => "warn",
+            (_, 0) => "info",
+            (_, 1) => "debug",
+            _ => "trace",
+        }
+    }
+
+    /// The socket for events.
+    pub(crate) fn emit_socket(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| self.paths().emit)
+    }
+
+    /// The socket for questions and orders.
+    pub(crate) fn admin_socket(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| self.paths().admin)
+    }
+
+    /// Says something that is not the result; `--quiet` swallows it.
+    pub(crate) fn note(&self, text: impl std::fmt::Display) {
+        if !self.quiet {
+            output::message(text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parser_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_stands_in_one_group_and_has_an_example() {
+        let command = command();
+        let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        grouped.sort_unstable();
+        let mut known: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        known.sort_unstable();
+        assert!(known.len() > 10);
+        assert_eq!(grouped, known);
+        for subcommand in command.get_subcommands() {
+            let name = subcommand.get_name();
+            let after = subcommand.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(after.contains(&format!("  postrider {name}")), "{name} has no example");
+            assert!(subcommand.get_about().is_some(), "{name} does not say what it does");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_command_is_a_usage_error() {
+        let error = command().try_get_matches_from(["postrider", "emitt"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("emit"));
+    }
+}

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod config;
+pub mod files;
 pub mod intake;
 pub mod journal;
 pub mod secrets;

@@ -1,1 +1,11 @@
-//! The daemon: accept, lanes, admin, wiring.
+//! Brings things together: `accept` is the upper half of the picture in ARCHITECTURE.md, `lane` the lower half.
+
+pub mod accept;
+pub mod admin;
+pub mod attempt;
+pub mod clock;
+pub mod daemon;
+pub mod desk;
+pub mod lane;
+pub mod probe;
+pub mod wire;

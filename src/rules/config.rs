@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
+use sha2::{Digest, Sha256};
+
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::{Hook, NotWanted};
 use crate::rules::platform::Platforms;
 use crate::rules::settings::Settings;
 use crate::words::event::Event;
-use crate::words::secret::Secrets;
+use crate::words::secret::{Secret, Secrets};
 
 /// One configuration. Reload builds a new one by the same path and swaps it in.
 #[derive(Debug, Default)]
@@ -59,6 +61,17 @@ impl Config {
     /// For every hook, whether it wants the event, or why not.
     pub fn explain(&self, event: &Event) -> Vec<(Arc<str>, Result<(), NotWanted>)> {
         self.hooks.values().map(|hook| (hook.name.clone(), hook.wants(event))).collect()
+    }
+
+    /// Changes when the hook's file, its platform's script or one of its secrets changes. Shows none of them.
+    pub fn fingerprint(&self, hook: &Hook) -> String {
+        let mut hash = Sha256::new();
+        hash.update(&hook.fingerprint);
+        for (name, _) in &hook.secrets {
+            hash.update(name);
+            hash.update(self.secrets.get(name).map(Secret::expose).unwrap_or_default());
+        }
+        hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The secrets of a hook that cannot be had, each with why: its deliveries wait until they can.

@@ -1,8 +1,32 @@
 //! What a platform asks of a hook: its options, their kinds, and whose quota it uses.
+//!
+//! A script writes it as the map that `fn manifest()` returns:
+//!
+//! ```text
+//! #{
+//!     summary: "DingTalk group robot",          // one line, required
+//!     receiver: ["url"],                        // the options that name the receiver
+//!     rate_limit: "20/1m", concurrency: 1,      // both optional
+//!     options: #{
+//!         url:     required("url", "the robot's webhook URL"),
+//!         type:    optional("choice: text markdown", "text", "how it is shown"),
+//!         mention: optional("list", [], "mobile numbers, or all"),
+//!     },
+//! }
+//! ```
+//!
+//! The kinds are `text chat message markdown html url headers secret list bool integer tree`, and a choice: either
+//! `"choice: text markdown"` or the words as an array, `["text", "markdown"]`.
 
-use std::time::Duration;
+pub use crate::rules::yaml::reader::Rate;
 
+use rhai::{Array, Dynamic, Map};
 use serde_json::Value as Json;
+
+use crate::rules::diagnostic::Diagnostic;
+use crate::rules::script;
+use crate::rules::yaml::reader::{nearest, parse_rate};
+use crate::words::limits;
 
 /// What a script declares about itself.
 #[derive(Clone, Debug)]
@@ -65,11 +89,221 @@ pub enum Kind {
     Tree,
 }
 
-/// So many in a window of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// At most this many …
-    pub count: u32,
-    /// … in any window of this length.
-    pub window: Duration,
+/// The kinds that are one word.
+const KINDS: [(&str, Kind); 12] = [
+    ("text", Kind::Text),
+    ("chat", Kind::Chat),
+    ("message", Kind::Message),
+    ("markdown", Kind::Markdown),
+    ("html", Kind::Html),
+    ("url", Kind::Url),
+    ("headers", Kind::Headers),
+    ("secret", Kind::Secret),
+    ("list", Kind::List),
+    ("bool", Kind::Bool),
+    ("integer", Kind::Integer),
+    ("tree", Kind::Tree),
+];
+
+/// What `Kind::Message` is in one hook: plain text when `type` is `text`, or when the hook sets neither `type` nor
+/// `title`; markdown otherwise. Every other kind stays as it is.
+///
+/// Call it before `Tree::compile`, with `has_title` for "the hook file sets `title`" and `type_option` for the `type`
+/// as the hook file writes it (a default of the platform does not count: a platform whose default depends on the title
+/// could not be described otherwise).
+pub fn resolve_message(kind: &Kind, has_title: bool, type_option: Option<&str>) -> Kind {
+    if *kind != Kind::Message {
+        return kind.clone();
+    }
+    match type_option {
+        Some("text") => Kind::Chat,
+        Some(_) => Kind::Markdown,
+        None if has_title => Kind::Markdown,
+        None => Kind::Chat,
+    }
+}
+
+impl Manifest {
+    /// Reads what `fn manifest()` returned.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, without places.
+    pub fn read(value: &Dynamic) -> Result<Self, Vec<Diagnostic>> {
+        let Some(map) = value.read_lock::<Map>() else {
+            return Err(vec![wrong("fn manifest() must return a map").help("return #{ summary: …, options: #{ … } }")]);
+        };
+        let mut found = Vec::new();
+        let keys = ["summary", "receiver", "rate_limit", "concurrency", "options"];
+        unknown_keys(&map, &keys, "the manifest", &mut found);
+        let manifest = Self {
+            summary: text(&map, "summary", &mut found),
+            receiver: map.get("receiver").map_or_else(Vec::new, |value| words(value, "receiver", &mut found)),
+            rate_limit: map.get("rate_limit").and_then(|value| rate(value, &mut found)),
+            concurrency: map.get("concurrency").map_or(limits::CONCURRENCY, |value| concurrency(value, &mut found)),
+            options: options(&map, &mut found),
+        };
+        for name in &manifest.receiver {
+            if !manifest.options.iter().any(|option| option.name == *name) {
+                found.push(wrong(format!("receiver names `{name}`, which is none of the options")));
+            }
+        }
+        if found.is_empty() { Ok(manifest) } else { Err(found) }
+    }
+
+    /// The option of a name.
+    pub fn option(&self, name: &str) -> Option<&OptionSpec> {
+        self.options.iter().find(|option| option.name == name)
+    }
+}
+
+impl Kind {
+    /// How a manifest writes it.
+    pub fn word(&self) -> String {
+        match self {
+            Self::Choice(words) => format!("choice: {}", words.join(" ")),
+            kind => {
+                let known = KINDS.iter().find(|(_, known)| known == kind);
+                known.map_or_else(String::new, |(word, _)| (*word).to_owned())
+            }
+        }
+    }
+
+    fn read(value: &Dynamic) -> Result<Self, Diagnostic> {
+        if let Some(array) = value.read_lock::<Array>() {
+            let words: Option<Vec<_>> = array.iter().map(|word| word.clone().into_string().ok()).collect();
+            return match words {
+                Some(words) if !words.is_empty() => Ok(Self::Choice(words)),
+                _ => Err(wrong("a choice is an array of at least one word")),
+            };
+        }
+        let Some(word) = value.read_lock::<rhai::ImmutableString>() else {
+            return Err(wrong(format!("a kind is text or an array of words, not {}", script::type_word(value))));
+        };
+        if let Some(words) = word.strip_prefix("choice:") {
+            let words: Vec<_> = words.split_whitespace().map(str::to_owned).collect();
+            return if words.is_empty() {
+                Err(wrong("a choice needs words: \"choice: a b\""))
+            } else {
+                Ok(Self::Choice(words))
+            };
+        }
+        if let Some((_, kind)) = KINDS.iter().find(|(known, _)| *known == word.as_str()) {
+            return Ok(kind.clone());
+        }
+        let names = KINDS.map(|(word, _)| word);
+        let found = wrong(format!("there is no kind `{}`", word.as_str()));
+        Err(match nearest(&word, &names) {
+            Some(near) => found.help(format!("did you mean `{near}`?")),
+            None => found.help(format!("the kinds are {}, and \"choice: WORD WORD\"", names.join(" "))),
+        })
+    }
+}
+
+fn wrong(what: impl Into<String>) -> Diagnostic {
+    Diagnostic::error("manifest", what)
+}
+
+fn unknown_keys(map: &Map, known: &[&str], of: &str, found: &mut Vec<Diagnostic>) {
+    for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
+        let finding = wrong(format!("{of} has no key `{key}`"));
+        found.push(match nearest(key, known) {
+            Some(near) => finding.help(format!("did you mean `{near}`?")),
+            None => finding.help(format!("its keys are {}", known.join(" "))),
+        });
+    }
+}
+
+fn text(map: &Map, key: &str, found: &mut Vec<Diagnostic>) -> String {
+    match map.get(key).and_then(|value| value.clone().into_string().ok()) {
+        Some(text) if !text.trim().is_empty() => text,
+        _ => {
+            found.push(wrong(format!("the manifest needs `{key}`, a text of one line")));
+            String::new()
+        }
+    }
+}
+
+fn words(value: &Dynamic, key: &str, found: &mut Vec<Diagnostic>) -> Vec<String> {
+    let words = value.read_lock::<Array>().map(|array| array.iter().map(|word| word.clone().into_string()).collect());
+    match words {
+        Some(Ok(words)) => words,
+        _ => {
+            found.push(wrong(format!("`{key}` must be an array of texts")));
+            Vec::new()
+        }
+    }
+}
+
+fn rate(value: &Dynamic, found: &mut Vec<Diagnostic>) -> Option<Rate> {
+    let text = value.clone().into_string().unwrap_or_default();
+    match parse_rate(&text) {
+        Ok(rate) => Some(rate),
+        Err(why) => {
+            found.push(wrong(format!("`rate_limit` cannot be read: {why}")));
+            None
+        }
+    }
+}
+
+fn concurrency(value: &Dynamic, found: &mut Vec<Diagnostic>) -> usize {
+    match value.as_int().ok().and_then(|number| usize::try_from(number).ok()) {
+        Some(number) if (1..=limits::CONCURRENCY_MAX).contains(&number) => number,
+        _ => {
+            found.push(wrong(format!("`concurrency` must be a number from 1 to {}", limits::CONCURRENCY_MAX)));
+            1
+        }
+    }
+}
+
+fn options(map: &Map, found: &mut Vec<Diagnostic>) -> Vec<OptionSpec> {
+    let Some(entries) = map.get("options").and_then(|value| value.read_lock::<Map>()) else {
+        found.push(wrong("the manifest needs `options`, a map").help("write options: #{} when there are none"));
+        return Vec::new();
+    };
+    let mut options: Vec<_> = entries.iter().filter_map(|(name, value)| option(name, value, found)).collect();
+    options.sort_by_key(|option| !option.required);
+    options
+}
+
+fn option(name: &str, value: &Dynamic, found: &mut Vec<Diagnostic>) -> Option<OptionSpec> {
+    let declared = value.read_lock::<Map>().filter(|map| map.contains_key("kind") && map.contains_key("about"));
+    let Some(map) = declared else {
+        found.push(
+            wrong(format!("the option `{name}` is not declared"))
+                .help("write required(kind, about) or optional(kind, default, about)"),
+        );
+        return None;
+    };
+    let kind = match Kind::read(&map["kind"]) {
+        Ok(kind) => kind,
+        Err(finding) => {
+            found.push(finding.note(format!("in the option `{name}`")));
+            return None;
+        }
+    };
+    let default = match script::to_json(map.get("default").unwrap_or(&Dynamic::UNIT)) {
+        Ok(default) => default,
+        Err(why) => {
+            found.push(wrong(format!("the default of `{name}` {why}")));
+            return None;
+        }
+    };
+    let about = map["about"].clone().into_string().unwrap_or_default();
+    let required = map.get("required").and_then(|value| value.as_bool().ok()).unwrap_or(false);
+    Some(OptionSpec { name: name.to_owned(), kind, required, default, about })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_markdown_when_the_hook_says_so() {
+        let message = |title, kind| resolve_message(&Kind::Message, title, kind);
+        assert_eq!(message(false, None), Kind::Chat);
+        assert_eq!(message(true, None), Kind::Markdown);
+        assert_eq!(message(true, Some("text")), Kind::Chat);
+        assert_eq!(message(false, Some("markdown_v2")), Kind::Markdown);
+        assert_eq!(resolve_message(&Kind::Html, true, None), Kind::Html);
+    }
 }

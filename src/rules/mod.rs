@@ -1,6 +1,7 @@
 //! Decisions: values in, values out. No clock, file, environment variable or random number is read here; `now` and the
 //! jitter are arguments.
 
+pub mod answer;
 pub mod backoff;
 pub mod cases;
 pub mod config;
@@ -12,4 +13,5 @@ pub mod platform;
 pub mod script;
 pub mod settings;
 pub mod template;
+pub mod text;
 pub mod yaml;

@@ -1,12 +1,13 @@
 //! The main file, `postrider.yaml`: every key optional.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::rules::diagnostic::{Diagnostic, Source};
-use crate::rules::hook::Retry;
+use crate::rules::yaml::reader::{Map, Reader, show_duration};
+use crate::rules::yaml::{self, Node, Value};
 use crate::words::limits;
 
 /// The checked main file.
@@ -33,6 +34,19 @@ pub struct Defaults {
     pub timeout: Duration,
     /// When again, and until when.
     pub retry: Retry,
+}
+
+/// When again, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// First wait.
+    pub first: Duration,
+    /// Longest wait.
+    pub max: Duration,
+    /// Given up at this age.
+    pub max_age: Duration,
+    /// Given up after this many attempts.
+    pub max_attempts: Option<u32>,
 }
 
 /// Which addresses may be dialled, decided on the address after DNS.
@@ -78,7 +92,252 @@ impl Settings {
     ///
     /// # Errors
     /// Every error found.
-    pub fn parse(_source: &Source) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        todo!()
+    pub fn parse(source: &Source) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let root = yaml::parse(source).map_err(|error| vec![error])?;
+        let mut reader = Reader::new(source);
+        let mut settings = Self::default();
+        match &root.value {
+            Value::Null => {}
+            Value::Map(entries) => settings.read(&mut reader, &Map::new("", entries)),
+            _ => {
+                let what = format!("the main file is a map of keys, not {}", root.describe());
+                reader.error(root.span, "wrong-kind", what, "write for example limits: {hooks_per_scope: 3}");
+            }
+        }
+        if reader.failed() { Err(reader.into_sorted()) } else { Ok((settings, reader.found)) }
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>, file: &Map<'_>) {
+        reader.only(file, &["listen", "sources", "journal", "defaults", "limits", "network"]);
+        for (key, instead) in NOT_YET {
+            if let Some(key) = file.key(key) {
+                let what = format!("this version of postrider cannot do `{}` yet", key.name);
+                reader.error(key.span, "not-yet", what, format!("remove `{}`; {instead}", key.name));
+            }
+        }
+        if let Some(listen) = file.get("listen").and_then(|node| reader.map("listen", node, "{http: 127.0.0.1:8470}")) {
+            self.read_listen(reader, &listen);
+        }
+        if let Some(defaults) = file.get("defaults").and_then(|node| reader.map("defaults", node, "{timeout: 15s}")) {
+            reader.only(&defaults, &["timeout", "retry"]);
+            if let Some(node) = defaults.get("timeout") {
+                self.defaults.timeout = read_timeout(reader, "defaults.timeout", node).unwrap_or(self.defaults.timeout);
+            }
+            if let Some(node) = defaults.get("retry") {
+                self.defaults.retry = Retry::read(reader, "defaults.retry", node, self.defaults.retry);
+            }
+        }
+        if let Some(bounds) = file.get("limits").and_then(|node| reader.map("limits", node, "{hooks_per_scope: 3}")) {
+            reader.only(&bounds, &["hooks_per_scope", "waiting"]);
+            if let Some(node) = bounds.get("hooks_per_scope") {
+                let most = limits::HOOK_FILES as u64;
+                let read = reader.integer("limits.hooks_per_scope", node, 1, most);
+                self.hooks_per_scope = read.and_then(|count| usize::try_from(count).ok());
+            }
+            if let Some(node) = bounds.get("waiting") {
+                let read = reader.integer("limits.waiting", node, 1, limits::WAITING_MAX);
+                self.waiting = read.unwrap_or(self.waiting);
+            }
+        }
+        if let Some(node) = file.get("network") {
+            self.read_network(reader, node);
+        }
+    }
+
+    fn read_listen(&mut self, reader: &mut Reader<'_>, listen: &Map<'_>) {
+        reader.only(listen, &["http", "http_token"]);
+        if let Some(node) = listen.get("http_token") {
+            self.http_token = reader.secret("http_token", node).map(str::to_owned);
+        }
+        let Some(node) = listen.get("http") else { return };
+        const EXAMPLE: &str = "write address and port, for example 127.0.0.1:8470 or \"[::1]:8470\"";
+        let Value::String(text) = &node.value else {
+            return reader.wrong("listen.http", node, "an address with a port", EXAMPLE);
+        };
+        match text.parse::<SocketAddr>() {
+            Ok(address) => {
+                self.http = Some(address);
+                if !address.ip().is_loopback() && listen.get("http_token").is_none() {
+                    let what = format!("{address} can be reached from other machines, and nothing says who may send");
+                    let help = "add http_token: {secret: NAME} below it, or listen on 127.0.0.1 behind a proxy";
+                    reader.error(node.span, "http-token", what, help);
+                }
+            }
+            Err(_) => {
+                let help = match text.rsplit_once(':') {
+                    Some(("" | "*", port)) => {
+                        format!("write 0.0.0.0:{port} for every address, or 127.0.0.1:{port} for this machine only")
+                    }
+                    Some(("localhost", port)) => format!("write 127.0.0.1:{port}"),
+                    _ => EXAMPLE.to_owned(),
+                };
+                reader.error(node.span, "address", format!("`listen.http` is no address with a port: {text:?}"), help);
+            }
+        }
+    }
+
+    fn read_network(&mut self, reader: &mut Reader<'_>, node: &Node) {
+        if matches!(node.value, Value::String(_)) {
+            return self.read_policy(reader, "network", node);
+        }
+        let Some(network) = reader.map("network", node, "{deny: [10.0.0.0/8]}") else { return };
+        reader.only(&network, &["policy", "deny", "allow", "proxy"]);
+        if let Some(node) = network.get("policy") {
+            self.read_policy(reader, "network.policy", node);
+        }
+        if let Some(node) = network.get("deny") {
+            self.network.deny = read_networks(reader, "network.deny", node);
+        }
+        if let Some(node) = network.get("allow") {
+            self.network.allow = read_networks(reader, "network.allow", node);
+        }
+        if let Some(node) = network.get("proxy").filter(|node| node.value != Value::Null) {
+            let help = "remove `proxy`; requests go out directly";
+            reader.error(node.span, "not-yet", "this version of postrider cannot use a proxy yet", help);
+        }
+    }
+
+    fn read_policy(&mut self, reader: &mut Reader<'_>, name: &str, node: &Node) {
+        match reader.text(name, node) {
+            Some("public-only") => self.network.public_only = true,
+            Some(other) => {
+                let what = format!("`{name}` knows no policy {other:?}");
+                reader.error(node.span, "wrong-word", what, "write public-only, or remove the line");
+            }
+            None => {}
+        }
+    }
+}
+
+const NOT_YET: [(&str, &str); 2] = [
+    ("sources", "events come in over the local socket and over POST /v1/events"),
+    ("journal", "what is delivered or dead is kept for the built-in times"),
+];
+
+/// The total deadline of one attempt.
+pub(super) fn read_timeout(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<Duration> {
+    reader.duration(name, node, limits::TIMEOUT_MIN, limits::TIMEOUT_MAX)
+}
+
+/// Networks in CIDR notation; a bare address is a network of one.
+fn read_networks(reader: &mut Reader<'_>, name: &str, node: &Node) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for (text, span) in reader.texts(name, node) {
+        match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+            Ok(network) => networks.push(network),
+            Err(_) => {
+                let what = format!("`{name}` is no network or address: {text:?}");
+                reader.error(span, "address", what, "write for example 10.0.0.0/8, 192.0.2.7 or \"fd00::/8\"");
+            }
+        }
+    }
+    networks
+}
+
+impl Retry {
+    /// Reads `{first, max, max_age, max_attempts}`; what is not said is as in `base`, shortened to fit what is.
+    pub(super) fn read(reader: &mut Reader<'_>, name: &str, node: &Node, base: Self) -> Self {
+        let Some(map) = reader.map(name, node, "{first: 5s, max: 30m, max_age: 6h}") else { return base };
+        let others = [("max_retries", "max_attempts"), ("attempts", "max_attempts"), ("retries", "max_attempts")];
+        reader.only_or(&map, &["first", "max", "max_age", "max_attempts"], &others);
+        let mut read = |key: &str| {
+            let node = map.get(key)?;
+            reader.duration(&map.path(key), node, limits::RETRY_FLOOR, limits::MAX_AGE_MAX)
+        };
+        let (first, max, max_age) = (read("first"), read("max"), read("max_age"));
+        for (shorter, longer, (low, high)) in
+            [(first, max, ("first", "max")), (max, max_age, ("max", "max_age")), (first, max_age, ("first", "max_age"))]
+        {
+            if let (Some(shorter), Some(longer), Some(node)) = (shorter, longer, map.get(low))
+                && shorter > longer
+            {
+                let (shorter, longer) = (show_duration(shorter), show_duration(longer));
+                let what = format!("`{}` is {shorter}, longer than `{}` of {longer}", map.path(low), map.path(high));
+                reader.error(node.span, "out-of-bounds", what, "first ≤ max ≤ max_age: change one of the two");
+            }
+        }
+        let max_attempts = map
+            .get("max_attempts")
+            .and_then(|node| reader.integer(&map.path("max_attempts"), node, 1, limits::MAX_ATTEMPTS.into()));
+        let max_age = max_age.unwrap_or_else(|| base.max_age.max(max.or(first).unwrap_or_default()));
+        let max = max.unwrap_or_else(|| base.max.max(first.unwrap_or_default())).min(max_age);
+        Self {
+            first: first.unwrap_or(base.first).min(max),
+            max,
+            max_age,
+            max_attempts: max_attempts.and_then(|count| u32::try_from(count).ok()).or(base.max_attempts),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<(Settings, Vec<Diagnostic>), Vec<Diagnostic>> {
+        Settings::parse(&Source::new("postrider.yaml", text))
+    }
+
+    fn good(text: &str) -> Settings {
+        match parse(text) {
+            Ok((settings, warnings)) => {
+                assert_eq!(warnings, []);
+                settings
+            }
+            Err(found) => panic!("{}", found[0].render(false)),
+        }
+    }
+
+    #[test]
+    fn every_key_is_optional() {
+        assert_eq!(good(""), Settings::default());
+        assert_eq!(good("# nothing yet\n"), Settings::default());
+    }
+
+    #[test]
+    fn all_keys() {
+        let settings = good(
+            "listen:\n  http: 0.0.0.0:8470\n  http_token: {secret: emit-token}\n\
+             defaults: {timeout: 20s, retry: {first: 1s, max: 10m, max_age: 1d, max_attempts: 7}}\n\
+             limits: {hooks_per_scope: 3, waiting: 1000}\n\
+             network: {policy: public-only, deny: [10.0.0.0/8, \"2001:db8::1\"], allow: 10.1.0.0/16, proxy: null}\n",
+        );
+        assert_eq!(settings.http, Some("0.0.0.0:8470".parse().unwrap()));
+        assert_eq!(settings.http_token.as_deref(), Some("emit-token"));
+        assert_eq!(settings.defaults.timeout, Duration::from_secs(20));
+        assert_eq!(settings.defaults.retry.max_attempts, Some(7));
+        assert_eq!(settings.defaults.retry.max_age, Duration::from_secs(86400));
+        assert_eq!((settings.hooks_per_scope, settings.waiting), (Some(3), 1000));
+        assert!(settings.network.public_only);
+        assert_eq!(settings.network.deny, ["10.0.0.0/8".parse().unwrap(), "2001:db8::1/128".parse().unwrap()]);
+        assert_eq!(settings.network.allow, ["10.1.0.0/16".parse().unwrap()]);
+        assert!(good("network: public-only\n").network.public_only);
+        assert_eq!(good("listen: {http: 127.0.0.1:0}\n").http, Some("127.0.0.1:0".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_not_said_fits_what_is() {
+        let retry = good("defaults: {retry: {max_age: 30m}}\n").defaults.retry;
+        assert_eq!((retry.max, retry.max_age), (Duration::from_secs(1800), Duration::from_secs(1800)));
+        let retry = good("defaults: {retry: {max: 1s}}\n").defaults.retry;
+        assert_eq!((retry.first, retry.max), (Duration::from_secs(1), Duration::from_secs(1)));
+        let retry = good("defaults: {retry: {first: 2h}}\n").defaults.retry;
+        assert_eq!((retry.first, retry.max), (Duration::from_secs(7200), Duration::from_secs(7200)));
+    }
+
+    #[test]
+    fn a_token_that_stands_in_the_file_is_not_shown() {
+        let found = parse("listen: {http: 127.0.0.1:1, http_token: hunter2hunter2}\n").unwrap_err();
+        assert_eq!(found.len(), 1);
+        assert!(!found[0].render(false).contains("hunter2"), "{}", found[0].render(false));
+    }
+
+    #[test]
+    fn all_errors_are_found_at_once() {
+        let found =
+            parse("listne: {}\nlimits: {waiting: 0}\nsources: {}\nnetwork: {deny: [x], proxy: p}\n").unwrap_err();
+        let codes: Vec<_> = found.iter().map(|found| found.code).collect();
+        assert_eq!(codes, ["unknown-key", "out-of-bounds", "not-yet", "address", "not-yet"]);
+        assert!(found.iter().all(|found| found.place.is_some() && found.help.is_some()));
     }
 }

@@ -16,6 +16,9 @@ pub const HOOK_FILES: usize = 20_000;
 pub const YAML_DEPTH: usize = 64;
 /// Nodes of one YAML document: an alias bomb stops here.
 pub const YAML_NODES: usize = 20_000;
+/// Changed last good files that are synced one by one; more are synced all at once, which on a first start with
+/// thousands of hooks is the difference between one second and a minute.
+pub const SYNC_EACH: usize = 16;
 
 // ---- templates ----
 
@@ -23,6 +26,8 @@ pub const YAML_NODES: usize = 20_000;
 pub const TEMPLATE_FUEL: u64 = 100_000;
 /// What one leaf may render to. The longest text any platform takes is far below.
 pub const TEMPLATE_OUTPUT: usize = 1024 * 1024;
+/// One `{{ … }}` or `{% … %}`: thousands of chained operators overflow the stack, which nothing can catch.
+pub const TEMPLATE_TAG: usize = 4 * 1024;
 
 // ---- scripts ----
 
@@ -47,6 +52,12 @@ pub const SCRIPT_MAP: usize = 10_000;
 pub const EVENT: usize = 1024 * 1024;
 /// The body of one HTTP request: a batch of events.
 pub const HTTP_BODY: usize = 16 * 1024 * 1024;
+/// The body of one HTTP request that may always be in memory, for every connection.
+pub const HTTP_SMALL: usize = 64 * 1024;
+/// Larger bodies in memory at once, per listener.
+pub const HTTP_LARGE: usize = 8;
+/// Bytes of a body beyond its bound that are read and thrown away, so that its sender lives to see the refusal.
+pub const HTTP_DISCARDED: usize = 64 * 1024 * 1024;
 /// Events in one HTTP request.
 pub const HTTP_BATCH: usize = 10_000;
 /// The head of one HTTP request.
@@ -57,6 +68,12 @@ pub const HTTP_HEADERS: usize = 64;
 pub const CONNECTIONS: usize = 512;
 /// Answers that one NDJSON connection may wait for; past it we stop reading, which the sender feels.
 pub const PIPELINE: usize = 1024;
+/// Lines of one NDJSON connection that are stored together, when they came together.
+pub const GROUP: usize = 256;
+/// How long a listener rests after it could not take a connection, mostly for want of file descriptors.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the log says so.
+pub const ACCEPT_COMPLAINT: Duration = Duration::from_secs(5);
 /// Time from the first byte of a request's head to its last.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a request's body.
@@ -71,6 +88,8 @@ pub const NAME: usize = 256;
 pub const WAITING: u64 = 5_000_000;
 /// Bytes of events accepted but not yet on disk; past it intake answers "busy".
 pub const UNWRITTEN: usize = 32 * 1024 * 1024;
+/// The largest `limits.waiting`.
+pub const WAITING_MAX: u64 = 100_000_000;
 /// What a refused sender is told to wait.
 pub const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -91,6 +110,10 @@ pub const CLAIM_WINDOW: usize = 256;
 pub const UNSETTLED: usize = 1024;
 /// Rows that one operator query may return.
 pub const LIST: usize = 10_000;
+/// One value of one row in the journal: twice the largest body that intake takes.
+pub const JOURNAL_VALUE: i32 = 32 * 1024 * 1024;
+/// How long the journal waits after storage trouble before it tries again.
+pub const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 
 // ---- deliveries ----
 
@@ -112,6 +135,10 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 pub const IDLE_PER_HOST: usize = 64;
 /// How long an idle connection is kept. Short: receivers close theirs without a word.
 pub const POOL_IDLE: Duration = Duration::from_secs(30);
+/// Names looked up at once. A lookup blocks a thread, for ten seconds where DNS is dead, and cannot be called off.
+pub const LOOKUPS: usize = 16;
+/// Addresses of one name that are tried: each gets its share of the deadline.
+pub const ADDRESSES: usize = 8;
 /// Concurrency of a hook whose platform names none.
 pub const CONCURRENCY: usize = 16;
 /// The largest `concurrency`.
@@ -132,6 +159,16 @@ pub const PACE_WINDOW: usize = 10_000;
 pub const PACE_MARGIN: Duration = Duration::from_millis(250);
 /// Receivers remembered without use before they are forgotten.
 pub const RECEIVERS: usize = 10_000;
+/// Shortest `timeout`: below it even a healthy receiver next door fails.
+pub const TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// The largest `max_age`: the journal is not an archive.
+pub const MAX_AGE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The largest `max_attempts`; more is the same as none.
+pub const MAX_ATTEMPTS: u32 = 1_000_000;
+/// Shortest window of a `rate_limit`.
+pub const PACE_WINDOW_SHORTEST: Duration = Duration::from_secs(1);
+/// Longest window of a `rate_limit`: what was sent is remembered in memory, and a restart forgets it.
+pub const PACE_WINDOW_LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 // ---- the daemon ----
 
@@ -139,7 +176,34 @@ pub const RECEIVERS: usize = 10_000;
 pub const DEBOUNCE: Duration = Duration::from_millis(200);
 /// The slow poll that finds what the watch missed.
 pub const POLL: Duration = Duration::from_secs(30);
+/// However busy somebody is editing, files are read this often.
+pub const DEBOUNCE_MAX: Duration = Duration::from_secs(1);
+/// The poll when it is all there is, because the kernel has no watches left.
+pub const POLL_ALONE: Duration = Duration::from_secs(2);
+/// How often files that change while they are read are read again before they are taken as they are.
+pub const LOOKS: usize = 4;
+/// The path of a Unix socket: `sun_path` of 108 bytes with its final zero.
+pub const SOCKET_PATH: usize = 107;
 /// How long a stopping daemon waits for deliveries in flight.
 pub const DRAIN: Duration = Duration::from_secs(20);
 /// Log lines kept for a slow reader of `log -f` before it misses some.
 pub const STREAM_BUFFER: usize = 1024;
+/// How often a quiet `log -f` is told that it is still connected.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Bytes of one answer that a command reads from the daemon.
+pub const ADMIN_ANSWER: usize = 256 * 1024 * 1024;
+
+// ---- the sink ----
+
+/// A request body that the sink reads: WeCom takes files of 20 MiB, and the form around them.
+pub const SINK_BODY: usize = 21 * 1024 * 1024;
+/// Requests that the sink remembers; older ones are forgotten, and it says how many.
+pub const SINK_REQUESTS: usize = 50_000;
+/// Bytes of remembered bodies.
+pub const SINK_BYTES: usize = 256 * 1024 * 1024;
+/// Robots that the sink keeps apart: any token makes one.
+pub const SINK_BOTS: usize = 10_000;
+/// Steps of a script that wait in the sink.
+pub const SINK_SCRIPT: usize = 10_000;
+/// Bytes of a body that the sink prints on a terminal.
+pub const SINK_SHOWN: usize = 8 * 1024;

@@ -1,7 +1,10 @@
 //! Stories and tables: each module is named for what it shows.
 
 mod broken_hooks;
+mod commands;
 mod config_folders;
+mod delivering;
+mod examples;
 mod fake_platforms;
 mod good_hooks;
 mod intake;
@@ -9,5 +12,8 @@ mod journal;
 mod kill;
 mod layers;
 mod platform_cases;
+mod readme;
+mod seeds;
 mod sending;
+mod support;
 mod wrong_answers;

@@ -1,1 +1,52 @@
-//! (story to come)
+//! What each built-in platform sends and how it reads the answers: `tests/platforms/NAME.yaml`.
+
+use std::path::Path;
+
+use postrider::rules::cases::run;
+use postrider::rules::diagnostic::Source;
+use postrider::rules::platform::Platforms;
+
+/// Cases that each platform has at least: of requests and answers together.
+const LEAST: [(&str, usize); 4] = [("dingtalk", 60), ("lark", 50), ("webhook", 45), ("wecom", 55)];
+
+#[test]
+fn every_platform_does_what_its_cases_say() {
+    let platforms = Platforms::built_in();
+    let names: Vec<_> = platforms.0.keys().map(String::as_str).collect();
+    assert_eq!(names, LEAST.map(|(name, _)| name), "a platform without cases, or cases without a platform");
+    let mut failed = Vec::new();
+    for (name, least) in LEAST {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/platforms/{name}.yaml"));
+        let source = Source::new(format!("tests/platforms/{name}.yaml"), std::fs::read_to_string(path).unwrap());
+        let results = run(&platforms.0[name], &source).unwrap_or_else(|found| {
+            panic!("{}", found.iter().map(|found| found.render(false)).collect::<Vec<_>>().join("\n"))
+        });
+        assert!(results.len() >= least, "only {} cases of {name}", results.len());
+        for result in results.iter().filter(|result| !result.differences.is_empty()) {
+            failed.push(format!(
+                "{}:{} {}\n    {}",
+                result.place.file,
+                result.place.line,
+                result.name,
+                result.differences.join("\n    ")
+            ));
+        }
+    }
+    assert!(failed.is_empty(), "{} cases failed:\n{}", failed.len(), failed.join("\n"));
+}
+
+#[test]
+fn manifests_say_what_a_person_needs() {
+    for (name, platform) in &Platforms::built_in().0 {
+        assert!(platform.built_in && !platform.manifest.summary.is_empty(), "{name}");
+        assert_eq!(platform.manifest.receiver, ["url"], "{name}");
+        assert!(platform.manifest.options.iter().all(|option| option.about.len() > 5), "{name}");
+        assert_eq!(platform.manifest.options[0].name, "url", "{name}: required ones come first");
+        let robot = name != "webhook";
+        assert_eq!(
+            (platform.manifest.rate_limit.is_some(), platform.manifest.concurrency == 1),
+            (robot, robot),
+            "{name}"
+        );
+    }
+}

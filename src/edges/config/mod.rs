@@ -1,32 +1,28 @@
 //! Folders to Config: loads, watches, keeps the last good version of each file, publishes the next Config.
 
+mod folders;
+mod last_good;
+mod paths;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch as channel};
 use tokio_util::sync::CancellationToken;
 
+use crate::edges::config::folders::Seen;
+use crate::edges::config::last_good::{Kind, LastGood};
+pub use crate::edges::config::paths::Paths;
+use crate::edges::secrets::SecretFolders;
 use crate::rules::config::Config;
-use crate::rules::diagnostic::Diagnostic;
-
-/// Where everything is. Folder lists go from the lowest precedence to the highest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Paths {
-    /// The main file; it need not exist.
-    pub main: PathBuf,
-    /// hooks.d folders.
-    pub hooks: Vec<PathBuf>,
-    /// Folders with `platforms/*.rhai`.
-    pub scripts: Vec<PathBuf>,
-    /// Folders with one file per secret.
-    pub secrets: Vec<PathBuf>,
-    /// Journal and last good versions.
-    pub state: PathBuf,
-    /// The emit socket.
-    pub emit: PathBuf,
-    /// The admin socket.
-    pub admin: PathBuf,
-}
+use crate::rules::diagnostic::{Diagnostic, Source};
+use crate::rules::hook::{Hook, over_scope};
+use crate::rules::platform::{Platform, Platforms};
+use crate::rules::settings::{Defaults, Settings};
+use crate::words::secret::Secrets;
 
 /// What a reload did, for the person who asked for it.
 #[derive(Clone, Debug, Default)]
@@ -48,35 +44,58 @@ pub type ReloadRequest = oneshot::Sender<Reloaded>;
 
 /// Loads configurations and remembers the last good version of each file, also across restarts.
 #[derive(Debug)]
-pub struct Keeper {}
+pub struct Keeper {
+    paths: Paths,
+    secrets: SecretFolders,
+    good: LastGood,
+    built_in: Platforms,
+    /// Whether the kernel is asked to report changes.
+    reported: bool,
+    /// The main file in use, once there was one.
+    settings: Option<Settings>,
+    /// What the scripts and hook files in use were parsed to: what did not change is not parsed again, and stays the
+    /// same Arc, so that a lane sees whether its hook changed.
+    platforms: HashMap<String, Arc<Platform>>,
+    hooks: HashMap<String, Parsed>,
+    /// The secrets in use.
+    names: BTreeSet<String>,
+    /// The state of the folders, and of the secrets' files, when they were last read.
+    stamps: (u64, u64),
+}
 
-impl Paths {
-    /// The system's: /etc/postrider, /usr/lib/postrider, /run/postrider, /var/lib/postrider.
-    pub fn system() -> Self {
-        todo!()
-    }
-
-    /// A user's own: `~/.config/postrider`, `$XDG_RUNTIME_DIR/postrider`, `~/.local/state/postrider`.
-    pub fn user() -> Self {
-        todo!()
-    }
-
-    /// Everything in one folder, for trying out: `run --here`.
-    pub fn here(_folder: &Path) -> Self {
-        todo!()
-    }
-
-    /// What a command uses when nothing is said: a daemon started with `run --here` in this folder, else the system's
-    /// for root, else the user's.
-    pub fn find() -> Self {
-        todo!()
-    }
+#[derive(Clone, Debug)]
+struct Parsed {
+    hook: Arc<Hook>,
+    source: Source,
+    defaults: Defaults,
+    warnings: Vec<Diagnostic>,
 }
 
 impl Keeper {
-    /// A keeper that remembers in `paths.state`; with `None` it remembers nothing (for `check`, `render`, `test`).
-    pub fn new(_paths: Paths, _remember: bool) -> Self {
-        todo!()
+    /// A keeper of these paths; with `remember` it keeps last good versions in `paths.state`, else (for `check`,
+    /// `render`, `test`) nowhere.
+    pub fn new(paths: Paths, remember: bool) -> Self {
+        let good = LastGood::open(remember.then(|| paths.state.join("last-good")));
+        Self {
+            secrets: SecretFolders::new(paths.secrets.clone()),
+            paths,
+            good,
+            built_in: Platforms::built_in(),
+            reported: true,
+            settings: None,
+            platforms: HashMap::new(),
+            hooks: HashMap::new(),
+            names: BTreeSet::new(),
+            stamps: (0, 0),
+        }
+    }
+
+    /// Asks the kernel for no reports and looks at the files now and then instead: network file systems report
+    /// nothing.
+    #[must_use]
+    pub fn without_reports(mut self) -> Self {
+        self.reported = false;
+        self
     }
 
     /// Reads everything once and builds a Config. A broken hook file, script or secret is a problem of the Config, not
@@ -85,16 +104,256 @@ impl Keeper {
     /// # Errors
     /// The main file is broken and no earlier version of it was good.
     pub fn load(&mut self) -> Result<Config, Vec<Diagnostic>> {
-        todo!()
+        let mut seen = folders::look(&self.paths);
+        self.stamps.0 = seen.stamp;
+        let mut problems = std::mem::take(&mut seen.problems);
+        let ignored = std::mem::take(&mut seen.ignored);
+        let settings = self.load_settings(&seen, &mut problems)?;
+        let platforms = self.load_platforms(&seen, &mut problems);
+        let mut hooks = self.load_hooks(&seen, &platforms, &settings.defaults, &mut problems);
+        if let Some(most) = settings.hooks_per_scope {
+            let (found, refused) = over_scope(&hooks, most);
+            problems.extend(found);
+            hooks.retain(|name, _| !refused.contains(name));
+        }
+        let secrets = self.load_secrets(&hooks, &settings, &mut problems);
+        self.settings = Some(settings.clone());
+        problems.extend(self.good.save());
+        Ok(Config { settings, platforms, hooks, secrets, problems, ignored, ..Config::default() })
     }
 
     /// Watches the folders until `stop`, and publishes a new Config whenever their content changed or somebody asks.
     pub async fn watch(
         self,
-        _publish: watch::Sender<Arc<Config>>,
-        _reload: mpsc::Receiver<ReloadRequest>,
-        _stop: CancellationToken,
+        publish: channel::Sender<Arc<Config>>,
+        reload: mpsc::Receiver<ReloadRequest>,
+        stop: CancellationToken,
     ) {
-        todo!()
+        watch::run(self, publish, reload, stop).await;
     }
+
+    fn load_settings(&mut self, seen: &Seen, problems: &mut Vec<Diagnostic>) -> Result<Settings, Vec<Diagnostic>> {
+        const NAME: &str = "postrider";
+        let Some(file) = &seen.main else {
+            self.good.forget_others(Kind::Main, |_| false);
+            return Ok(Settings::default());
+        };
+        let (settings, found) = self.good.transact(Kind::Main, NAME, file, |source| {
+            guarded(source, || match Settings::parse(source) {
+                Ok((settings, warnings)) => (Some(settings), warnings),
+                Err(errors) => (None, errors),
+            })
+        });
+        // Without a last good version there may still be the defaults that the daemon started with.
+        match settings.or_else(|| self.settings.clone()) {
+            Some(settings) => {
+                problems.extend(found);
+                Ok(settings)
+            }
+            None => Err(found),
+        }
+    }
+
+    fn load_platforms(&mut self, seen: &Seen, problems: &mut Vec<Diagnostic>) -> Platforms {
+        let mut platforms = self.built_in.clone();
+        let mut used = HashMap::new();
+        let mut take = |name: &str, (platform, found): (Option<Arc<Platform>>, Vec<Diagnostic>)| {
+            problems.extend(found);
+            // A script that never was good replaces nothing: what ran before it goes on, if only the built-in one.
+            if let Some(platform) = platform {
+                used.insert(name.to_owned(), platform.clone());
+                platforms.0.insert(name.to_owned(), platform);
+            }
+        };
+        for (name, file) in &seen.scripts {
+            let parse = |source: &Source| compile(name, source, self.platforms.get(name));
+            take(name, self.good.transact(Kind::Script, name, file, parse));
+        }
+        if let Some(folder) = &seen.closed_scripts {
+            for name in self.good.names(Kind::Script).iter().filter(|name| !seen.scripts.contains_key(*name)) {
+                let shown = folder.join(format!("{name}.rhai"));
+                let parse = |source: &Source| compile(name, source, self.platforms.get(name));
+                take(name, self.good.recall(Kind::Script, name, &shown, parse));
+            }
+        } else {
+            self.good.forget_others(Kind::Script, |name| seen.scripts.contains_key(name));
+        }
+        self.platforms = used;
+        platforms
+    }
+
+    fn load_hooks(
+        &mut self,
+        seen: &Seen,
+        platforms: &Platforms,
+        defaults: &Defaults,
+        problems: &mut Vec<Diagnostic>,
+    ) -> BTreeMap<Arc<str>, Arc<Hook>> {
+        let mut used = HashMap::new();
+        let mut take = |name: &str, (parsed, found): (Option<Parsed>, Vec<Diagnostic>)| {
+            problems.extend(found);
+            used.extend(parsed.map(|parsed| (name.to_owned(), parsed)));
+        };
+        for (name, file) in &seen.hooks {
+            let parse = |source: &Source| parse_hook(source, platforms, defaults, self.hooks.get(name));
+            take(name, self.good.transact(Kind::Hook, name, file, parse));
+        }
+        if let Some(folder) = &seen.closed_hooks {
+            let unseen = |name: &&String| !seen.hooks.contains_key(*name) && !seen.masked.contains(*name);
+            for name in self.good.names(Kind::Hook).iter().filter(unseen) {
+                let shown = folder.join(format!("{name}.yaml"));
+                let parse = |source: &Source| parse_hook(source, platforms, defaults, self.hooks.get(name));
+                take(name, self.good.recall(Kind::Hook, name, &shown, parse));
+            }
+        } else {
+            self.good.forget_others(Kind::Hook, |name| seen.hooks.contains_key(name));
+        }
+        self.hooks = used;
+        self.hooks.values().map(|parsed| (parsed.hook.name.clone(), parsed.hook.clone())).collect()
+    }
+
+    fn load_secrets(
+        &mut self,
+        hooks: &BTreeMap<Arc<str>, Arc<Hook>>,
+        settings: &Settings,
+        problems: &mut Vec<Diagnostic>,
+    ) -> Secrets {
+        let mut wanted: BTreeMap<&str, Vec<&Arc<Hook>>> = BTreeMap::new();
+        if let Some(name) = &settings.http_token {
+            wanted.entry(name).or_default();
+        }
+        for hook in hooks.values() {
+            for (name, _) in &hook.secrets {
+                let users = wanted.entry(name).or_default();
+                if users.last().is_none_or(|last| last.name != hook.name) {
+                    users.push(hook);
+                }
+            }
+        }
+        self.names = wanted.keys().map(|name| (*name).to_owned()).collect();
+        // Taken before the files are read: what changes meanwhile shows at the next look.
+        self.stamps.1 = self.stamp_secrets();
+        let mut secrets = Secrets::default();
+        for (name, users) in wanted {
+            let (value, warning) = self.secrets.read(name);
+            problems.extend(warning);
+            if let Err(why) = &value {
+                problems.push(missing_secret(name, why, &users));
+            }
+            secrets.insert(name, value);
+        }
+        secrets
+    }
+
+    /// Whether a look at the files' names, sizes and times says that something changed since `load`.
+    fn differs(&self) -> bool {
+        self.stamps != (folders::stamp(&self.paths), self.stamp_secrets())
+    }
+
+    fn stamp_secrets(&self) -> u64 {
+        folders::stamp_files(self.names.iter().flat_map(|name| self.secrets.candidates(name)))
+    }
+
+    /// The folders whose whole content matters.
+    fn watched_folders(&self) -> Vec<PathBuf> {
+        let hooks = self.paths.hooks.iter().cloned();
+        hooks.chain(folders::script_folders(&self.paths)).chain(self.secrets.folders().map(Path::to_owned)).collect()
+    }
+
+    /// The single files that matter.
+    fn watched_files(&self) -> Vec<PathBuf> {
+        let absolute = self.names.iter().filter(|name| name.starts_with('/')).map(PathBuf::from);
+        std::iter::once(self.paths.main.clone()).chain(absolute).collect()
+    }
+}
+
+fn compile(name: &str, source: &Source, last: Option<&Arc<Platform>>) -> (Option<Arc<Platform>>, Vec<Diagnostic>) {
+    if let Some(last) = last.filter(|last| same(&last.source, source)) {
+        return (Some(last.clone()), Vec::new());
+    }
+    guarded(source, || match Platform::compile(name, source.clone(), false) {
+        Ok(platform) => (Some(Arc::new(platform)), Vec::new()),
+        Err(errors) => (None, errors),
+    })
+}
+
+fn parse_hook(
+    source: &Source,
+    platforms: &Platforms,
+    defaults: &Defaults,
+    last: Option<&Parsed>,
+) -> (Option<Parsed>, Vec<Diagnostic>) {
+    let still_right = |last: &&Parsed| {
+        let platform = &last.hook.platform;
+        same(&last.source, source)
+            && last.defaults == *defaults
+            && platforms.get(&platform.name).is_some_and(|now| Arc::ptr_eq(now, platform))
+    };
+    if let Some(last) = last.filter(still_right) {
+        return (Some(last.clone()), last.warnings.clone());
+    }
+    guarded(source, || {
+        let (hook, found) = Hook::parse(source, platforms, defaults);
+        let parsed = hook.map(|hook| Parsed {
+            hook: Arc::new(hook),
+            source: source.clone(),
+            defaults: *defaults,
+            warnings: found.clone(),
+        });
+        (parsed, found)
+    })
+}
+
+fn same(one: &Source, other: &Source) -> bool {
+    one.name == other.name && one.text == other.text
+}
+
+/// A file that makes the program itself fail must not stop the others.
+fn guarded<T>(source: &Source, parse: impl FnOnce() -> (Option<T>, Vec<Diagnostic>)) -> (Option<T>, Vec<Diagnostic>) {
+    catch_unwind(AssertUnwindSafe(parse)).unwrap_or_else(|_| {
+        let what = format!("postrider itself failed while it read {}", source.name);
+        (None, vec![Diagnostic::error("bug", what).help("this is a bug: please report it with the file")])
+    })
+}
+
+fn missing_secret(name: &str, why: &str, users: &[&Arc<Hook>]) -> Diagnostic {
+    let mut problem = Diagnostic::error("secret", format!("secret {name} cannot be read: {why}"));
+    let first = users.first().and_then(|hook| hook.secrets.iter().find(|(used, _)| used == name));
+    problem.place = first.map(|(_, place)| place.clone());
+    if users.is_empty() {
+        return problem.note("it is the http_token of the main file: nobody can send over HTTP");
+    }
+    let users: Vec<&str> = users.iter().map(|hook| &*hook.name).collect();
+    problem.note(format!("what these hooks owe waits for it: {}", users.join(", ")))
+}
+
+/// What became of the hooks from one Config to the next.
+fn changes(old: &Config, new: &Config) -> Reloaded {
+    let mut reloaded = Reloaded { hooks: new.hooks.len(), problems: new.problems.clone(), ..Reloaded::default() };
+    for (name, hook) in &new.hooks {
+        let secret_changed = || hook.secrets.iter().any(|(name, _)| old.secrets.get(name) != new.secrets.get(name));
+        match old.hooks.get(name) {
+            None => reloaded.added.push(name.to_string()),
+            Some(before) if !Arc::ptr_eq(before, hook) || secret_changed() => reloaded.changed.push(name.to_string()),
+            Some(_) => {}
+        }
+    }
+    let gone = old.hooks.keys().filter(|name| !new.hooks.contains_key(*name));
+    reloaded.removed = gone.map(|name| name.to_string()).collect();
+    reloaded
+}
+
+/// Whether anything at all is different.
+fn differ(old: &Config, new: &Config, hooks: &Reloaded) -> bool {
+    let platforms = |config: &Config| config.platforms.0.values().map(Arc::as_ptr).collect::<Vec<_>>();
+    let token = |config: &Config| {
+        let name = config.settings.http_token.as_deref()?;
+        Some(config.secrets.get(name).cloned().map_err(str::to_owned))
+    };
+    !(hooks.added.is_empty() && hooks.changed.is_empty() && hooks.removed.is_empty())
+        || old.settings != new.settings
+        || platforms(old) != platforms(new)
+        || token(old) != token(new)
+        || old.problems != new.problems
+        || old.ignored != new.ignored
 }

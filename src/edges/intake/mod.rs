@@ -7,6 +7,7 @@ use std::pin::Pin;
 
 use crate::words::event::Event;
 
+mod door;
 pub mod http;
 pub mod native;
 pub mod socket;

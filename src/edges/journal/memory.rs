@@ -1,1 +1,349 @@
-//! The journal in memory: the same verbs without a disk, for tests and for `demo`-like runs.
+//! The journal in memory, for tests and `demo`: the same verbs, nothing durable. Every answer is ready at once, so that
+//! it also works under a paused clock.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use super::{
+    Append, Appended, DeliveryRow, Filter, Hold, Journal, JournalError, LaneCount, LogRow, Pending, Shown, delivery_id,
+    keep_micros, micros, new_identity, not_waiting, number, timestamp,
+};
+use crate::words::delivery::{Attempt, Delivery, Outcome, Why};
+use crate::words::event::Event;
+
+/// The journal in memory.
+pub struct MemoryJournal {
+    identity: Arc<str>,
+    clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    closed: bool,
+    /// The deliveries of each event, by id and source.
+    events: HashMap<(String, String), Vec<i64>>,
+    deliveries: BTreeMap<i64, Row>,
+    attempts: Vec<(i64, Attempt, &'static str)>,
+    lanes: BTreeMap<Arc<str>, Lane>,
+}
+
+struct Row {
+    event: Arc<Event>,
+    hook: Arc<str>,
+    created: Timestamp,
+    due: Timestamp,
+    attempts: u32,
+    outcome: Outcome,
+}
+
+#[derive(Default)]
+struct Lane {
+    /// What waits and is not claimed, by due and seq.
+    free: BTreeSet<(Timestamp, i64)>,
+    claimed: BTreeSet<i64>,
+    hold: Option<Hold>,
+    bell: Arc<Notify>,
+}
+
+impl Default for MemoryJournal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryJournal {
+    /// An empty journal.
+    pub fn new() -> Self {
+        Self::with_clock(Timestamp::now)
+    }
+
+    /// An empty journal whose deliveries are accepted at the time that this clock tells.
+    pub fn with_clock(clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        let identity = new_identity().into();
+        Self { identity, clock: Box::new(clock), state: Mutex::default() }
+    }
+
+    /// The first part of this journal's delivery ids.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no thread panics with it")
+    }
+
+    fn answer<T: Send + 'static>(&self, verb: impl FnOnce(&mut State) -> Result<T, JournalError>) -> Pending<T> {
+        let mut state = self.state();
+        let result = if state.closed { Err(JournalError::Closed) } else { verb(&mut state) };
+        Box::pin(std::future::ready(result))
+    }
+
+    fn row(&self, seq: i64, row: &Row) -> DeliveryRow {
+        DeliveryRow {
+            time: row.created,
+            event: row.event.id.clone(),
+            delivery: delivery_id(&self.identity, seq).to_string(),
+            hook: row.hook.to_string(),
+            kind: row.event.kind.clone(),
+            outcome: row.outcome.word().to_owned(),
+            attempts: row.attempts,
+            due: row.waits().then_some(row.due),
+            why: row.outcome.why(),
+        }
+    }
+
+    /// Whether the filter means this delivery, times aside.
+    fn means(&self, filter: &Filter, seq: i64, row: &Row) -> bool {
+        filter.numbers(&self.identity).is_none_or(|numbers| numbers.contains(&seq))
+            && filter.event.as_ref().is_none_or(|event| *event == row.event.id)
+            && filter.hook.as_ref().is_none_or(|hook| **hook == *row.hook)
+    }
+}
+
+impl Row {
+    fn waits(&self) -> bool {
+        matches!(self.outcome, Outcome::Waiting { .. })
+    }
+}
+
+fn between(filter: &Filter, time: Timestamp) -> bool {
+    // Compared as they are stored by the other journal.
+    let time = micros(time);
+    filter.since.is_none_or(|since| time >= micros(since)) && filter.until.is_none_or(|until| time < micros(until))
+}
+
+/// The newest `limit` of what is sorted from old to new.
+fn newest<T>(mut rows: Vec<T>, limit: usize) -> Vec<T> {
+    let surplus = rows.len().saturating_sub(limit);
+    rows.drain(..surplus);
+    rows
+}
+
+impl Journal for MemoryJournal {
+    fn append(&self, batch: Vec<Append>) -> Pending<Vec<Appended>> {
+        let now = timestamp(micros((self.clock)()));
+        self.answer(|state| {
+            let mut done = Vec::with_capacity(batch.len());
+            for Append { mut event, hooks } in batch {
+                let (id, known) = (event.id.clone(), (event.id.clone(), event.source.clone()));
+                if let Some(deliveries) = state.events.get(&known) {
+                    let hooks = deliveries.iter().map(|seq| state.deliveries[seq].hook.clone()).collect();
+                    done.push(Appended { id, hooks, duplicate: true });
+                    continue;
+                }
+                keep_micros(&mut event);
+                let mut seqs = Vec::with_capacity(hooks.len());
+                for hook in &hooks {
+                    let seq = state.deliveries.last_key_value().map_or(1, |(last, _)| last + 1);
+                    let (event, hook) = (event.clone(), hook.clone());
+                    let lane = state.lanes.entry(hook.clone()).or_default();
+                    lane.free.insert((now, seq));
+                    lane.bell.notify_one();
+                    let outcome = Outcome::Waiting { until: now, why: Why::New };
+                    state.deliveries.insert(seq, Row { event, hook, created: now, due: now, attempts: 0, outcome });
+                    seqs.push(seq);
+                }
+                state.events.insert(known, seqs);
+                done.push(Appended { id, hooks, duplicate: false });
+            }
+            Ok(done)
+        })
+    }
+
+    fn claim(&self, lane: &Arc<str>, now: Timestamp, room: usize) -> Pending<Vec<Delivery>> {
+        self.answer(|state| {
+            let mut taken = Vec::new();
+            let Some(lane) = state.lanes.get_mut(lane) else { return Ok(taken) };
+            while taken.len() < room
+                && let Some(&(due, seq)) = lane.free.first()
+                && due <= now
+            {
+                lane.free.pop_first();
+                lane.claimed.insert(seq);
+                let row = &state.deliveries[&seq];
+                taken.push(Delivery {
+                    seq,
+                    id: delivery_id(&self.identity, seq),
+                    event: row.event.clone(),
+                    hook: row.hook.clone(),
+                    created: row.created,
+                    due,
+                    attempts: row.attempts,
+                });
+            }
+            Ok(taken)
+        })
+    }
+
+    fn unclaim(&self, delivery: Delivery) {
+        let mut state = self.state();
+        let Some(lane) = state.lanes.get_mut(&delivery.hook) else { return };
+        if lane.claimed.remove(&delivery.seq) {
+            lane.free.insert((delivery.due, delivery.seq));
+        }
+    }
+
+    fn settle(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome) -> Pending<()> {
+        let seq = delivery.seq;
+        self.answer(|state| {
+            let row = state.deliveries.get_mut(&seq).filter(|row| row.waits()).ok_or_else(|| not_waiting(seq))?;
+            let lane = state.lanes.entry(row.hook.clone()).or_default();
+            lane.claimed.remove(&seq);
+            lane.free.remove(&(row.due, seq));
+            row.attempts = attempts;
+            if let Outcome::Waiting { until, .. } = &outcome {
+                row.due = timestamp(micros(*until));
+                lane.free.insert((row.due, seq));
+            }
+            if let Some(mut attempt) = attempt {
+                attempt.started = timestamp(micros(attempt.started));
+                state.attempts.push((seq, attempt, outcome.word()));
+            }
+            row.outcome = outcome;
+            Ok(())
+        })
+    }
+
+    fn next_due(&self, lane: &Arc<str>) -> Pending<Option<Timestamp>> {
+        self.answer(|state| Ok(state.lanes.get(lane).and_then(|lane| lane.free.first()).map(|(due, _)| *due)))
+    }
+
+    fn bell(&self, lane: &Arc<str>) -> Arc<Notify> {
+        self.state().lanes.entry(lane.clone()).or_default().bell.clone()
+    }
+
+    fn lanes(&self) -> Pending<Vec<(Arc<str>, LaneCount)>> {
+        self.answer(|state| {
+            let mut lanes: BTreeMap<Arc<str>, LaneCount> = BTreeMap::new();
+            for row in state.deliveries.values() {
+                let lane = lanes.entry(row.hook.clone()).or_default();
+                match row.outcome {
+                    Outcome::Waiting { .. } => {
+                        lane.waiting += 1;
+                        lane.oldest = Some(lane.oldest.map_or(row.created, |oldest| oldest.min(row.created)));
+                    }
+                    Outcome::Delivered => lane.delivered += 1,
+                    Outcome::Dead { .. } => lane.dead += 1,
+                    Outcome::Dropped { .. } => {}
+                }
+            }
+            Ok(lanes.into_iter().collect())
+        })
+    }
+
+    fn waiting(&self) -> u64 {
+        self.state().lanes.values().map(|lane| (lane.free.len() + lane.claimed.len()) as u64).sum()
+    }
+
+    fn unwritten(&self) -> usize {
+        0
+    }
+
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    fn list(&self, filter: Filter) -> Pending<Vec<DeliveryRow>> {
+        self.answer(|state| {
+            let meant = |row: &Row| {
+                between(&filter, row.created)
+                    && filter.outcome.as_ref().is_none_or(|outcome| *outcome == row.outcome.word())
+            };
+            let rows = state.deliveries.iter().filter(|(seq, row)| self.means(&filter, **seq, row) && meant(row));
+            Ok(newest(rows.map(|(seq, row)| self.row(*seq, row)).collect(), filter.limit()))
+        })
+    }
+
+    fn log(&self, filter: Filter) -> Pending<Vec<LogRow>> {
+        self.answer(|state| {
+            let mut rows = Vec::new();
+            for (seq, attempt, outcome) in &state.attempts {
+                let row = &state.deliveries[seq];
+                let meant = self.means(&filter, *seq, row)
+                    && between(&filter, attempt.started)
+                    && filter.outcome.as_ref().is_none_or(|wanted| wanted == outcome)
+                    && !(filter.failed && attempt.verdict == "delivered");
+                if meant {
+                    rows.push(LogRow {
+                        time: attempt.started,
+                        event: row.event.id.clone(),
+                        delivery: delivery_id(&self.identity, *seq).to_string(),
+                        hook: row.hook.to_string(),
+                        kind: row.event.kind.clone(),
+                        outcome: (*outcome).to_owned(),
+                        verdict: attempt.verdict.clone(),
+                        attempt: attempt.number,
+                        status: attempt.status,
+                        duration_ms: u64::try_from(attempt.duration.as_millis()).unwrap_or(u64::MAX),
+                        why: attempt.why.clone(),
+                    });
+                }
+            }
+            Ok(newest(rows, filter.limit()))
+        })
+    }
+
+    fn show(&self, id: &str) -> Pending<Option<Shown>> {
+        let seq = number(&self.identity, id);
+        self.answer(|state| {
+            let Some((seq, row)) = seq.and_then(|seq| state.deliveries.get_key_value(&seq)) else { return Ok(None) };
+            let attempts = state.attempts.iter().filter(|(of, ..)| of == seq);
+            Ok(Some(Shown {
+                row: self.row(*seq, row),
+                event: row.event.clone(),
+                attempts: attempts.map(|(_, attempt, outcome)| (attempt.clone(), (*outcome).to_owned())).collect(),
+            }))
+        })
+    }
+
+    fn reopen(&self, filter: Filter, now: Timestamp) -> Pending<Vec<String>> {
+        let now = timestamp(micros(now));
+        self.answer(|state| {
+            let by_id = !filter.ids.is_empty();
+            let meant = |seq: i64, row: &Row| {
+                (matches!(row.outcome, Outcome::Dead { .. }) || (by_id && !row.waits()))
+                    && self.means(&filter, seq, row)
+                    && between(&filter, row.created)
+                    && filter.outcome.as_ref().is_none_or(|outcome| *outcome == row.outcome.word())
+            };
+            let rows = state.deliveries.iter().filter(|(seq, row)| meant(**seq, row)).map(|(seq, _)| *seq);
+            let limit = if filter.limit.is_some() { filter.limit() } else { usize::MAX };
+            let seqs = newest(rows.collect(), limit);
+            for seq in &seqs {
+                let row = state.deliveries.get_mut(seq).expect("it was just listed");
+                (row.created, row.due, row.attempts) = (now, now, 0);
+                row.outcome = Outcome::Waiting { until: now, why: Why::Replayed };
+                let lane = state.lanes.entry(row.hook.clone()).or_default();
+                lane.free.insert((now, *seq));
+                lane.bell.notify_one();
+            }
+            Ok(seqs.iter().map(|seq| delivery_id(&self.identity, *seq).to_string()).collect())
+        })
+    }
+
+    fn set_hold(&self, lane: &Arc<str>, hold: Option<Hold>) -> Pending<()> {
+        self.answer(|state| {
+            let since = |hold: Hold| Hold { since: timestamp(micros(hold.since)), ..hold };
+            state.lanes.entry(lane.clone()).or_default().hold = hold.map(since);
+            Ok(())
+        })
+    }
+
+    fn holds(&self) -> Pending<Vec<(Arc<str>, Hold)>> {
+        self.answer(|state| {
+            let held = state.lanes.iter().filter_map(|(name, lane)| Some((name.clone(), lane.hold.clone()?)));
+            Ok(held.collect())
+        })
+    }
+
+    fn close(&self) -> Pending<()> {
+        self.answer(|state| {
+            state.closed = true;
+            Ok(())
+        })
+    }
+}

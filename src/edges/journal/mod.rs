@@ -6,14 +6,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::words::delivery::{Attempt, Delivery, Outcome};
 use crate::words::event::Event;
+use crate::words::limits;
 
 pub mod memory;
 pub mod sqlite;
+
+pub use memory::MemoryJournal;
+pub use sqlite::SqliteJournal;
+
+/// Base32 without the letters that are mistaken for digits or for each other.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// What a verb promises.
 pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, JournalError>> + Send + 'static>>;
@@ -100,6 +108,18 @@ pub struct Filter {
     pub until: Option<Timestamp>,
     /// At most so many, the newest; never more than `limits::LIST`.
     pub limit: Option<usize>,
+}
+
+impl Filter {
+    /// The numbers of the deliveries that are named; `None` when none is. An id of another journal names nothing.
+    fn numbers(&self, identity: &str) -> Option<Vec<i64>> {
+        let named = !self.ids.is_empty();
+        named.then(|| self.ids.iter().filter_map(|id| number(identity, id)).collect())
+    }
+
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(limits::LIST).min(limits::LIST)
+    }
 }
 
 /// A delivery as operators see it. The field names are a promise.
@@ -235,4 +255,50 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Writes everything that is on its way and closes. Later verbs answer `Closed`.
     fn close(&self) -> Pending<()>;
+}
+
+/// What makes this journal's delivery ids unique across machines: ten random letters.
+fn new_identity() -> String {
+    let mut bytes = [0_u8; 10];
+    SystemRandom::new().fill(&mut bytes).expect("the system gives random bytes");
+    bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
+}
+
+/// The id of a delivery in the journal of this identity.
+fn delivery_id(identity: &str, seq: i64) -> Arc<str> {
+    format!("{identity}-{seq}").into()
+}
+
+/// Outcomes are recorded once: whoever settles what does not wait has made a mistake.
+fn not_waiting(seq: i64) -> JournalError {
+    JournalError::Storage(format!("delivery {seq} does not wait, so nothing can become of it"))
+}
+
+/// The number behind a delivery id, or behind the bare number.
+fn number(identity: &str, id: &str) -> Option<i64> {
+    let digits = match id.rsplit_once('-') {
+        Some((journal, digits)) if journal == identity => digits,
+        Some(_) => return None,
+        None => id,
+    };
+    digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// A time as it is stored. The journal keeps microseconds.
+fn micros(time: Timestamp) -> i64 {
+    time.as_microsecond()
+}
+
+/// The reverse of `micros`; a number that is no time reads as the end of time.
+fn timestamp(micros: i64) -> Timestamp {
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX)
+}
+
+/// Cuts the event's time to what is kept of it, so that the first attempt, which may be made from memory, sends the
+/// same bytes as the second, which is made from the disk.
+fn keep_micros(event: &mut Arc<Event>) {
+    let kept = timestamp(micros(event.time));
+    if event.time != kept {
+        Arc::make_mut(event).time = kept;
+    }
 }

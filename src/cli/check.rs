@@ -1,0 +1,272 @@
+//! `postrider check`: is everything right, before it matters.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::cli::exit::{Code, Exit};
+use crate::cli::output::{self, BAD, DIM, GOOD, count, paint};
+use crate::cli::{Global, local};
+use crate::edges::config::{Keeper, Paths};
+use crate::rules::config::{Config, Ignored};
+use crate::rules::diagnostic::{Diagnostic, Severity, Source};
+use crate::rules::hook::Hook;
+use crate::rules::settings::Settings;
+use crate::words::limits;
+use crate::words::secret::Secrets;
+
+/// Check hook files, scripts, secrets and the main file; nothing is sent
+///
+/// Reads everything as the daemon would, renders each hook with sample events, runs the `tests:` in the files, and says which
+/// files were passed over. Exit code 78 means that something is wrong.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  postrider check
+  postrider check hooks.d/release-to-ops.yaml --deny-warnings
+  cat new.yaml | postrider check -")]
+pub(crate) struct Check {
+    /// Hook files, hooks.d folders, a main file (postrider.yaml), or - for a hook on standard input; all that the daemon
+    /// would read unless said
+    #[arg(value_name = "PATH|-")]
+    paths: Vec<PathBuf>,
+    /// Let warnings fail too
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+impl Check {
+    pub(crate) fn run(self, global: &Global) -> Result<(), Exit> {
+        let mut findings = Findings::default();
+        let paths = global.paths();
+        if self.paths.is_empty() {
+            findings.folders(paths.clone());
+        }
+        for path in &self.paths {
+            if path.is_dir() {
+                findings.folders(Paths { hooks: vec![path.clone()], ..paths.clone() });
+            } else if is_main(path, &paths) {
+                findings.main_file(&local::source(path, limits::HOOK_FILE)?);
+            } else if path == Path::new("-") {
+                findings.hook_file(&local::source_from_stdin()?, &paths);
+            } else {
+                findings.hook_file(&local::source(path, limits::HOOK_FILE)?, &paths);
+            }
+        }
+        findings.print(global)?;
+        match findings.is_wrong(self.deny_warnings) {
+            true => Err(Exit::silent(Code::Configuration)),
+            false => Ok(()),
+        }
+    }
+}
+
+fn is_main(path: &Path, paths: &Paths) -> bool {
+    path == paths.main || path.file_name().is_some_and(|name| name == "postrider.yaml")
+}
+
+#[derive(Default)]
+struct Findings {
+    problems: Vec<Diagnostic>,
+    ignored: Vec<Ignored>,
+    /// Hook files without and with errors, by path.
+    fine: BTreeSet<String>,
+    broken: BTreeSet<String>,
+    main_files: usize,
+    tests: u64,
+}
+
+impl Findings {
+    /// Everything that the daemon would read.
+    fn folders(&mut self, paths: Paths) {
+        let main = paths.main.display().to_string();
+        let config = match Keeper::new(paths, false).load() {
+            Ok(config) => config,
+            Err(problems) => return problems.into_iter().for_each(|problem| self.add(problem)),
+        };
+        for problem in &config.problems {
+            if let Some(file) = hook_file_of(problem, &main) {
+                self.broken.insert(file.to_owned());
+            }
+            self.add(problem.clone());
+        }
+        self.ignored.extend(config.ignored.iter().cloned());
+        for hook in config.hooks.values() {
+            self.prove(hook, &config.secrets);
+        }
+    }
+
+    /// One hook file, among the platforms and secrets of the daemon.
+    fn hook_file(&mut self, source: &Source, paths: &Paths) {
+        let mut config = local::platforms(paths.clone());
+        let (hook, problems) = local::parse(source, &mut config, paths);
+        problems.into_iter().for_each(|problem| self.add(problem));
+        match hook {
+            Some(hook) => {
+                self.missing_secrets(&hook, &config, paths);
+                self.prove(&hook, &config.secrets);
+            }
+            None => {
+                self.broken.insert(source.name.to_string());
+                // A platform of one's own that does not compile is the cause, not the hook that names it.
+                config.problems.into_iter().for_each(|problem| self.add(problem));
+            }
+        }
+    }
+
+    fn main_file(&mut self, source: &Source) {
+        self.main_files += 1;
+        let problems = match Settings::parse(source) {
+            Ok((_, warnings)) => warnings,
+            Err(errors) => errors,
+        };
+        problems.into_iter().for_each(|problem| self.add(problem));
+    }
+
+    fn missing_secrets(&mut self, hook: &Hook, config: &Config, paths: &Paths) {
+        for (name, place) in &hook.secrets {
+            let Err(why) = config.secrets.get(name) else { continue };
+            let mut problem =
+                Diagnostic::error("missing-secret", format!("secret {name} cannot be read: {why}")).at(place.clone());
+            if let Some(folder) = paths.secrets.last() {
+                problem = problem.help(format!("write it to {}", folder.join(name).display()));
+            }
+            self.broken.insert(hook.source.name.to_string());
+            self.add(problem);
+        }
+    }
+
+    /// A hook that could be read: does it also work?
+    fn prove(&mut self, hook: &Hook, secrets: &Secrets) {
+        let file = hook.source.name.to_string();
+        let now = Timestamp::now();
+        self.tests += hook.tests.len() as u64;
+        for problem in hook.dry_run(secrets, now) {
+            if problem.severity == Severity::Error {
+                self.broken.insert(file.clone());
+            }
+            self.add(problem);
+        }
+        self.fine.insert(file);
+    }
+
+    fn add(&mut self, problem: Diagnostic) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    fn count(&self, severity: Severity) -> u64 {
+        self.problems.iter().filter(|problem| problem.severity == severity).count() as u64
+    }
+
+    fn is_wrong(&self, deny_warnings: bool) -> bool {
+        self.count(Severity::Error) > 0 || (deny_warnings && self.count(Severity::Warning) > 0)
+    }
+
+    fn print(&self, global: &Global) -> Result<(), Exit> {
+        if global.json {
+            self.problems.iter().try_for_each(|problem| output::json(&problem.to_json()))?;
+            return self.ignored.iter().try_for_each(|Ignored { file, why }| {
+                output::json(&json!({"severity": "ignored", "code": "ignored", "what": why, "file": file}))
+            });
+        }
+        for problem in &self.problems {
+            local::say(problem);
+            output::message("");
+        }
+        for Ignored { file, why } in &self.ignored {
+            global.note(format!("{} {file}: {why}", paint(DIM, "ignored")));
+        }
+        if global.quiet { Ok(()) } else { output::say(self.summary()) }
+    }
+
+    fn summary(&self) -> String {
+        let broken = self.broken.len() as u64;
+        let fine = self.fine.difference(&self.broken).count() as u64;
+        let errors = self.count(Severity::Error);
+        let warnings = self.count(Severity::Warning);
+        let mut parts = Vec::new();
+        if fine > 0 || (broken == 0 && self.main_files == 0) {
+            parts.push(paint(if fine > 0 { GOOD } else { DIM }, &format!("{} fine", count(fine, "hook"))));
+        }
+        if broken > 0 {
+            let what = if fine > 0 { format!("{broken} broken") } else { format!("{} broken", count(broken, "hook")) };
+            parts.push(paint(BAD, &what));
+        } else if errors > 0 {
+            parts.push(paint(BAD, &count(errors, "error")));
+        } else if self.main_files > 0 {
+            parts.push(paint(GOOD, "the main file is fine"));
+        }
+        if warnings > 0 {
+            parts.push(count(warnings, "warning"));
+        }
+        if self.tests > 0 {
+            parts.push(format!("{} run", count(self.tests, "test")));
+        }
+        parts.join(", ")
+    }
+}
+
+/// The hook file that an error stands in.
+fn hook_file_of<'a>(problem: &'a Diagnostic, main: &str) -> Option<&'a str> {
+    let file = &problem.place.as_ref().filter(|_| problem.severity == Severity::Error)?.file;
+    let is_hook = local::is_file(file) && file != main && !file.ends_with(".rhai");
+    is_hook.then_some(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::diagnostic::Place;
+
+    fn error(file: &str) -> Diagnostic {
+        let place = Place { file: file.to_owned(), line: 1, column: 1, length: 1, text: String::new() };
+        Diagnostic::error("x", "x").at(place)
+    }
+
+    fn summary(findings: &Findings) -> String {
+        anstream::adapter::strip_str(&findings.summary()).to_string()
+    }
+
+    #[test]
+    fn the_summary_counts_files() {
+        let mut findings = Findings::default();
+        assert_eq!(summary(&findings), "0 hooks fine");
+        findings.fine.extend(["a.yaml", "b.yaml", "c.yaml", "d.yaml"].map(String::from));
+        assert_eq!(summary(&findings), "4 hooks fine");
+        findings.broken.insert("d.yaml".to_owned());
+        findings.add(error("d.yaml"));
+        findings.add(error("d.yaml"));
+        assert_eq!(findings.problems.len(), 1, "the same is said once");
+        findings.add(Diagnostic::warning("y", "y"));
+        findings.tests = 2;
+        assert_eq!(summary(&findings), "3 hooks fine, 1 broken, 1 warning, 2 tests run");
+        let only_broken = Findings { broken: ["a.yaml".to_owned()].into(), ..Findings::default() };
+        assert_eq!(summary(&only_broken), "1 hook broken");
+        let main = Findings { main_files: 1, ..Findings::default() };
+        assert_eq!(summary(&main), "the main file is fine");
+    }
+
+    #[test]
+    fn warnings_fail_only_when_denied() {
+        let mut findings = Findings::default();
+        assert!(!findings.is_wrong(true));
+        findings.add(Diagnostic::warning("y", "y"));
+        assert!(!findings.is_wrong(false));
+        assert!(findings.is_wrong(true));
+        findings.add(error("a.yaml"));
+        assert!(findings.is_wrong(false));
+    }
+
+    #[test]
+    fn errors_are_counted_to_the_hook_file_they_stand_in() {
+        let main = "/etc/postrider/postrider.yaml";
+        assert_eq!(hook_file_of(&error("/etc/postrider/hooks.d/a.yaml"), main), Some("/etc/postrider/hooks.d/a.yaml"));
+        assert_eq!(hook_file_of(&error(main), main), None);
+        assert_eq!(hook_file_of(&error("/etc/postrider/scripts/platforms/a.rhai"), main), None);
+        assert_eq!(hook_file_of(&Diagnostic::error("x", "x"), main), None);
+    }
+}

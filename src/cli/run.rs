@@ -1,0 +1,178 @@
+//! `postrider run`: the daemon.
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Global;
+use crate::cli::exit::{Code, Exit};
+use crate::edges::config::{Keeper, Paths, ReloadRequest};
+use crate::edges::journal::{Journal, JournalError, sqlite::SqliteJournal};
+use crate::engine::admin::About;
+use crate::engine::daemon::{self, Parts};
+use crate::rules::diagnostic::Severity;
+
+/// Run the daemon: watch hooks.d, take events, deliver them until they arrive
+///
+/// Stops on SIGTERM or SIGINT after what is being sent has landed (a second signal stops at once; nothing is lost
+/// either way), and reads its files again on SIGHUP.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: try it in an empty folder, with hooks in ./hooks.d\n  postrider run --here")]
+pub(crate) struct Run {
+    /// Use this folder only: ./postrider.yaml, ./hooks.d, ./scripts, and ./.postrider for sockets, state and secrets
+    #[arg(long)]
+    here: bool,
+
+    /// Worker threads; one is enough for tens of thousands of deliveries a second
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: u16,
+}
+
+impl Run {
+    /// Runs until a signal.
+    ///
+    /// # Errors
+    /// The main file is broken, the state directory is in use, or an address cannot be bound.
+    pub(crate) fn run(self, global: &Global) -> Result<(), Exit> {
+        let here = self.here.then(|| Paths::here(Path::new(".")));
+        let paths = global.paths_or(here);
+        start_log(global);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(usize::from(self.threads))
+            .enable_all()
+            .build()
+            .map_err(|error| failed(format!("cannot start threads: {error}")))?;
+        let ended = runtime.block_on(serve(paths));
+        // A name that is being resolved cannot be interrupted; the process need not wait for it.
+        runtime.shutdown_background();
+        ended
+    }
+}
+
+async fn serve(paths: Paths) -> Result<(), Exit> {
+    let stop = CancellationToken::new();
+    let mut keeper = Keeper::new(paths.clone(), true);
+    let config = keeper.load().map_err(|problems| {
+        for problem in &problems {
+            eprintln!("{}", problem.render(io::stderr().is_terminal()));
+        }
+        Exit::new(Code::Configuration, "the main file is broken, and no earlier version of it is known")
+    })?;
+    for problem in &config.problems {
+        match problem.severity {
+            Severity::Error => tracing::error!("{}", problem.one_line()),
+            Severity::Warning => tracing::warn!("{}", problem.one_line()),
+        }
+    }
+    let journal = open_journal(&paths.state)?;
+    let http = match config.settings.http {
+        None => None,
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            Some(bound.map_err(|error| failed(format!("cannot listen on {address}: {error}")))?)
+        }
+    };
+    let about = About {
+        journal: paths.state.join("journal.db").display().to_string(),
+        emit: paths.emit.display().to_string(),
+        http: http.as_ref().and_then(|listener| listener.local_addr().ok()).map(|address| address.to_string()),
+    };
+    let reload = mpsc::channel(16);
+    let parts = Parts {
+        keeper,
+        journal,
+        emit: Some(bind(&paths.emit)?),
+        admin: Some(bind(&paths.admin)?),
+        http,
+        about: about.clone(),
+        reload: (reload.0.clone(), reload.1),
+        drain: daemon::DRAIN,
+        config,
+    };
+    let hooks = parts.config.hooks.len();
+    tokio::spawn(on_signals(stop.clone(), reload.0));
+    tracing::info!(hooks, emit = about.emit, http = about.http, "ready");
+    let ended = daemon::run(parts, stop).await;
+    for socket in [&paths.emit, &paths.admin] {
+        let _already_gone = fs::remove_file(socket);
+    }
+    ended.map_err(|error| failed(error.to_string()))?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn open_journal(state: &Path) -> Result<Arc<dyn Journal>, Exit> {
+    match SqliteJournal::open(state) {
+        Ok(journal) => Ok(Arc::new(journal)),
+        Err(error @ JournalError::Locked { .. }) => {
+            Err(failed(error.to_string()).help("stop the other one first, or use another state directory"))
+        }
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+/// Binds a socket that the daemon's group may use. Whoever holds the journal's lock owns the sockets beside it, so a
+/// socket that is already there was left by a crash.
+fn bind(path: &PathBuf) -> Result<UnixListener, Exit> {
+    let failed = |error: io::Error| failed(format!("cannot listen on {}: {error}", path.display()));
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    Ok(listener)
+}
+
+async fn on_signals(stop: CancellationToken, reload: mpsc::Sender<ReloadRequest>) {
+    let listen = |kind| signal(kind).expect("signal handlers can be installed");
+    let (mut term, mut int) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
+    let mut hup = listen(SignalKind::hangup());
+    loop {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+            _ = hup.recv() => {
+                let (ask, _nobody_waits) = oneshot::channel();
+                let _stopping = reload.send(ask).await;
+                continue;
+            }
+        }
+        if stop.is_cancelled() {
+            tracing::warn!("second signal: stopping at once; what is in the air is tried again");
+            std::process::exit(0);
+        }
+        tracing::info!("stopping: nothing new is begun, what is in the air may land");
+        stop.cancel();
+    }
+}
+
+fn start_log(global: &Global) {
+    let level = global.log_level();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("postrider={level},warn")));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let color = io::stderr().is_terminal() && !global.no_color && std::env::var_os("NO_COLOR").is_none();
+    if global.json {
+        let _already_set = log.json().try_init();
+    } else if std::env::var_os("JOURNAL_STREAM").is_some() {
+        // The system's journal stamps each line itself.
+        let _already_set = log.without_time().with_ansi(false).try_init();
+    } else {
+        let _already_set = log.with_ansi(color).try_init();
+    }
+}
+
+fn failed(why: impl Into<String>) -> Exit {
+    Exit::new(Code::Failed, why)
+}

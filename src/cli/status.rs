@@ -1,0 +1,190 @@
+//! `postrider status`: what is going on.
+
+use std::time::Duration;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::Value as Json;
+
+use crate::cli::Global;
+use crate::cli::daemon::Daemon;
+use crate::cli::exit::{Code, Exit};
+use crate::cli::output::{self, BAD, BOLD, Cell, Columns, DIM, cell, count, paint, style_of, styled};
+
+/// Show what is going on: hooks, what waits, what is wrong
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  postrider status
+  postrider status --check || echo 'somebody should look'")]
+pub(crate) struct Status {
+    /// Exit with 1 when a file is broken, a hook is held or has dead letters, or the journal is in trouble
+    #[arg(long)]
+    check: bool,
+}
+
+impl Status {
+    pub(crate) async fn run(self, global: &Global) -> Result<(), Exit> {
+        let status = Daemon::of(global).get("/v1/status").await?;
+        if global.json {
+            output::json(&status)?;
+        } else if !(global.quiet && self.check) {
+            page(&status, global)?;
+        }
+        let troubles = troubles(&status);
+        if !self.check || troubles.is_empty() {
+            return Ok(());
+        }
+        Err(Exit::new(Code::Failed, troubles.join(", ")))
+    }
+}
+
+fn page(status: &Json, global: &Global) -> Result<(), Exit> {
+    let running = output::text(status, "since").parse::<Timestamp>().ok().and_then(|since| {
+        let running = Duration::try_from(Timestamp::now().duration_since(since)).ok()?;
+        Some(format!(", running for {}", output::rough(running)))
+    });
+    output::say(format!(
+        "{}{}",
+        paint(BOLD, &format!("postrider {}", output::text(status, "version"))),
+        paint(DIM, &format!("{}, process {}", running.unwrap_or_default(), output::text(status, "pid")))
+    ))?;
+    output::say(format!(
+        "{} accepted since the start; on record: {} delivered, {} waiting, {}",
+        count(output::number(status, "accepted"), "event"),
+        output::number(status, "delivered"),
+        output::number(status, "waiting"),
+        count(output::number(status, "dead"), "dead letter"),
+    ))?;
+    let listen = &status["listen"];
+    let listens: Vec<String> =
+        ["emit", "http"].iter().map(|key| output::text(listen, key)).filter(|place| !place.is_empty()).collect();
+    output::say(paint(DIM, &format!("listens at {}", listens.join(" and "))))?;
+    if let Some(trouble) = status["storage"]["trouble"].as_str() {
+        let path = output::text(&status["storage"], "path");
+        output::say(paint(BAD, &format!("nothing is sent: {}: {}", path, output::clean_line(trouble))))?;
+    }
+    output::say("")?;
+
+    let hooks = output::list(status, "hooks");
+    if hooks.is_empty() {
+        output::say("there are no hooks")?;
+    } else {
+        let rows: Vec<Vec<Cell>> = hooks.iter().map(row).collect();
+        Columns::new(output::terminal_width())
+            .print(&["HOOK", "PLATFORM", "STATE", "WAITING", "DEAD", "DELIVERED", "WHY"], &rows)?;
+    }
+
+    for problem in output::list(status, "problems") {
+        output::say(format!("\n{}", rendered(problem)))?;
+    }
+    let ignored = output::list(status, "ignored");
+    if !ignored.is_empty() && global.verbose == 0 {
+        output::say(paint(DIM, &format!("\n{} ignored; -v names them", count(ignored.len() as u64, "file"))))?;
+    } else if !ignored.is_empty() {
+        output::say("")?;
+        for file in ignored {
+            output::say(format!("{} {}: {}", paint(DIM, "ignored"), line(file, "file"), line(file, "why")))?;
+        }
+    }
+    Ok(())
+}
+
+fn row(hook: &Json) -> Vec<Cell> {
+    let state = output::text(hook, "state");
+    let mut why = output::text(hook, "why");
+    if hook["until"].is_string() {
+        let until = format!("until {}", output::time(hook, "until"));
+        why = if why.is_empty() { until } else { format!("{until}: {why}") };
+    }
+    let dead = output::number(hook, "dead");
+    vec![
+        cell(output::text(hook, "hook")),
+        cell(output::text(hook, "platform")),
+        styled(&state, style_of(&state)),
+        cell(output::text(hook, "waiting")),
+        styled(dead.to_string(), if dead > 0 { BAD } else { output::PLAIN }),
+        cell(output::text(hook, "delivered")),
+        cell(why),
+    ]
+}
+
+fn line(object: &Json, key: &str) -> String {
+    output::clean_line(&output::text(object, key))
+}
+
+/// The diagnostic as the daemon rendered it.
+fn rendered(problem: &Json) -> String {
+    match problem["text"].as_str() {
+        Some(text) if !text.is_empty() => output::clean(text.trim_end()),
+        _ => format!("{}: {}", output::text(problem, "severity"), line(problem, "what")),
+    }
+}
+
+/// Says every problem of an answer.
+pub(crate) fn say_problems(answer: &Json) {
+    for problem in output::list(answer, "problems") {
+        output::message(rendered(problem));
+    }
+}
+
+/// Whether a problem of an answer is worse than a warning.
+pub(crate) fn has_errors(answer: &Json) -> bool {
+    output::list(answer, "problems").iter().any(|problem| output::text(problem, "severity") != "warning")
+}
+
+/// What somebody should look at.
+fn troubles(status: &Json) -> Vec<String> {
+    let mut troubles = Vec::new();
+    if let Some(trouble) = status["storage"]["trouble"].as_str() {
+        troubles.push(output::clean_line(trouble));
+    }
+    let errors = output::list(status, "problems").len() as u64;
+    if errors > 0 {
+        troubles.push(count(errors, "problem"));
+    }
+    let held: Vec<String> = output::list(status, "hooks")
+        .iter()
+        .filter(|hook| output::text(hook, "state") == "held")
+        .map(|hook| output::text(hook, "hook"))
+        .collect();
+    if !held.is_empty() {
+        troubles.push(format!("held: {}", held.join(", ")));
+    }
+    let dead = output::number(status, "dead");
+    if dead > 0 {
+        troubles.push(count(dead, "dead letter"));
+    }
+    troubles
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn check_names_what_somebody_should_look_at() {
+        let healthy = json!({"hooks": [{"hook": "a", "state": "ready"}, {"hook": "b", "state": "paused"}], "dead": 0,
+            "waiting": 9, "problems": [], "storage": {"trouble": null}});
+        assert!(troubles(&healthy).is_empty());
+        let ill = json!({"hooks": [{"hook": "a", "state": "held"}], "dead": 2, "problems": [{"severity": "error"}],
+            "storage": {"trouble": "the disk is full"}});
+        assert_eq!(troubles(&ill), ["the disk is full", "1 problem", "held: a", "2 dead letters"]);
+    }
+
+    #[test]
+    fn a_row_says_until_when_and_why() {
+        let hook = json!({"hook": "ops", "platform": "dingtalk", "state": "paused", "waiting": 3, "dead": 0,
+            "delivered": 7, "until": "not a time", "why": "too fast"});
+        let line = Columns::new(None).line(&row(&hook));
+        let line = anstream::adapter::strip_str(&line).to_string();
+        assert_eq!(line, "ops  dingtalk  paused  3  0  7  until not a time: too fast");
+    }
+
+    #[test]
+    fn warnings_are_no_errors() {
+        assert!(!has_errors(&json!({"problems": [{"severity": "warning"}]})));
+        assert!(has_errors(&json!({"problems": [{"severity": "warning"}, {"severity": "error"}]})));
+    }
+}

@@ -1,0 +1,487 @@
+//! Which files count, and what stands in them: folders in, texts out. Nothing is parsed here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, Metadata};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::edges::config::paths::Paths;
+use crate::edges::files::{self, Unreadable};
+use crate::rules::config::Ignored;
+use crate::rules::diagnostic::{Diagnostic, Place};
+use crate::rules::hook::name_of;
+use crate::words::limits;
+
+/// Everything that was found in the folders at one moment.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// The main file, if there is one.
+    pub(super) main: Option<File>,
+    /// By the hook's name.
+    pub(super) hooks: BTreeMap<String, File>,
+    /// By the platform's name.
+    pub(super) scripts: BTreeMap<String, File>,
+    pub(super) ignored: Vec<Ignored>,
+    pub(super) problems: Vec<Diagnostic>,
+    /// hooks.d folders that are there and cannot be listed: nothing can be said about what is *not* in them.
+    pub(super) closed_hooks: Option<PathBuf>,
+    /// The same for scripts.
+    pub(super) closed_scripts: Option<PathBuf>,
+    /// Hooks that are switched off by a mask.
+    pub(super) masked: BTreeSet<String>,
+    /// The state of the folders before they were read.
+    pub(super) stamp: u64,
+}
+
+/// One file that counts.
+#[derive(Debug)]
+pub(super) struct File {
+    /// The path as the user knows it.
+    pub(super) shown: Arc<str>,
+    /// Its text, or why it cannot be had.
+    pub(super) text: Result<Arc<str>, Diagnostic>,
+}
+
+/// Lists and reads everything. A folder that changes meanwhile is read again, a few times: an editor that moves a file
+/// out of the way before it writes the new one must not look like a deleted hook.
+pub(super) fn look(paths: &Paths) -> Seen {
+    let mut seen = look_once(paths);
+    for _ in 1..limits::LOOKS {
+        if stamp(paths) == seen.stamp {
+            break;
+        }
+        std::thread::sleep(limits::DEBOUNCE / 4);
+        seen = look_once(paths);
+    }
+    seen
+}
+
+/// Changes when anything changed that `look` would see: names, and of each file what the system knows of it.
+pub(super) fn stamp(paths: &Paths) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    stamp_file(&paths.main, &mut hasher);
+    for folder in paths.hooks.iter().cloned().chain(script_folders(paths)) {
+        match list(&folder) {
+            Err(error) => error.kind().hash(&mut hasher),
+            Ok(listing) => {
+                for name in listing.names {
+                    stamp_file(&folder.join(&name), &mut hasher);
+                    name.hash(&mut hasher);
+                }
+            }
+        }
+    }
+    hasher.finish()
+}
+
+/// The same for single files.
+pub(super) fn stamp_files(files: impl IntoIterator<Item = PathBuf>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        stamp_file(&file, &mut hasher);
+    }
+    hasher.finish()
+}
+
+/// Where scripts of platforms stand, from the lowest precedence to the highest.
+pub(super) fn script_folders(paths: &Paths) -> impl Iterator<Item = PathBuf> {
+    paths.scripts.iter().map(|folder| folder.join("platforms"))
+}
+
+/// The hook's name; a file name that gives none stands for itself, and is refused when it is parsed.
+fn hook_name(file_name: &str) -> &str {
+    name_of(file_name).unwrap_or(file_name)
+}
+
+fn look_once(paths: &Paths) -> Seen {
+    let mut seen = Seen { stamp: stamp(paths), ..Seen::default() };
+    seen.main = read(&paths.main, limits::HOOK_FILE, &mut seen.problems);
+    look_at_hooks(paths, &mut seen);
+    look_at_scripts(paths, &mut seen);
+    seen
+}
+
+fn look_at_hooks(paths: &Paths, seen: &mut Seen) {
+    let chosen = choose(&paths.hooks, &["yaml", "yml"]);
+    seen.ignored.extend(chosen.ignored);
+    seen.problems.extend(chosen.problems);
+    seen.closed_hooks = chosen.closed;
+
+    // In the order of precedence, so that the last of several files for one hook counts.
+    let mut by_hook: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for ((_, name), path) in chosen.files {
+        if let Some(why) = mask(&path) {
+            seen.masked.insert(hook_name(&name).to_owned());
+            seen.ignored.push(ignored(&path, why));
+        } else if let Some(other) = by_hook.insert(hook_name(&name).to_owned(), path.clone()) {
+            seen.problems.push(same_hook(hook_name(&name), &other, &path));
+        }
+    }
+    for (name, path) in by_hook {
+        if let Some(file) = read(&path, limits::HOOK_FILE, &mut seen.problems) {
+            seen.hooks.insert(name, file);
+        }
+    }
+}
+
+fn look_at_scripts(paths: &Paths, seen: &mut Seen) {
+    let folders: Vec<PathBuf> = script_folders(paths).collect();
+    let chosen = choose(&folders, &["rhai"]);
+    seen.ignored.extend(chosen.ignored);
+    seen.problems.extend(chosen.problems);
+    seen.closed_scripts = chosen.closed;
+    for ((_, name), path) in chosen.files {
+        if let Some(file) = read(&path, limits::SCRIPT_FILE, &mut seen.problems) {
+            let platform = name.strip_suffix(".rhai").unwrap_or(&name);
+            seen.scripts.insert(platform.to_owned(), file);
+        }
+    }
+}
+
+/// The files that count by their names, in the order of precedence.
+#[derive(Debug, Default)]
+struct Chosen {
+    /// By the folder's number and the file's name.
+    files: BTreeMap<(usize, String), PathBuf>,
+    ignored: Vec<Ignored>,
+    problems: Vec<Diagnostic>,
+    closed: Option<PathBuf>,
+}
+
+fn choose(folders: &[PathBuf], extensions: &[&str]) -> Chosen {
+    let mut chosen = Chosen::default();
+    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+    for (number, folder) in folders.iter().enumerate() {
+        let listing = match list(folder) {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                chosen.problems.push(closed_folder(folder, &error));
+                chosen.closed = Some(folder.clone());
+                continue;
+            }
+        };
+        for name in listing.odd {
+            let what = format!("the name of the file {name} in {} is not UTF-8", folder.display());
+            chosen.problems.push(Diagnostic::error("file-name", what).help("rename it"));
+        }
+        if listing.more {
+            let what = format!("{} has more than {} files; the rest is not read", folder.display(), limits::HOOK_FILES);
+            chosen.problems.push(Diagnostic::error("too-many-files", what));
+        }
+        for name in listing.names {
+            let path = folder.join(&name);
+            if let Some(why) = passed_over(&name, extensions) {
+                chosen.ignored.push(ignored(&path, why));
+                continue;
+            }
+            if let Some(lower) = taken.insert(name.clone(), number)
+                && let Some(hidden) = chosen.files.remove(&(lower, name.clone()))
+            {
+                chosen.ignored.push(ignored(&hidden, format!("{} overrides it", path.display())));
+            }
+            chosen.files.insert((number, name), path);
+        }
+    }
+    chosen
+}
+
+/// The names in a folder.
+#[derive(Debug, Default)]
+struct Listing {
+    /// Sorted.
+    names: Vec<String>,
+    /// Those that are not UTF-8, as far as they can be shown.
+    odd: Vec<String>,
+    /// There are more than are looked at.
+    more: bool,
+}
+
+fn list(folder: &Path) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    for entry in fs::read_dir(folder)? {
+        if listing.names.len() == limits::HOOK_FILES {
+            listing.more = true;
+            break;
+        }
+        match entry?.file_name().into_string() {
+            Ok(name) => listing.names.push(name),
+            Err(name) => listing.odd.push(name.to_string_lossy().into_owned()),
+        }
+    }
+    listing.names.sort_unstable();
+    Ok(listing)
+}
+
+/// Why a file never loads, by its name alone.
+fn passed_over(name: &str, extensions: &[&str]) -> Option<String> {
+    const LEFTOVERS: [&str; 9] = [".swp", ".swo", ".rpmnew", ".rpmsave", ".rpmorig", ".bak", ".orig", ".tmp", ".old"];
+    let because = |why: &str| Some(why.to_owned());
+    if name.starts_with(".#") || (name.starts_with('#') && name.ends_with('#')) {
+        return because("left by an editor");
+    }
+    if name.starts_with('.') {
+        return because("a hidden file");
+    }
+    if name.ends_with('~') {
+        return because("a backup of an editor");
+    }
+    if name.contains(".dpkg-") || name.contains(".ucf-") || LEFTOVERS.iter().any(|end| name.ends_with(end)) {
+        return because("left by an editor or the package manager");
+    }
+    match Path::new(name).extension().and_then(|extension| extension.to_str()) {
+        Some(extension) if extensions.contains(&extension) => None,
+        _ => Some(format!("its name does not end in .{}", extensions.join(" or ."))),
+    }
+}
+
+/// Whether a file switches its name off: a link to /dev/null, or nothing in it.
+fn mask(path: &Path) -> Option<&'static str> {
+    if fs::read_link(path).is_ok() && fs::canonicalize(path).is_ok_and(|end| end == Path::new("/dev/null")) {
+        return Some("a link to /dev/null: this hook is switched off");
+    }
+    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == 0).then_some("empty: this hook is switched off")
+}
+
+/// Reads one file; `None` when it has gone meanwhile.
+fn read(path: &Path, bound: usize, problems: &mut Vec<Diagnostic>) -> Option<File> {
+    let shown: Arc<str> = path.display().to_string().into();
+    let text = match files::read_text(path, bound) {
+        Ok(found) => {
+            if found.mode & 0o002 != 0 {
+                let what = "everybody on this machine can change the file";
+                let help = format!("chmod o-w {}", files::quoted(path));
+                problems.push(Diagnostic::warning("world-writable", what).at(Place::of_file(&shown)).help(help));
+            }
+            Ok(found.text.into())
+        }
+        Err(Unreadable::Gone) => return None,
+        Err(why) => {
+            let mut problem = Diagnostic::error("unreadable", format!("the file {why}")).at(Place::of_file(&shown));
+            problem.help = why.help();
+            Err(problem)
+        }
+    };
+    Some(File { shown, text })
+}
+
+fn ignored(path: &Path, why: impl Into<String>) -> Ignored {
+    Ignored { file: path.display().to_string(), why: why.into() }
+}
+
+fn same_hook(hook: &str, loser: &Path, winner: &Path) -> Diagnostic {
+    let what = format!("two files are the hook {hook}: {} counts, {} does not", winner.display(), loser.display());
+    Diagnostic::error("same-hook", what).at(Place::of_file(&loser.display().to_string())).help("rename one of them")
+}
+
+fn closed_folder(folder: &Path, error: &io::Error) -> Diagnostic {
+    let what = format!("the folder {} cannot be listed: {}", folder.display(), files::plain(error));
+    let help = match error.kind() {
+        io::ErrorKind::PermissionDenied => format!("see who may: namei -l {}", files::quoted(folder)),
+        _ => format!("look at it: ls -ld {}", files::quoted(folder)),
+    };
+    Diagnostic::error("folder-unreadable", what).help(help)
+}
+
+fn stamp_file(path: &Path, hasher: &mut DefaultHasher) {
+    let facts = |meta: &Metadata| {
+        (
+            meta.dev(),
+            meta.ino(),
+            meta.size(),
+            meta.mode(),
+            (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()),
+        )
+    };
+    // A new name for a folder's file changes its ctime, so a swapped link shows by the file behind it.
+    fs::metadata(path).ok().as_ref().map(facts).hash(hasher);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftovers_never_load_and_say_why() {
+        for (file, why) in [
+            (".hidden.yaml", "a hidden file"),
+            (".x.yaml.swp", "a hidden file"),
+            ("..data", "a hidden file"),
+            (".#x.yaml", "left by an editor"),
+            ("#x.yaml#", "left by an editor"),
+            ("x.yaml~", "a backup of an editor"),
+            ("x.yaml.bak", "left by an editor or the package manager"),
+            ("x.yaml.dpkg-new", "left by an editor or the package manager"),
+            ("x.yaml.dpkg-dist", "left by an editor or the package manager"),
+            ("x.yaml.ucf-old", "left by an editor or the package manager"),
+            ("x.yaml.rpmsave", "left by an editor or the package manager"),
+            ("x.dpkg-old.yaml", "left by an editor or the package manager"),
+            ("4913", "its name does not end in .yaml or .yml"),
+            ("README", "its name does not end in .yaml or .yml"),
+            ("x.YAML", "its name does not end in .yaml or .yml"),
+            ("x.yaml.disabled", "its name does not end in .yaml or .yml"),
+        ] {
+            assert_eq!(passed_over(file, &["yaml", "yml"]).as_deref(), Some(why), "{file}");
+        }
+        for file in ["x.yaml", "10-x.yml", "a.b.yaml", "tmp.yaml", "#x.yaml"] {
+            assert_eq!(passed_over(file, &["yaml", "yml"]), None, "{file}");
+        }
+    }
+
+    struct Desk {
+        folder: tempfile::TempDir,
+        paths: Paths,
+    }
+
+    /// Two folders of hooks, `low` and `high`, with these files.
+    fn desk(files: &[(&str, &str)]) -> Desk {
+        let folder = tempfile::tempdir().unwrap();
+        let mut paths = Paths::here(folder.path());
+        paths.hooks = vec![folder.path().join("low"), folder.path().join("high")];
+        for (path, text) in files {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Desk { folder, paths }
+    }
+
+    impl Desk {
+        fn look(&self) -> Seen {
+            look(&self.paths)
+        }
+
+        fn ignored(&self) -> Vec<String> {
+            let root = format!("{}/", self.folder.path().display());
+            self.look().ignored.iter().map(|it| format!("{}: {}", it.file, it.why).replace(&root, "")).collect()
+        }
+
+        fn problems(&self) -> Vec<String> {
+            let root = format!("{}/", self.folder.path().display());
+            self.look().problems.iter().map(|it| it.what.replace(&root, "")).collect()
+        }
+    }
+
+    fn texts(seen: &Seen) -> Vec<(&str, &str)> {
+        seen.hooks.iter().map(|(name, file)| (name.as_str(), file.text.as_deref().unwrap_or("?"))).collect()
+    }
+
+    #[test]
+    fn a_file_of_the_same_name_in_a_higher_folder_overrides() {
+        let desk =
+            desk(&[("low/a.yaml", "low a"), ("low/b.yaml", "low b"), ("high/a.yaml", "high a"), ("high/c.yml", "c")]);
+        assert_eq!(texts(&desk.look()), [("a", "high a"), ("b", "low b"), ("c", "c")]);
+        assert_eq!(&*desk.look().hooks["a"].shown, desk.folder.path().join("high/a.yaml").to_str().unwrap());
+        assert_eq!(desk.ignored(), ["low/a.yaml: high/a.yaml overrides it"]);
+        assert!(desk.problems().is_empty());
+    }
+
+    #[test]
+    fn an_empty_file_and_a_link_to_dev_null_mask() {
+        let desk = desk(&[("low/a.yaml", "low a"), ("low/b.yaml", "low b"), ("high/a.yaml", ""), ("high/x", "")]);
+        std::os::unix::fs::symlink("/dev/null", desk.folder.path().join("high/b.yaml")).unwrap();
+        let seen = desk.look();
+        assert_eq!(texts(&seen), []);
+        assert_eq!(seen.masked.iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(
+            desk.ignored(),
+            [
+                "low/a.yaml: high/a.yaml overrides it",
+                "low/b.yaml: high/b.yaml overrides it",
+                "high/x: its name does not end in .yaml or .yml",
+                "high/a.yaml: empty: this hook is switched off",
+                "high/b.yaml: a link to /dev/null: this hook is switched off",
+            ]
+        );
+        assert!(desk.problems().is_empty());
+    }
+
+    #[test]
+    fn a_mask_below_masks_nothing_above() {
+        let desk = desk(&[("low/a.yaml", ""), ("high/a.yaml", "high a")]);
+        assert_eq!(texts(&desk.look()), [("a", "high a")]);
+    }
+
+    #[test]
+    fn two_files_for_one_hook_are_named() {
+        let desk = desk(&[("low/90-a.yaml", "low"), ("high/10-a.yaml", "high 10"), ("high/20-a.yaml", "high 20")]);
+        assert_eq!(texts(&desk.look()), [("a", "high 20")]);
+        assert_eq!(
+            desk.problems(),
+            [
+                "two files are the hook a: high/10-a.yaml counts, low/90-a.yaml does not",
+                "two files are the hook a: high/20-a.yaml counts, high/10-a.yaml does not",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        let desk = desk(&[("low/big.yaml", &"x".repeat(limits::HOOK_FILE + 1)), ("low/folder.yaml/x", "")]);
+        fs::write(desk.folder.path().join("low/latin.yaml"), b"caf\xe9").unwrap();
+        std::os::unix::fs::symlink("nowhere", desk.folder.path().join("low/link.yaml")).unwrap();
+        let seen = desk.look();
+        let whats: Vec<&str> = seen.hooks.values().map(|file| file.text.as_ref().unwrap_err().what.as_str()).collect();
+        let said = [
+            "is larger than 64 KiB",
+            "is a directory, not a file",
+            "is not UTF-8 text (byte 3)",
+            "is a link to nowhere",
+        ];
+        assert_eq!(whats.len(), said.len());
+        for (what, said) in whats.iter().zip(said) {
+            assert!(what.contains(said), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_everybody_can_change_is_a_warning() {
+        use std::os::unix::fs::PermissionsExt;
+        let desk = desk(&[("low/a.yaml", "a")]);
+        fs::set_permissions(desk.folder.path().join("low/a.yaml"), fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(desk.problems(), ["everybody on this machine can change the file"]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_listed_is_not_an_empty_one() {
+        let desk = desk(&[("low", "a file"), ("high/a.yaml", "a")]);
+        let seen = desk.look();
+        assert_eq!(texts(&seen), [("a", "a")]);
+        assert_eq!(seen.closed_hooks, Some(desk.folder.path().join("low")));
+        assert_eq!(desk.problems(), ["the folder low cannot be listed: not a directory"]);
+    }
+
+    #[test]
+    fn scripts_of_higher_folders_win() {
+        let mut desk =
+            desk(&[("s1/platforms/a.rhai", "1"), ("s2/platforms/a.rhai", "2"), ("s1/platforms/b.rhai", "b")]);
+        desk.paths.scripts = vec![desk.folder.path().join("s1"), desk.folder.path().join("s2")];
+        let seen = desk.look();
+        let texts: Vec<_> = seen.scripts.iter().map(|(name, file)| (&**name, file.text.as_deref().unwrap())).collect();
+        assert_eq!(texts, [("a", "2"), ("b", "b")]);
+    }
+
+    #[test]
+    fn the_stamp_sees_what_a_reader_would_see() {
+        let desk = desk(&[("low/a.yaml", "a"), ("low/b.yaml", "b")]);
+        let mut last = stamp(&desk.paths);
+        assert_eq!(stamp(&desk.paths), last, "reading changes nothing");
+        let at = |name: &str| desk.folder.path().join(name);
+        let changes: [(&str, &dyn Fn()); 6] = [
+            ("other text", &|| fs::write(at("low/a.yaml"), "aa").unwrap()),
+            ("a new file", &|| fs::write(at("low/c.yaml"), "c").unwrap()),
+            ("a deleted file", &|| fs::remove_file(at("low/b.yaml")).unwrap()),
+            ("a renamed file", &|| fs::rename(at("low/c.yaml"), at("low/d.yaml")).unwrap()),
+            ("a new folder", &|| fs::create_dir(at("high")).unwrap()),
+            ("a main file", &|| fs::write(at("postrider.yaml"), "x").unwrap()),
+        ];
+        for (change, make) in changes {
+            make();
+            assert_ne!(stamp(&desk.paths), last, "{change}");
+            last = stamp(&desk.paths);
+        }
+    }
+}

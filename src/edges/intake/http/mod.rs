@@ -1,0 +1,401 @@
+//! HTTP/1.1 intake, on TCP and on the emit socket: routes, bounds and answers.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /v1/events`, `application/json`: one event | 202 and its answer |
+//! | the same, an array: one transaction, all or nothing | 202 and an array of answers |
+//! | `application/x-ndjson` or `application/jsonl` | one answer per line: 202 when every line was taken, 207 when some were, 400 when none was |
+//! | `POST /v1/events?type=T[&id=][&source=][&time=]`, any body | 202 and its answer |
+//! | `GET /healthz` | 200 `ok` |
+//!
+//! Every refusal is a problem document (RFC 9457) that holds the same `error` as an answer on the socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::edges::intake::{Accept, Answer, Code, Refusal, door, native};
+use crate::words::event::{Event, JSON, Peer};
+use crate::words::limits;
+use crate::words::secret::Secret;
+
+pub mod server;
+
+use server::{Answering, Body, Handler, Patience, serve_connection};
+
+const NDJSON: &str = "application/x-ndjson";
+const PROBLEM: &str = "application/problem+json";
+
+/// Serves events over TCP until `stop`. While `token` holds a secret, senders must present it as a bearer token.
+pub async fn serve_tcp(
+    listener: TcpListener,
+    accept: Arc<dyn Accept>,
+    token: watch::Receiver<Option<Secret>>,
+    stop: CancellationToken,
+) {
+    let handler: Arc<dyn Handler> = Arc::new(Routes { token: Some(token), ..Routes::local(accept) });
+    door::keep(listener, server::BUSY, stop.clone(), |stream| {
+        serve_connection(stream, handler.clone(), None, Patience::TCP, stop.clone())
+    })
+    .await;
+}
+
+/// The routes of intake.
+pub struct Routes {
+    accept: Arc<dyn Accept>,
+    token: Option<watch::Receiver<Option<Secret>>>,
+    /// One for each large body that may be in memory.
+    large: Arc<Semaphore>,
+}
+
+impl Routes {
+    /// The routes on a local socket, which the file system guards.
+    pub fn local(accept: Arc<dyn Accept>) -> Self {
+        Self { accept, token: None, large: Arc::new(Semaphore::new(limits::HTTP_LARGE)) }
+    }
+
+    /// Whether the sender knows the token, or none is asked for.
+    fn authorized(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(token) = &self.token else { return Ok(()) };
+        let token = token.borrow();
+        let Some(token) = token.as_ref() else { return Ok(()) };
+        let sent = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+        let bearer = match sent.split_at_checked(7) {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer ") => rest.trim_ascii(),
+            _ => {
+                return Err(Refusal::new(Code::Unauthorized, "send the token as \"Authorization: Bearer TOKEN\""));
+            }
+        };
+        match same(bearer, token.expose().as_bytes()) {
+            true => Ok(()),
+            false => Err(Refusal::new(Code::Unauthorized, "this is not the token of listen.http_token")),
+        }
+    }
+}
+
+impl Handler for Routes {
+    fn handle(&self, request: Request<Incoming>, peer: Option<Peer>) -> Answering {
+        let (head, body) = request.into_parts();
+        match (head.uri.path(), &head.method) {
+            ("/healthz", &Method::GET | &Method::HEAD) => {
+                return ready(answer(StatusCode::OK, "text/plain", &b"ok\n"[..]));
+            }
+            ("/healthz", _) => return ready(wrong_method("GET, HEAD")),
+            _ => {}
+        }
+        if let Err(refusal) = not_a_browser(&head.headers).and_then(|()| self.authorized(&head.headers)) {
+            return ready(problem(&refusal));
+        }
+        match (head.uri.path(), &head.method) {
+            ("/v1/events", &Method::POST) => {
+                let (accept, large) = (self.accept.clone(), self.large.clone());
+                Box::pin(async move {
+                    match events(&*accept, &large, &head, body, peer).await {
+                        Ok(response) => response,
+                        Err(refusal) => problem(&refusal),
+                    }
+                })
+            }
+            ("/v1/events", _) => ready(wrong_method("POST")),
+            (path, _) if path.starts_with("/in/") => {
+                ready(problem(&Refusal::new(Code::NotFound, "there are no sources yet; post events to /v1/events")))
+            }
+            _ => ready(problem(&Refusal::new(Code::NotFound, "no such path; events are posted to /v1/events"))),
+        }
+    }
+}
+
+fn ready(response: Response<Body>) -> Answering {
+    Box::pin(std::future::ready(response))
+}
+
+/// A web page may send requests to loopback, and through DNS to any address: it cannot hide that it is one.
+fn not_a_browser(headers: &HeaderMap) -> Result<(), Refusal> {
+    const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+    const MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+    match [header::ORIGIN, SITE, MODE].iter().any(|name| headers.contains_key(name)) {
+        true => Err(Refusal::new(Code::Forbidden, "requests of web pages are refused")),
+        false => Ok(()),
+    }
+}
+
+/// Compares without telling by the time it takes how much was right.
+fn same(sent: &[u8], token: &[u8]) -> bool {
+    let differences = sent.iter().zip(token).fold(0, |all, (a, b)| std::hint::black_box(all | (a ^ b)));
+    sent.len() == token.len() && !token.is_empty() && differences == 0
+}
+
+/// What a body is taken for.
+enum Form {
+    Native,
+    Lines,
+    Any(Box<Event>),
+}
+
+async fn events(
+    accept: &dyn Accept,
+    large: &Semaphore,
+    head: &Parts,
+    body: Incoming,
+    peer: Option<Peer>,
+) -> Result<Response<Body>, Refusal> {
+    let now = Timestamp::now();
+    let form = form(head, now, peer)?;
+    let (bytes, _large) = read(head, body, large).await?;
+    match form {
+        Form::Any(mut event) => {
+            if bytes.len() > limits::EVENT {
+                return Err(native::too_large());
+            }
+            event.raw = bytes;
+            one(accept, *event).await
+        }
+        Form::Native if bytes.trim_ascii_start().first() != Some(&b'[') => {
+            one(accept, native::parse(&bytes, now, peer)?).await
+        }
+        Form::Native => {
+            let answers = all(accept, native::parse_body(&bytes, now, peer)?).await?;
+            let mut text = Vec::with_capacity(96 * answers.len() + 2);
+            for answer in &answers {
+                text.push(if text.is_empty() { b'[' } else { b',' });
+                native::write_answer(&mut text, answer);
+            }
+            text.extend_from_slice(if text.is_empty() { b"[]" } else { b"]" });
+            Ok(answer(StatusCode::ACCEPTED, JSON, text))
+        }
+        Form::Lines => lines(accept, native::parse_lines(&bytes, now, peer)?).await,
+    }
+}
+
+async fn one(accept: &dyn Accept, event: Event) -> Result<Response<Body>, Refusal> {
+    match all(accept, vec![event]).await?.first() {
+        Some(accepted) => Ok(answer(StatusCode::ACCEPTED, JSON, native::answer_json(accepted))),
+        None => Err(lost()),
+    }
+}
+
+/// Stores events as one, or refuses with the first reason.
+async fn all(accept: &dyn Accept, events: Vec<Event>) -> Result<Vec<Answer>, Refusal> {
+    if events.is_empty() {
+        return Ok(vec![]);
+    }
+    let count = events.len();
+    let answers = accept.accept(events).await;
+    if answers.len() != count {
+        return Err(lost());
+    }
+    match answers.iter().find_map(|answer| if let Answer::Refused(why) = answer { Some(why) } else { None }) {
+        Some(why) => Err(why.clone()),
+        None => Ok(answers),
+    }
+}
+
+/// One answer per line. Trouble that is ours (a full queue, a full disk) is a status that senders try again on, and
+/// then nothing is stored.
+async fn lines(accept: &dyn Accept, parsed: Vec<Result<Event, Refusal>>) -> Result<Response<Body>, Refusal> {
+    let mut good = vec![];
+    let slots: Vec<Option<Refusal>> = parsed.into_iter().map(|line| line.map(|event| good.push(event)).err()).collect();
+    let taken = good.len();
+    let mut answers = all(accept, good).await?.into_iter();
+
+    let mut text = Vec::with_capacity(96 * slots.len());
+    for refusal in &slots {
+        match refusal {
+            Some(refusal) => native::write_answer(&mut text, &Answer::Refused(refusal.clone())),
+            None => native::write_answer(&mut text, &answers.next().ok_or_else(lost)?),
+        }
+        text.push(b'\n');
+    }
+    let status = match (taken, slots.len()) {
+        (_, 0) => return Err(Refusal::new(Code::BadEvent, "the body holds no event")),
+        (0, _) => StatusCode::BAD_REQUEST,
+        (taken, lines) if taken == lines => StatusCode::ACCEPTED,
+        _ => StatusCode::MULTI_STATUS,
+    };
+    Ok(answer(status, NDJSON, text))
+}
+
+/// What an event hears whose storing came to no end.
+pub(crate) fn lost() -> Refusal {
+    Refusal::new(Code::Unavailable, "it is not certain that the event was stored; send it again with the same id")
+}
+
+/// What the head says of the body.
+fn form(head: &Parts, now: Timestamp, peer: Option<Peer>) -> Result<Form, Refusal> {
+    let media_type = match head.headers.get(header::CONTENT_TYPE) {
+        Some(value) => value.to_str().map_err(|_| Refusal::new(Code::BadEvent, "the Content-Type is not text"))?,
+        None => "",
+    };
+    let cloud = head.headers.keys().any(|name| name.as_str().starts_with("ce-"));
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    if cloud || essence.to_ascii_lowercase().starts_with("application/cloudevents") {
+        return Err(unsupported("CloudEvents are not taken yet; send {\"type\", \"data\"} as application/json"));
+    }
+    if let Some(query) = head.uri.query() {
+        return Ok(Form::Any(Box::new(named(query, media_type, now, peer)?)));
+    }
+    if essence.eq_ignore_ascii_case(JSON) {
+        Ok(Form::Native)
+    } else if [NDJSON, "application/jsonl"].iter().any(|ndjson| essence.eq_ignore_ascii_case(ndjson)) {
+        Ok(Form::Lines)
+    } else if essence.is_empty() {
+        Err(unsupported("say what the body is: Content-Type: application/json, or ?type=TYPE to take it as it is"))
+    } else {
+        Err(unsupported(
+            "send an event as Content-Type: application/json (curl: --json), or add ?type=TYPE to take any body as it is",
+        ))
+    }
+}
+
+fn unsupported(message: &str) -> Refusal {
+    Refusal::new(Code::UnsupportedMediaType, message)
+}
+
+/// The event that the query describes; its body is still to come.
+fn named(query: &str, media_type: &str, now: Timestamp, peer: Option<Peer>) -> Result<Event, Refusal> {
+    let bad = |message: String| Refusal::new(Code::BadEvent, message);
+    let (mut kind, mut id, mut source, mut time) = (None, None, None, None);
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let place = match &*name {
+            "type" => &mut kind,
+            "id" => &mut id,
+            "source" => &mut source,
+            "time" => &mut time,
+            _ => {
+                return Err(bad(format!("unknown parameter {name:?}; the query takes type, id, source and time")));
+            }
+        };
+        if place.replace(value.into_owned()).is_some() {
+            return Err(bad(format!("{name} is there twice in the query")));
+        }
+    }
+    let Some(kind) = kind else {
+        return Err(bad("the query names no type; add type=TYPE".to_owned()));
+    };
+    for (name, value) in [("type", Some(&kind)), ("id", id.as_ref()), ("source", source.as_ref())] {
+        if let Some(value) = value {
+            native::check_name(name, value)?;
+        }
+    }
+    let mut event = Event::new(kind, id, Bytes::new(), now);
+    event.source = source.unwrap_or_default();
+    event.time = time.map_or(Ok(now), |time| native::check_time(&time))?;
+    event.content_type = if media_type.is_empty() { "application/octet-stream" } else { media_type }.to_owned();
+    event.peer = peer;
+    Ok(event)
+}
+
+/// The whole body, within its bounds. Of a body that is too large some is read all the same: a sender that is still
+/// sending when the connection closes sees a reset, and not the refusal.
+async fn read<'a>(
+    head: &Parts,
+    body: Incoming,
+    large: &'a Semaphore,
+) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Refusal> {
+    let length = body.size_hint().lower();
+    let waits = head.headers.contains_key(header::EXPECT);
+    if length > limits::HTTP_DISCARDED as u64 || (waits && length > limits::HTTP_BODY as u64) {
+        return Err(body_too_large());
+    }
+    match timeout(limits::BODY_TIMEOUT, collect(body, large)).await {
+        Ok(read) => read,
+        Err(_) => {
+            let message = format!("the body did not come within {:?}", limits::BODY_TIMEOUT);
+            Err(Refusal::new(Code::BadEvent, message))
+        }
+    }
+}
+
+async fn collect(mut body: Incoming, large: &Semaphore) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Refusal> {
+    let mut permit = None;
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Refusal::new(Code::BadEvent, "the body broke off"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length > limits::HTTP_SMALL && permit.is_none() {
+            // Closed never; and the body's time runs while this one waits for its turn.
+            permit = large.acquire().await.ok();
+        }
+        if length > limits::HTTP_DISCARDED {
+            break;
+        } else if length > limits::HTTP_BODY {
+            whole = BytesMut::new();
+        } else if length == data.len() {
+            // Most bodies are one short frame: it is kept as it is.
+            first = data;
+        } else {
+            if whole.is_empty() {
+                whole.reserve(first.len() + data.len());
+                whole.extend_from_slice(&first);
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    match length {
+        too_much if too_much > limits::HTTP_BODY => Err(body_too_large()),
+        _ if whole.is_empty() => Ok((first, permit)),
+        _ => Ok((whole.freeze(), permit)),
+    }
+}
+
+fn body_too_large() -> Refusal {
+    let message = format!("one request may have at most {} bytes; send several", limits::HTTP_BODY);
+    Refusal::new(Code::TooLarge, message)
+}
+
+/// An answer with a whole body.
+pub fn answer(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::whole(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// A refusal as a problem document.
+pub fn problem(refusal: &Refusal) -> Response<Body> {
+    let status = StatusCode::from_u16(refusal.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let title = status.canonical_reason().unwrap_or_default();
+    let mut text = Vec::with_capacity(192);
+    text.extend_from_slice(b"{\"type\":\"about:blank\",\"title\":");
+    native::write_text(&mut text, title);
+    text.extend_from_slice(format!(",\"status\":{},\"detail\":", status.as_u16()).as_bytes());
+    native::write_text(&mut text, &refusal.message);
+    text.push(b',');
+    native::write_error(&mut text, refusal);
+    text.push(b'}');
+
+    let mut response = answer(status, PROBLEM, text);
+    match refusal.code {
+        Code::Busy | Code::Unavailable | Code::StorageFull => {
+            let wait = HeaderValue::from(limits::BUSY_RETRY_AFTER.max(Duration::from_secs(1)).as_secs());
+            response.headers_mut().insert(header::RETRY_AFTER, wait);
+        }
+        Code::Unauthorized => {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        _ => {}
+    }
+    response
+}
+
+/// The refusal of a method, with those that are allowed.
+pub fn wrong_method(allowed: &'static str) -> Response<Body> {
+    let mut response = problem(&Refusal::new(Code::MethodNotAllowed, format!("this path takes {allowed}")));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}

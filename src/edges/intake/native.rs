@@ -1,1 +1,0 @@
-//! Native events: JSON text to `Event`, and `Answer` to JSON text.

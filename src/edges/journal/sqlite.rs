@@ -1,1 +1,0 @@
-//! The journal in SQLite: WAL, `synchronous=FULL`, one writer thread with group commit.

@@ -1,0 +1,337 @@
+//! The journal in one SQLite file: `journal.db` in the state directory, in WAL mode, with an fsync for every commit.
+//!
+//! One thread writes, one reads for the lanes, one reads for people. What was just appended is handed to its lane in
+//! memory; the database is read when a lane has more than fits there, after a restart, and when a retry comes due.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, oneshot};
+
+use self::lanes::{Lanes, Next, Plan};
+use self::reader::Reader;
+use self::transaction::{Book, Reopen, Settle};
+use self::writer::{Command, Writer};
+use super::{
+    Append, Appended, DeliveryRow, Filter, Hold, Journal, JournalError, LaneCount, LogRow, Pending, Shown, keep_micros,
+    micros, number,
+};
+use crate::words::delivery::{Attempt, Delivery, Outcome};
+use crate::words::limits;
+
+mod lanes;
+mod query;
+mod reader;
+mod schema;
+mod transaction;
+mod writer;
+
+/// The file in the state directory.
+const FILE: &str = "journal.db";
+
+/// The journal in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteJournal {
+    identity: Arc<str>,
+    shared: Arc<Shared>,
+    commands: Sender<Command>,
+    /// Reads windows for the lanes.
+    claims: Reader,
+    /// Reads lists, which may take a while, for people.
+    operators: Reader,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// What the threads share.
+#[derive(Debug, Default)]
+struct Shared {
+    lanes: Mutex<Lanes>,
+    waiting: AtomicU64,
+    unwritten: AtomicUsize,
+    commits: AtomicU64,
+    trouble: Mutex<Option<String>>,
+    closed: AtomicBool,
+}
+
+impl Shared {
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().expect("no thread panics with it")
+    }
+
+    /// Plans a read without keeping the lanes locked for its duration, as a `let` on the guard would.
+    fn plan(&self, plan: impl FnOnce(&mut Lanes) -> Option<Plan>) -> Option<Plan> {
+        plan(&mut self.lanes())
+    }
+
+    fn read_window(
+        &self,
+        conn: &rusqlite::Connection,
+        identity: &str,
+        lane: &Arc<str>,
+        plan: &Plan,
+    ) -> rusqlite::Result<()> {
+        let (read, result) = match query::window(conn, identity, lane, plan) {
+            Ok(read) => (Some(read), Ok(())),
+            Err(err) => (None, Err(err)),
+        };
+        self.lanes().merge(lane, read);
+        result
+    }
+}
+
+impl SqliteJournal {
+    /// Opens the journal of a state directory, which is made if need be, and holds it until it is closed or dropped.
+    /// Blocks for some milliseconds. A damaged file is reported and left as it is.
+    pub fn open(dir: &Path) -> Result<Self, JournalError> {
+        let lock = schema::lock(dir)?;
+        let path = dir.join(FILE);
+        schema::create_if_missing(&path)?;
+        let (conn, identity) = schema::writer(&path)?;
+        let identity: Arc<str> = identity.into();
+        let shared = Arc::new(Shared::default());
+        let book = {
+            let mut lanes = shared.lanes();
+            let book = Book::read(&conn, identity.clone(), &mut lanes).map_err(|err| schema::storage(&path, &err))?;
+            shared.waiting.store(lanes.waiting(), Ordering::Relaxed);
+            book
+        };
+        let claims = Reader::start("journal-claims", path.clone())?;
+        let operators = Reader::start("journal-lists", path.clone())?;
+        let (commands, todo) = channel();
+        let readers = (claims.0.clone(), operators.0.clone());
+        let writer = Writer {
+            path,
+            commands: todo,
+            shared: shared.clone(),
+            book,
+            readers: vec![claims, operators],
+            lock,
+            kept: Vec::new(),
+            again: std::collections::VecDeque::new(),
+            trouble: None,
+        };
+        let thread = std::thread::Builder::new().name("journal-writer".to_owned());
+        let thread = thread
+            .spawn(move || writer.run(conn))
+            .map_err(|err| JournalError::Storage(format!("cannot start a thread: {err}")))?;
+        Ok(Self { identity, shared, commands, claims: readers.0, operators: readers.1, writer: Some(thread) })
+    }
+
+    /// The first part of this journal's delivery ids.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// Commits since the start.
+    pub fn commits(&self) -> u64 {
+        self.shared.commits.load(Ordering::Relaxed)
+    }
+
+    fn is_open(&self) -> Result<(), JournalError> {
+        if self.shared.closed.load(Ordering::Acquire) { Err(JournalError::Closed) } else { Ok(()) }
+    }
+
+    /// Sends a command at once, whether or not its answer is ever awaited.
+    fn command<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, JournalError>>) -> Command,
+    ) -> Pending<T> {
+        if let Err(err) = self.is_open() {
+            return ready(Err(err));
+        }
+        let (answer, pending) = oneshot::channel();
+        // A writer that is gone drops the answer, which reads as `Closed`.
+        let _ = self.commands.send(command(answer));
+        promise(pending)
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        reader: &Reader,
+        question: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Pending<T> {
+        match self.is_open() {
+            Ok(()) => reader.ask(question),
+            Err(err) => ready(Err(err)),
+        }
+    }
+}
+
+impl Drop for SqliteJournal {
+    fn drop(&mut self) {
+        // As if closed: the queue is finite, and trouble is given one more try only.
+        let _ = self.commands.send(Command::Close { answer: None });
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Journal for SqliteJournal {
+    fn append(&self, mut batch: Vec<Append>) -> Pending<Vec<Appended>> {
+        batch.iter_mut().for_each(|append| keep_micros(&mut append.event));
+        let weight = batch.iter().map(|append| append.event.weight()).sum();
+        self.command(|answer| {
+            self.shared.unwritten.fetch_add(weight, Ordering::Relaxed);
+            Command::Append { batch, weight, answer }
+        })
+    }
+
+    fn claim(&self, lane: &Arc<str>, now: Timestamp, room: usize) -> Pending<Vec<Delivery>> {
+        if let Err(err) = self.is_open() {
+            return ready(Err(err));
+        }
+        // What is sent while outcomes cannot be stored would be sent again for ever.
+        if room == 0 || self.trouble().is_some() {
+            return ready(Ok(Vec::new()));
+        }
+        let now = micros(now);
+        {
+            let mut lanes = self.shared.lanes();
+            if !lanes.must_read(lane, now, room) {
+                return ready(Ok(lanes.take(lane, now, room)));
+            }
+        }
+        let (shared, identity, lane) = (self.shared.clone(), self.identity.clone(), lane.clone());
+        self.claims.ask(move |conn| {
+            // A window may turn out to be known already, to the last row, when a commit came between; a few of them in
+            // a row would be a wonder.
+            for _ in 0..4 {
+                let Some(plan) = shared.plan(|lanes| lanes.plan_claim(&lane, now, room)) else { break };
+                shared.read_window(conn, &identity, &lane, &plan)?;
+            }
+            Ok(shared.lanes().take(&lane, now, room))
+        })
+    }
+
+    fn unclaim(&self, delivery: Delivery) {
+        self.shared.lanes().unclaim(delivery);
+    }
+
+    fn settle(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome) -> Pending<()> {
+        let settle =
+            Settle { seq: delivery.seq, hook: delivery.hook.clone(), attempt, attempts, outcome, retried: false };
+        self.command(|answer| Command::Settle { settle: Box::new(settle), answer })
+    }
+
+    fn next_due(&self, lane: &Arc<str>) -> Pending<Option<Timestamp>> {
+        if let Err(err) = self.is_open() {
+            return ready(Err(err));
+        }
+        let next = self.shared.lanes().next_due(lane);
+        // While nothing can be claimed, a lane that is told "now" would ask without end. Bells ring when it is over.
+        let earliest = self.trouble().map(|_| Timestamp::now() + pause());
+        match next {
+            Next::Nothing => ready(Ok(None)),
+            Next::At(due) => ready(Ok(earliest.max(Some(due)))),
+            Next::Unknown => {
+                let (shared, identity, lane) = (self.shared.clone(), self.identity.clone(), lane.clone());
+                self.claims.ask(move |conn| {
+                    if let Some(plan) = shared.plan(|lanes| lanes.plan_look(&lane)) {
+                        shared.read_window(conn, &identity, &lane, &plan)?;
+                    }
+                    Ok(match shared.lanes().next_due(&lane) {
+                        Next::Nothing => None,
+                        Next::At(due) => earliest.max(Some(due)),
+                        Next::Unknown => Some(Timestamp::now()),
+                    })
+                })
+            }
+        }
+    }
+
+    fn bell(&self, lane: &Arc<str>) -> Arc<Notify> {
+        self.shared.lanes().bell(lane)
+    }
+
+    fn lanes(&self) -> Pending<Vec<(Arc<str>, LaneCount)>> {
+        let shared = self.shared.clone();
+        self.ask(&self.operators, move |conn| {
+            let tallies = shared.lanes().tallies();
+            let waits = tallies.iter().any(|(_, _, tally)| tally.waiting > 0);
+            let oldest = if waits { query::oldest(conn)? } else { Default::default() };
+            let count = |count: i64| count.max(0).unsigned_abs();
+            let mut lanes: Vec<_> = tallies
+                .into_iter()
+                .map(|(name, row, tally)| {
+                    let oldest = row.and_then(|row| oldest.get(&row)).copied().filter(|_| tally.waiting > 0);
+                    let (waiting, dead, delivered) = (count(tally.waiting), count(tally.dead), count(tally.delivered));
+                    (name, LaneCount { waiting, dead, delivered, oldest })
+                })
+                .collect();
+            lanes.sort_by(|a, b| a.0.cmp(&b.0));
+            Ok(lanes)
+        })
+    }
+
+    fn waiting(&self) -> u64 {
+        self.shared.waiting.load(Ordering::Relaxed)
+    }
+
+    fn unwritten(&self) -> usize {
+        self.shared.unwritten.load(Ordering::Relaxed)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.shared.trouble.lock().expect("no thread panics with it").clone()
+    }
+
+    fn list(&self, filter: Filter) -> Pending<Vec<DeliveryRow>> {
+        let identity = self.identity.clone();
+        self.ask(&self.operators, move |conn| query::list(conn, &identity, &filter))
+    }
+
+    fn log(&self, filter: Filter) -> Pending<Vec<LogRow>> {
+        let identity = self.identity.clone();
+        self.ask(&self.operators, move |conn| query::log(conn, &identity, &filter))
+    }
+
+    fn show(&self, id: &str) -> Pending<Option<Shown>> {
+        let (identity, seq) = (self.identity.clone(), number(&self.identity, id));
+        self.ask(&self.operators, move |conn| match seq {
+            Some(seq) => query::show(conn, &identity, seq),
+            None => Ok(None),
+        })
+    }
+
+    fn reopen(&self, filter: Filter, now: Timestamp) -> Pending<Vec<String>> {
+        let reopen = Box::new(Reopen { filter, now, after: 0, ids: Vec::new() });
+        self.command(|answer| Command::Reopen { reopen, answer })
+    }
+
+    fn set_hold(&self, lane: &Arc<str>, hold: Option<Hold>) -> Pending<()> {
+        let lane = lane.clone();
+        self.command(|answer| Command::Hold { lane, hold, answer })
+    }
+
+    fn holds(&self) -> Pending<Vec<(Arc<str>, Hold)>> {
+        self.ask(&self.operators, query::holds)
+    }
+
+    fn close(&self) -> Pending<()> {
+        if self.shared.closed.swap(true, Ordering::AcqRel) {
+            return ready(Err(JournalError::Closed));
+        }
+        let (answer, pending) = oneshot::channel();
+        let _ = self.commands.send(Command::Close { answer: Some(answer) });
+        promise(pending)
+    }
+}
+
+/// How long a lane sleeps before it looks again whether the trouble is over.
+fn pause() -> SignedDuration {
+    SignedDuration::try_from(limits::JOURNAL_RETRY).unwrap_or(SignedDuration::from_secs(1))
+}
+
+fn ready<T: Send + 'static>(result: Result<T, JournalError>) -> Pending<T> {
+    Box::pin(std::future::ready(result))
+}
+
+/// What a thread will answer; it drops the answer when it is closed.
+fn promise<T: Send + 'static>(pending: oneshot::Receiver<Result<T, JournalError>>) -> Pending<T> {
+    Box::pin(async move { pending.await.unwrap_or(Err(JournalError::Closed)) })
+}

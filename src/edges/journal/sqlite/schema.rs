@@ -1,0 +1,322 @@
+//! The files of the journal: the lock, the database, and what must be true of it before it is used.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::edges::journal::{JournalError, new_identity};
+use crate::words::limits;
+
+/// `user_version` of the database.
+const FORMAT: i64 = 1;
+/// `application_id` of the database: "post".
+const APPLICATION: i64 = 0x706f_7374;
+
+/// Seqs are given out by the writer: whoever deletes rows must leave the newest event and the newest delivery alone,
+/// or a number, and with it a delivery id, would be given twice.
+const TABLES: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE lanes (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    waiting INTEGER NOT NULL DEFAULT 0,
+    delivered INTEGER NOT NULL DEFAULT 0,
+    dead INTEGER NOT NULL DEFAULT 0,
+    dropped INTEGER NOT NULL DEFAULT 0,
+    hold_why TEXT,
+    hold_since INTEGER,
+    hold_fingerprint TEXT
+) STRICT;
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    source TEXT NOT NULL,
+    type TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    accepted INTEGER NOT NULL,
+    content_type TEXT NOT NULL,
+    peer_uid INTEGER,
+    peer_gid INTEGER,
+    peer_pid INTEGER,
+    raw BLOB NOT NULL,
+    UNIQUE (id, source)
+) STRICT;
+CREATE TABLE deliveries (
+    seq INTEGER PRIMARY KEY,
+    event INTEGER NOT NULL REFERENCES events (seq),
+    lane INTEGER NOT NULL REFERENCES lanes (id),
+    created INTEGER NOT NULL,
+    due INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    why TEXT NOT NULL,
+    detail TEXT NOT NULL
+) STRICT;
+CREATE INDEX deliveries_event ON deliveries (event);
+CREATE INDEX deliveries_waiting ON deliveries (lane, due, seq, created) WHERE outcome = 'waiting';
+CREATE INDEX deliveries_dead ON deliveries (lane) WHERE outcome = 'dead';
+CREATE TABLE attempts (
+    seq INTEGER PRIMARY KEY,
+    delivery INTEGER NOT NULL REFERENCES deliveries (seq),
+    number INTEGER NOT NULL,
+    started INTEGER NOT NULL,
+    duration_ms INTEGER NOT NULL,
+    request TEXT NOT NULL,
+    status INTEGER,
+    response TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    why TEXT NOT NULL,
+    outcome TEXT NOT NULL
+) STRICT;
+CREATE INDEX attempts_delivery ON attempts (delivery);
+";
+
+/// The state directory, held by this process alone for as long as this value lives.
+#[derive(Debug)]
+pub(super) struct Lock(#[expect(dead_code, reason = "closing the file gives up the lock")] File);
+
+/// Makes the state directory if need be, and takes it for this process.
+pub(super) fn lock(dir: &Path) -> Result<Lock, JournalError> {
+    let failed = |err: io::Error| JournalError::Storage(format!("{}: {err}", dir.display()));
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    let path = dir.join("lock");
+    let failed = |err: io::Error| JournalError::Storage(format!("{}: {err}", path.display()));
+    let mut options = OpenOptions::new();
+    let mut file =
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = file.take(20).read_to_string(&mut pid);
+            let pid = Some(pid.trim()).filter(|pid| !pid.is_empty()).unwrap_or("unknown").to_owned();
+            return Err(JournalError::Locked { path: path.display().to_string(), pid });
+        }
+        Err(TryLockError::Error(err)) => return Err(failed(err)),
+    }
+    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+    Ok(Lock(file))
+}
+
+/// Makes the database if there is none. It appears under its name only when it is whole, so that an empty or torn file
+/// of that name is always damage.
+pub(super) fn create_if_missing(path: &Path) -> Result<(), JournalError> {
+    let failed = |err: io::Error| JournalError::Storage(format!("{}: {err}", path.display()));
+    if path.try_exists().map_err(failed)? {
+        return Ok(());
+    }
+    if std::fs::metadata(beside(path, "-wal")).is_ok_and(|wal| wal.len() > 0) {
+        return Err(JournalError::Storage(format!(
+            "{} is missing although {0}-wal is there: restore it from a backup, or move {0}-wal away to begin anew",
+            path.display()
+        )));
+    }
+    let new = beside(path, ".new");
+    for leftover in [new.clone(), beside(&new, "-wal"), beside(&new, "-shm")] {
+        match std::fs::remove_file(leftover) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(failed(err)),
+            _ => {}
+        }
+    }
+    // SQLite gives the files beside it the same mode.
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(failed)?;
+    let conn = Connection::open_with_flags(&new, flags(true)).map_err(|err| storage(&new, &err))?;
+    fill(&conn).map_err(|err| storage(&new, &err))?;
+    conn.close().map_err(|(_, err)| storage(&new, &err))?;
+    File::open(&new).and_then(|file| file.sync_all()).map_err(failed)?;
+    std::fs::rename(&new, path).map_err(failed)?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)
+}
+
+fn fill(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;")?;
+    let _mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    conn.execute_batch("PRAGMA synchronous = FULL; BEGIN;")?;
+    conn.execute_batch(TABLES)?;
+    conn.execute("INSERT INTO meta (key, value) VALUES ('identity', ?1)", [new_identity()])?;
+    conn.execute_batch(&format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT}; COMMIT;"))
+}
+
+/// The connection that writes. An existing database is looked at before anything is allowed to change it.
+pub(super) fn writer(path: &Path) -> Result<(Connection, String), JournalError> {
+    let failed = |err: rusqlite::Error| storage(path, &err);
+    let conn = Connection::open_with_flags(path, flags(true)).map_err(failed)?;
+    // Until it is known to be sound, not even closing it may fold the log into the database.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
+    settings(&conn).map_err(failed)?;
+    let identity = inspect(&conn, path)?;
+    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
+    if mode != "wal" {
+        return Err(JournalError::Storage(format!(
+            "{}: this file system cannot hold a write-ahead log",
+            path.display()
+        )));
+    }
+    conn.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA cache_size = -4000; PRAGMA wal_autocheckpoint = 1000;
+         PRAGMA journal_size_limit = 67108864;",
+    )
+    .map_err(failed)?;
+    conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, limits::JOURNAL_VALUE).map_err(failed)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
+    Ok((conn, identity))
+}
+
+/// Folds the whole log into the database and begins a new one. After a failed fsync the kernel takes the pages for
+/// clean that never reached the disk: what is appended to a log with such a hole in it would be lost with the power.
+pub(super) fn renew_log(conn: &Connection, path: &Path) -> Result<(), JournalError> {
+    let busy: bool =
+        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(|err| storage(path, &err))?;
+    if busy {
+        return Err(JournalError::Storage(format!("{}: its log is in use by another process", path.display())));
+    }
+    Ok(())
+}
+
+/// A connection that only reads.
+pub(super) fn reader(path: &Path) -> Result<Connection, JournalError> {
+    let conn = Connection::open_with_flags(path, flags(false)).map_err(|err| storage(path, &err))?;
+    settings(&conn).map_err(|err| storage(path, &err))?;
+    Ok(conn)
+}
+
+fn flags(writes: bool) -> OpenFlags {
+    // Never CREATE: a journal that vanished while we run is trouble, not a reason to begin a new one.
+    let mode = if writes { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
+    mode | OpenFlags::SQLITE_OPEN_NO_MUTEX
+}
+
+fn settings(conn: &Connection) -> rusqlite::Result<()> {
+    // An administrator's own sqlite3 may hold the lock for a moment.
+    conn.busy_timeout(Duration::from_secs(1))?;
+    // A bad sector under a memory map would be a signal, not an error.
+    let _size: Option<i64> = conn.query_row("PRAGMA mmap_size = 0", [], |row| row.get(0)).or_else(none)?;
+    Ok(())
+}
+
+fn none<T>(err: rusqlite::Error) -> rusqlite::Result<Option<T>> {
+    if err == rusqlite::Error::QueryReturnedNoRows { Ok(None) } else { Err(err) }
+}
+
+/// Whether this is ours, of a format we know, and readable at the places that are needed first.
+fn inspect(conn: &Connection, path: &Path) -> Result<String, JournalError> {
+    let failed = |err: rusqlite::Error| storage(path, &err);
+    let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, Option<i64>>(0)).map_err(failed);
+    let found = number("PRAGMA user_version")?.unwrap_or_default();
+    if number("PRAGMA application_id")? != Some(APPLICATION) || found < 1 {
+        return Err(JournalError::Storage(format!("{} is not a postrider journal", path.display())));
+    }
+    if found > FORMAT {
+        return Err(JournalError::Newer { path: path.display().to_string(), found, known: FORMAT });
+    }
+    number("SELECT max(seq) FROM events")?;
+    number("SELECT max(seq) FROM deliveries")?;
+    number("SELECT max(seq) FROM attempts")?;
+    number("SELECT count(*) FROM lanes")?;
+    conn.query_row("SELECT value FROM meta WHERE key = 'identity'", [], |row| row.get(0)).map_err(failed)
+}
+
+/// A file beside another: the same name and more.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// SQLite's word as ours, with the place and, where a person can do something, the remedy.
+pub(super) fn storage(path: &Path, err: &rusqlite::Error) -> JournalError {
+    let path = path.display();
+    match err.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => JournalError::Full(format!("{path}: {err}")),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => JournalError::Storage(format!(
+            "{path} is damaged ({err}): restore it from a backup, or move it and its -wal away to begin anew"
+        )),
+        _ => JournalError::Storage(format!("{path}: {err}")),
+    }
+}
+
+/// Whether the storage is to blame, and not the one command that met the error.
+pub(super) fn is_storage_trouble(err: &rusqlite::Error) -> bool {
+    use ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, FileLockingProtocolFailed,
+        NoLargeFileSupport, NotADatabase, OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure,
+    };
+    matches!(
+        err.sqlite_error_code(),
+        Some(
+            CannotOpen
+                | DatabaseBusy
+                | DatabaseCorrupt
+                | DatabaseLocked
+                | DiskFull
+                | FileLockingProtocolFailed
+                | NoLargeFileSupport
+                | NotADatabase
+                | OutOfMemory
+                | PermissionDenied
+                | ReadOnly
+                | SystemIoFailure
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_are_the_safe_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.db");
+        create_if_missing(&path).unwrap();
+        let (writer, identity) = super::writer(&path).unwrap();
+        assert_eq!(identity.len(), 10);
+        let number = |name: &str| {
+            writer
+                .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+                .unwrap_or_else(|err| panic!("{name}: {err}"))
+        };
+        assert_eq!(number("synchronous"), 2, "FULL: an fsync for every commit");
+        assert_eq!(number("auto_vacuum"), 2, "incremental");
+        assert_eq!(number("page_size"), 4096);
+        assert_eq!(number("mmap_size"), 0);
+        assert_eq!(number("user_version"), FORMAT);
+        let mode: String = writer.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+        assert!(reader(&path).unwrap().execute_batch("DELETE FROM meta").is_err(), "a reader cannot write");
+    }
+
+    #[test]
+    fn the_library_has_no_known_way_to_lose_data() {
+        // Before 3.51.3 a checkpoint could meet a writer and reset the log under it.
+        let version: Vec<u32> = rusqlite::version().split('.').map(|part| part.parse().unwrap()).collect();
+        assert!(version >= vec![3, 51, 3], "{version:?}");
+    }
+
+    #[test]
+    fn the_storage_is_told_from_the_command() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.db");
+        create_if_missing(&path).unwrap();
+        let (writer, _) = super::writer(&path).unwrap();
+        let full = {
+            writer.pragma_update(None, "max_page_count", 1).unwrap();
+            let fill = "INSERT INTO meta SELECT value, randomblob(9) FROM generate";
+            let fill = format!(
+                "WITH RECURSIVE generate (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM generate LIMIT 9999) {fill}"
+            );
+            writer.execute_batch(&fill.replace("randomblob(9)", "'some text'")).unwrap_err()
+        };
+        assert!(is_storage_trouble(&full), "{full}");
+        assert!(matches!(storage(&path, &full), JournalError::Full(_)), "{full}");
+        let constraint = writer.execute_batch("INSERT INTO meta VALUES ('identity', 'x')").unwrap_err();
+        assert!(!is_storage_trouble(&constraint), "{constraint}");
+    }
+}

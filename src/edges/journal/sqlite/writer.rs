@@ -1,0 +1,424 @@
+//! The one thread that writes. It takes whatever queued up during the last commit into the next one, and answers after
+//! the commit has returned, which is after fsync.
+//!
+//! When the storage fails, what was to be appended is refused, for its sender still has it. Outcomes are kept, in their
+//! order, and tried again every second: they are known nowhere else, and nothing new is sent until they are written.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::Shared;
+use super::reader::Reader;
+use super::schema::{self, Lock};
+use super::transaction::{Book, Effects, Reopen, Settle, Statements, Transaction};
+use crate::edges::journal::{Append, Appended, Hold, JournalError, delivery_id, micros};
+use crate::words::limits;
+
+/// Where a result is awaited, perhaps.
+pub(super) type Answer<T> = oneshot::Sender<Result<T, JournalError>>;
+
+/// What the writer is asked to do.
+pub(super) enum Command {
+    Append { batch: Vec<Append>, weight: usize, answer: Answer<Vec<Appended>> },
+    Settle { settle: Box<Settle>, answer: Answer<()> },
+    Reopen { reopen: Box<Reopen>, answer: Answer<Vec<String>> },
+    Hold { lane: Arc<str>, hold: Option<Hold>, answer: Answer<()> },
+    Close { answer: Option<Answer<()>> },
+}
+
+/// What a command did.
+enum Done {
+    Appended(Vec<Appended>),
+    Settled(bool),
+    Reopened(Vec<i64>),
+    Held,
+}
+
+/// Why a transaction did not come about.
+enum Failure {
+    /// One of the commands is to blame, and only it.
+    Command(JournalError),
+    Storage(JournalError),
+}
+
+/// Why the writer stopped using a connection.
+enum Ended {
+    Closed(Option<Answer<()>>),
+    Broken,
+}
+
+/// The writer's own state.
+pub(super) struct Writer {
+    pub(super) path: PathBuf,
+    pub(super) commands: Receiver<Command>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) book: Book,
+    pub(super) readers: Vec<(Reader, JoinHandle<()>)>,
+    pub(super) lock: Lock,
+    /// Outcomes that could not be written.
+    pub(super) kept: Vec<Command>,
+    /// Work that goes on in the next transaction.
+    pub(super) again: VecDeque<Command>,
+    /// What is wrong, and when to try again.
+    pub(super) trouble: Option<(JournalError, Instant)>,
+}
+
+impl Writer {
+    /// Works until it is closed.
+    pub(super) fn run(mut self, first: Connection) {
+        let mut open = Some(first);
+        let answer = loop {
+            let ended = match &open {
+                Some(conn) => self.serve(conn),
+                None => self.sit_out().map_or(Ended::Broken, Ended::Closed),
+            };
+            match ended {
+                Ended::Broken => {
+                    drop(open.take());
+                    // After a failed fsync the pages in memory are not to be trusted: begin with a new connection, and
+                    // with what it reads.
+                    if self.is_time() {
+                        open = self.reopen();
+                    }
+                }
+                Ended::Closed(answer) => break answer,
+            }
+        };
+        self.shut_down(open, answer);
+    }
+
+    /// Works with one connection.
+    fn serve(&mut self, conn: &Connection) -> Ended {
+        let mut sql = match Statements::prepare(conn) {
+            Ok(sql) => sql,
+            Err(err) => {
+                self.trouble(schema::storage(&self.path, &err));
+                return Ended::Broken;
+            }
+        };
+        loop {
+            if self.trouble.is_some() {
+                if !self.is_time()
+                    && let Some(answer) = self.sit_out()
+                {
+                    self.retry(conn, &mut sql);
+                    return Ended::Closed(answer);
+                }
+                if self.retry(conn, &mut sql) == Retry::Reopen {
+                    return Ended::Broken;
+                }
+                continue;
+            }
+            let (batch, close) = self.gather();
+            let retry = self.write(conn, &mut sql, batch);
+            if let Some(answer) = close {
+                return Ended::Closed(answer);
+            }
+            if retry == Retry::Reopen {
+                return Ended::Broken;
+            }
+        }
+    }
+
+    /// Waits for work, and takes what else is there: a batch, and whether to close after it.
+    fn gather(&mut self) -> (Vec<Command>, Option<Option<Answer<()>>>) {
+        let mut batch: Vec<Command> = self.again.drain(..).collect();
+        let mut may_linger = batch.is_empty();
+        let mut linger: Option<Instant> = None;
+        while batch.len() < limits::COMMIT_BATCH {
+            let next = match self.commands.try_recv() {
+                Ok(next) => Ok(next),
+                Err(_) if batch.is_empty() => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                // Nobody waits for an outcome, so it may wait for company.
+                Err(_) if may_linger => {
+                    let until = *linger.get_or_insert_with(|| Instant::now() + limits::OUTCOME_LINGER);
+                    self.commands.recv_timeout(until.saturating_duration_since(Instant::now()))
+                }
+                Err(_) => break,
+            };
+            match next {
+                Ok(Command::Close { answer }) => return (batch, Some(answer)),
+                Ok(command) => {
+                    may_linger &= matches!(command, Command::Settle { .. });
+                    batch.push(command);
+                }
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return (batch, Some(None)),
+            }
+        }
+        (batch, None)
+    }
+
+    /// Commits a batch, or as much of it as can be.
+    fn write(&mut self, conn: &Connection, sql: &mut Statements<'_>, mut batch: Vec<Command>) -> Retry {
+        if batch.is_empty() {
+            return Retry::No;
+        }
+        if self.trouble.is_some() {
+            self.refuse_all(batch);
+            return Retry::Later;
+        }
+        match self.commit(conn, sql, &batch, false) {
+            Ok((done, effects)) => self.tell(batch, done, effects),
+            Err(Failure::Command(err)) if batch.len() == 1 => {
+                batch.drain(..).for_each(|command| self.refuse(command, &err));
+            }
+            // The others must not suffer for it: each on its own.
+            Err(Failure::Command(_)) => {
+                return batch.into_iter().map(|one| self.write(conn, sql, vec![one])).fold(Retry::No, Retry::max);
+            }
+            Err(Failure::Storage(err)) => {
+                let full = matches!(err, JournalError::Full(_));
+                self.trouble(err);
+                self.refuse_all(batch);
+                // Where there is no room for an event there may be room for an outcome.
+                return if full { self.retry(conn, sql) } else { Retry::Reopen };
+            }
+        }
+        Retry::No
+    }
+
+    /// One transaction, from BEGIN to the fsync.
+    fn commit(
+        &mut self,
+        conn: &Connection,
+        sql: &mut Statements<'_>,
+        batch: &[Command],
+        touch: bool,
+    ) -> Result<(Vec<Done>, Effects), Failure> {
+        let mut effects = Effects::default();
+        match transact(conn, sql, &mut self.book, &mut effects, batch, touch) {
+            Ok(done) => {
+                self.shared.commits.fetch_add(1, Ordering::Relaxed);
+                Ok((done, effects))
+            }
+            Err(err) => {
+                if !conn.is_autocommit() {
+                    // It may have been rolled back already, and then there is nothing to say.
+                    let _ = conn.execute_batch("ROLLBACK");
+                }
+                self.book.forget(&effects);
+                let error = schema::storage(&self.path, &err);
+                let rolled_back = conn.is_autocommit();
+                let storage = schema::is_storage_trouble(&err) || !rolled_back;
+                Err(if storage { Failure::Storage(error) } else { Failure::Command(error) })
+            }
+        }
+    }
+
+    /// After a commit: memory first, then the answers, then the bells.
+    fn tell(&mut self, batch: Vec<Command>, done: Vec<Done>, effects: Effects) {
+        let ring: Vec<_> = {
+            let mut lanes = self.shared.lanes();
+            let ring = effects.apply(&mut lanes, &self.book);
+            self.shared.waiting.store(lanes.waiting(), Ordering::Relaxed);
+            ring.iter().map(|name| lanes.bell(name)).collect()
+        };
+        for (command, done) in batch.into_iter().zip(done) {
+            self.answer(command, done);
+        }
+        ring.iter().for_each(|bell| bell.notify_one());
+    }
+
+    fn answer(&mut self, command: Command, done: Done) {
+        match (command, done) {
+            (Command::Append { weight, answer, .. }, Done::Appended(appended)) => {
+                self.shared.unwritten.fetch_sub(weight, Ordering::Relaxed);
+                let _ = answer.send(Ok(appended));
+            }
+            (Command::Settle { answer, .. }, Done::Settled(true)) | (Command::Hold { answer, .. }, Done::Held) => {
+                let _ = answer.send(Ok(()));
+            }
+            (Command::Settle { settle, answer }, Done::Settled(false)) => {
+                let _ = answer.send(Err(crate::edges::journal::not_waiting(settle.seq)));
+            }
+            (Command::Reopen { mut reopen, answer }, Done::Reopened(seqs)) => {
+                let more = reopen.filter.limit.is_none() && seqs.len() == reopen.filter.limit();
+                reopen.after = seqs.last().copied().unwrap_or(reopen.after);
+                reopen.ids.extend(seqs.iter().map(|seq| delivery_id(&self.book.identity, *seq).to_string()));
+                if more {
+                    self.again.push_back(Command::Reopen { reopen, answer });
+                } else {
+                    let _ = answer.send(Ok(reopen.ids));
+                }
+            }
+            _ => unreachable!("every command has its own kind of answer"),
+        }
+    }
+
+    // ---- trouble ----
+
+    fn trouble(&mut self, error: JournalError) {
+        *self.shared.trouble.lock().expect("no thread panics with it") = Some(error.to_string());
+        self.trouble = Some((error, Instant::now() + limits::JOURNAL_RETRY));
+    }
+
+    fn is_time(&self) -> bool {
+        self.trouble.as_ref().is_none_or(|(_, next)| *next <= Instant::now())
+    }
+
+    /// Waits until it is time to try again. Outcomes are kept meanwhile, everything else is refused. `Some`: to be closed.
+    fn sit_out(&mut self) -> Option<Option<Answer<()>>> {
+        loop {
+            let (error, next) = self.trouble.clone()?;
+            match self.commands.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok(Command::Close { answer }) => return Some(answer),
+                Ok(command) => self.keep_or_refuse(command, &error),
+                Err(RecvTimeoutError::Timeout) => return None,
+                Err(RecvTimeoutError::Disconnected) => return Some(None),
+            }
+        }
+    }
+
+    /// Tries to write the kept outcomes, and something in any case.
+    fn retry(&mut self, conn: &Connection, sql: &mut Statements<'_>) -> Retry {
+        let kept = std::mem::take(&mut self.kept);
+        match self.commit(conn, sql, &kept, true) {
+            Ok((done, effects)) => {
+                self.tell(kept, done, effects);
+                self.mended();
+                Retry::No
+            }
+            Err(Failure::Command(_)) if !kept.is_empty() => {
+                self.mended();
+                kept.into_iter().map(|one| self.write(conn, sql, vec![one])).fold(Retry::No, Retry::max)
+            }
+            Err(Failure::Command(err) | Failure::Storage(err)) => {
+                // Before what was kept meanwhile: a delivery's outcomes must be written in their order.
+                let later = std::mem::replace(&mut self.kept, kept);
+                self.kept.extend(later);
+                let full = matches!(err, JournalError::Full(_));
+                self.trouble(err);
+                if full { Retry::Later } else { Retry::Reopen }
+            }
+        }
+    }
+
+    fn mended(&mut self) {
+        self.trouble = None;
+        *self.shared.trouble.lock().expect("no thread panics with it") = None;
+        let bells = self.shared.lanes().bells();
+        bells.iter().for_each(|bell| bell.notify_one());
+    }
+
+    fn refuse_all(&mut self, batch: Vec<Command>) {
+        if let Some((error, _)) = self.trouble.clone() {
+            batch.into_iter().for_each(|command| self.keep_or_refuse(command, &error));
+        }
+    }
+
+    fn keep_or_refuse(&mut self, command: Command, error: &JournalError) {
+        match command {
+            Command::Settle { mut settle, answer } => {
+                settle.retried = true;
+                self.kept.push(Command::Settle { settle, answer });
+            }
+            other => self.refuse(other, error),
+        }
+    }
+
+    fn refuse(&mut self, command: Command, error: &JournalError) {
+        let error = error.clone();
+        match command {
+            Command::Append { weight, answer, .. } => {
+                self.shared.unwritten.fetch_sub(weight, Ordering::Relaxed);
+                let _ = answer.send(Err(error));
+            }
+            Command::Settle { answer, .. } | Command::Hold { answer, .. } | Command::Close { answer: Some(answer) } => {
+                let _ = answer.send(Err(error));
+            }
+            Command::Reopen { answer, .. } => drop(answer.send(Err(error))),
+            Command::Close { answer: None } => {}
+        }
+    }
+
+    /// A new connection, and what it says of the lanes: a transaction whose fsync failed may have come about all the same.
+    fn reopen(&mut self) -> Option<Connection> {
+        let identity = self.book.identity.clone();
+        let opened = schema::writer(&self.path).and_then(|(conn, found)| {
+            if *found != *identity {
+                let path = self.path.display();
+                return Err(JournalError::Storage(format!("{path} is not the journal that was opened: restart")));
+            }
+            schema::renew_log(&conn, &self.path)?;
+            let book = Book::read(&conn, identity, &mut self.shared.lanes());
+            self.book = book.map_err(|err| schema::storage(&self.path, &err))?;
+            Ok(conn)
+        });
+        match opened {
+            Ok(conn) => Some(conn),
+            Err(err) => {
+                self.trouble(err);
+                None
+            }
+        }
+    }
+
+    /// Ends the readers, folds the log into the database, and gives up the lock.
+    fn shut_down(mut self, conn: Option<Connection>, answer: Option<Answer<()>>) {
+        self.readers.iter().for_each(|(reader, _)| reader.stop());
+        for (_, thread) in self.readers.drain(..) {
+            let _ = thread.join();
+        }
+        let lost = self.trouble.take().filter(|_| !self.kept.is_empty());
+        if let Some(conn) = conn {
+            let _ = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            let _ = conn.close();
+        }
+        drop(self.lock);
+        if let Some(answer) = answer {
+            let _ = answer.send(lost.map_or(Ok(()), |(error, _)| Err(error)));
+        }
+    }
+}
+
+/// What is to be done after an attempt to write.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Retry {
+    /// Nothing: all is well.
+    No,
+    /// Wait, then try with the same connection.
+    Later,
+    /// Wait, then try with a new connection.
+    Reopen,
+}
+
+fn transact(
+    conn: &Connection,
+    sql: &mut Statements<'_>,
+    book: &mut Book,
+    effects: &mut Effects,
+    batch: &[Command],
+    touch: bool,
+) -> rusqlite::Result<Vec<Done>> {
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    let mut transaction = Transaction { conn, sql, book, effects, now: micros(Timestamp::now()) };
+    let mut done = Vec::with_capacity(batch.len());
+    for command in batch {
+        done.push(match command {
+            Command::Append { batch, .. } => Done::Appended(transaction.append(batch)?),
+            Command::Settle { settle, .. } => Done::Settled(transaction.settle(settle)?),
+            Command::Reopen { reopen, .. } => Done::Reopened(transaction.reopen(reopen)?),
+            Command::Hold { lane, hold, .. } => {
+                transaction.hold(lane, hold.as_ref())?;
+                Done::Held
+            }
+            Command::Close { .. } => unreachable!("it ends a batch and is not part of it"),
+        });
+    }
+    if touch {
+        transaction.touch()?;
+    }
+    transaction.finish()?;
+    conn.execute_batch("COMMIT")?;
+    Ok(done)
+}

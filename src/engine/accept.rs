@@ -1,0 +1,87 @@
+//! The upper half of the path: route, append, answer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::edges::intake::{Accept, Answer, Code, Refusal};
+use crate::edges::journal::{Append, Appended, JournalError};
+use crate::engine::desk::Desk;
+use crate::rules::config::Config;
+use crate::words::event::Event;
+use crate::words::limits;
+
+/// Stores events with the hooks that want them, and answers when they are on disk.
+pub struct Acceptor {
+    desk: Arc<Desk>,
+    config: watch::Receiver<Arc<Config>>,
+    stop: CancellationToken,
+}
+
+impl Acceptor {
+    /// Accepts until `stop`.
+    pub fn new(desk: Arc<Desk>, config: watch::Receiver<Arc<Config>>, stop: CancellationToken) -> Self {
+        Self { desk, config, stop }
+    }
+
+    /// Why nothing can be accepted right now.
+    fn refusal(&self, config: &Config) -> Option<Refusal> {
+        if self.stop.is_cancelled() {
+            return Some(Refusal::new(Code::Unavailable, "postrider is stopping, send it again in a moment"));
+        }
+        if let Some(trouble) = self.desk.journal.trouble() {
+            return Some(Refusal::new(Code::Unavailable, format!("the journal cannot be written: {trouble}")));
+        }
+        let (waiting, bound) = (self.desk.journal.waiting(), config.settings.waiting);
+        if waiting >= bound {
+            let message = format!("{waiting} deliveries wait already (limits.waiting: {bound}), send it again later");
+            return Some(Refusal::new(Code::Busy, message));
+        }
+        if self.desk.journal.unwritten() > limits::UNWRITTEN {
+            return Some(Refusal::new(Code::Busy, "events come faster than the disk takes them, send it again later"));
+        }
+        None
+    }
+}
+
+impl Accept for Acceptor {
+    fn accept(&self, events: Vec<Event>) -> Pin<Box<dyn Future<Output = Vec<Answer>> + Send>> {
+        let config = self.config.borrow().clone();
+        let count = events.len();
+        if let Some(refusal) = self.refusal(&config) {
+            return Box::pin(std::future::ready(vec![Answer::Refused(refusal); count]));
+        }
+        let batch = events.into_iter().map(|event| {
+            let hooks = config.route(&event);
+            Append { event: Arc::new(event), hooks }
+        });
+        let appended = self.desk.journal.append(batch.collect());
+        let desk = self.desk.clone();
+        Box::pin(async move {
+            match appended.await {
+                Ok(appended) => {
+                    desk.count_accepted(appended.iter().filter(|one| !one.duplicate).count());
+                    appended.into_iter().map(answer).collect()
+                }
+                Err(error) => vec![Answer::Refused(refusal(&error)); count],
+            }
+        })
+    }
+}
+
+fn answer(appended: Appended) -> Answer {
+    let hooks = appended.hooks.iter().map(|hook| hook.to_string()).collect();
+    Answer::Accepted { id: appended.id, hooks, duplicate: appended.duplicate }
+}
+
+/// Storage trouble is never the sender's fault: it is told to send again.
+fn refusal(error: &JournalError) -> Refusal {
+    let code = match error {
+        JournalError::Full(_) => Code::StorageFull,
+        _ => Code::Unavailable,
+    };
+    Refusal::new(code, error.to_string())
+}

@@ -1,0 +1,270 @@
+//! One attempt at one delivery, whole: render, send, verdict, settle.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::edges::journal::LogRow;
+use crate::engine::desk::{Desk, Gate};
+use crate::rules::backoff;
+use crate::rules::config::Config;
+use crate::rules::diagnostic::Diagnostic;
+use crate::rules::hook::Hook;
+use crate::rules::platform::{Given, Judged, RenderError};
+use crate::words::delivery::{Attempt, Delivery, Outcome, Why};
+use crate::words::exchange::{Request, Response, SendError};
+use crate::words::limits;
+use crate::words::secret::shown_url;
+use crate::words::verdict::Verdict;
+
+/// What an attempt came to, before it is recorded.
+struct Ended {
+    attempt: Attempt,
+    attempts: u32,
+    outcome: Outcome,
+}
+
+/// Tries a delivery once and hands its outcome to the journal. Returns when the lane may go on; the outcome reaches
+/// the disk a little later, and until then it counts among `limits::UNSETTLED`.
+pub async fn deliver(desk: Arc<Desk>, config: Arc<Config>, hook: Arc<Hook>, delivery: Delivery, gate: Option<Gate>) {
+    let permit = desk.unsettled.clone().acquire_owned().await.ok();
+    let started = desk.clock.now();
+    let given = Given {
+        id: &delivery.id,
+        attempt: delivery.attempts.saturating_add(1),
+        now: started,
+        hook: &hook.name,
+        event: &delivery.event,
+        secrets: &config.secrets,
+    };
+    let gate = match gate {
+        Some(gate) => gate,
+        None => match dynamic_gate(&desk, &hook, &given) {
+            Ok(gate) => gate,
+            Err(Detained::Until(until, why)) => {
+                return record(desk, delivery, None, Outcome::Waiting { until, why }, permit);
+            }
+            Err(Detained::Broken(error)) => {
+                let ended = unrendered(&delivery, started, &error);
+                return record_attempt(desk, delivery, ended, permit);
+            }
+        },
+    };
+    let ended = match render(&hook, &given) {
+        Err(error) => unrendered(&delivery, started, &error),
+        Ok(request) => {
+            let begun = Instant::now();
+            let answer = desk.sender().send(&request, hook.timeout).await;
+            let took = begun.elapsed();
+            let judged = judge(&hook, &answer, desk.clock.now());
+            act_on(&desk, &config, &hook, &gate, &judged.verdict).await;
+            let seen = Seen { started, took, request: &request, answer: &answer, judged: &judged };
+            ended(&desk, &config, &hook, &delivery, &seen)
+        }
+    };
+    record_attempt(desk, delivery, ended, permit);
+}
+
+/// Why an attempt does not begin.
+enum Detained {
+    Until(Timestamp, Why),
+    Broken(RenderError),
+}
+
+/// The gate of a receiver that depends on the event (a templated URL), already used once.
+fn dynamic_gate(desk: &Desk, hook: &Hook, given: &Given<'_>) -> Result<Gate, Detained> {
+    let gate = desk.gate(hook.receiver(given).map_err(Detained::Broken)?);
+    match gate.take(desk.clock.elapsed(), hook.pace) {
+        Ok(()) => Ok(gate),
+        Err(wait) => {
+            let until = backoff::later(given.now, wait.until.saturating_sub(desk.clock.elapsed()));
+            Err(Detained::Until(until, wait.paused.map_or(Why::Pace, Why::Pause)))
+        }
+    }
+}
+
+/// Renders; a panic inside a template or a script is that delivery's trouble, not the daemon's.
+pub fn render(hook: &Hook, given: &Given<'_>) -> Result<Request, RenderError> {
+    catch_unwind(AssertUnwindSafe(|| hook.render(given))).unwrap_or_else(|_| {
+        let what = format!("rendering hook {} broke down on this event", hook.name);
+        let help = "this is a fault of postrider itself: report it with the hook file and the event's type";
+        Err(RenderError::Wrong(Box::new(Diagnostic::error("broke-down", what).help(help))))
+    })
+}
+
+/// What an answer, or none, means. No answer proves nothing, so it is tried again.
+pub fn judge(hook: &Hook, answer: &Result<Response, SendError>, now: Timestamp) -> Judged {
+    match answer {
+        Ok(response) => hook.verdict(response, now),
+        Err(error) => {
+            let why = error.to_string();
+            let verdict = match error {
+                SendError::Unsendable(_) => Verdict::Reject { why },
+                _ => Verdict::retry(why),
+            };
+            Judged { verdict, warning: None }
+        }
+    }
+}
+
+/// Pauses the receiver or holds the hook, before anyone else uses them.
+async fn act_on(desk: &Desk, config: &Config, hook: &Hook, gate: &Gate, verdict: &Verdict) {
+    match verdict {
+        Verdict::Pause { why, wait } => {
+            tracing::info!(hook = %hook.name, why, seconds = wait.as_secs(), "receiver asked for a pause");
+            gate.pause(desk.clock.elapsed() + (*wait).min(limits::RETRY_AFTER_MAX), why);
+        }
+        Verdict::Hold { why } => desk.hold(&hook.name, why, config.fingerprint(hook)).await,
+        _ => {}
+    }
+}
+
+/// Everything that was seen of one exchange.
+struct Seen<'a> {
+    started: Timestamp,
+    took: Duration,
+    request: &'a Request,
+    answer: &'a Result<Response, SendError>,
+    judged: &'a Judged,
+}
+
+fn ended(desk: &Desk, config: &Config, hook: &Hook, delivery: &Delivery, seen: &Seen<'_>) -> Ended {
+    let verdict = &seen.judged.verdict;
+    let now = desk.clock.now();
+    let (attempts, outcome) =
+        backoff::next(verdict, &hook.retry, delivery.created, delivery.attempts, now, fastrand::f64());
+    let why = verdict.why().or(seen.judged.warning.as_deref()).unwrap_or_default();
+    let (status, response) = match seen.answer {
+        Ok(response) => (Some(response.status), kept(response)),
+        Err(error) => (None, error.to_string()),
+    };
+    let clean = |text: &str| redact(config, seen.request, text);
+    let attempt = Attempt {
+        number: delivery.attempts.saturating_add(1),
+        started: seen.started,
+        duration: seen.took,
+        request: format!("{} {}", seen.request.method, shown_url(&seen.request.url)),
+        status,
+        response: clean(&response),
+        verdict: verdict.word().to_owned(),
+        why: clean(why),
+    };
+    Ended { attempt, attempts, outcome: map_why(outcome, clean) }
+}
+
+/// A request that could not be made: a missing secret is waited for, anything else would fail again and again.
+fn unrendered(delivery: &Delivery, started: Timestamp, error: &RenderError) -> Ended {
+    let why = format!("cannot be rendered: {error}");
+    let outcome = match error {
+        RenderError::Secret { .. } => {
+            Outcome::Waiting { until: backoff::later(started, limits::POLL), why: Why::Hold(error.to_string()) }
+        }
+        RenderError::Wrong(_) => Outcome::Dead { why: why.clone() },
+    };
+    let attempts = delivery.attempts;
+    Ended { attempt: unsent(delivery, started, why), attempts, outcome }
+}
+
+/// The record of something that happened to a delivery without a request.
+pub fn unsent(delivery: &Delivery, now: Timestamp, why: String) -> Attempt {
+    Attempt {
+        number: delivery.attempts,
+        started: now,
+        duration: Duration::ZERO,
+        request: String::new(),
+        status: None,
+        response: String::new(),
+        verdict: String::new(),
+        why,
+    }
+}
+
+/// The beginning of a response body, for people.
+fn kept(response: &Response) -> String {
+    let text = String::from_utf8_lossy(&response.body);
+    let end = text.floor_char_boundary(limits::RESPONSE_KEPT.min(text.len()));
+    text[..end].to_owned()
+}
+
+/// Takes secrets out of what a receiver said: known secrets, and the request's own URL, which is a credential.
+pub fn redact(config: &Config, request: &Request, text: &str) -> String {
+    let mut clean = config.secrets.redact(text);
+    let path = url::Url::parse(&request.url).map(|url| url[url::Position::BeforePath..].to_owned());
+    for part in [Ok(request.url.clone()), path].into_iter().flatten() {
+        // A path as short as "/hook" is no credential, and replacing it would garble ordinary words.
+        if part.len() >= 12 && clean.contains(&part) {
+            clean = clean.replace(&part, "/…");
+        }
+    }
+    clean
+}
+
+fn map_why(outcome: Outcome, clean: impl Fn(&str) -> String) -> Outcome {
+    match outcome {
+        Outcome::Dead { why } => Outcome::Dead { why: clean(&why) },
+        Outcome::Waiting { until, why } => {
+            Outcome::Waiting { until, why: Why::from_words(why.word(), &clean(why.detail())) }
+        }
+        other => other,
+    }
+}
+
+type Permit = Option<tokio::sync::OwnedSemaphorePermit>;
+
+fn record_attempt(desk: Arc<Desk>, delivery: Delivery, ended: Ended, permit: Permit) {
+    record(desk, delivery, Some((ended.attempt, ended.attempts)), ended.outcome, permit);
+}
+
+/// Hands an outcome to the journal. The lane goes on; the permit is given back when the outcome is on disk.
+pub fn record(desk: Arc<Desk>, delivery: Delivery, attempt: Option<(Attempt, u32)>, outcome: Outcome, permit: Permit) {
+    // A row is made where somebody reads it: a delivery that simply arrived interests only who follows the log.
+    let read = desk.log.receiver_count() > 0 || outcome != Outcome::Delivered;
+    let row = attempt.as_ref().filter(|_| read).map(|(attempt, _)| row(&delivery, attempt, &outcome));
+    let (attempt, attempts) = match attempt {
+        Some((attempt, attempts)) => (Some(attempt), attempts),
+        None => (None, delivery.attempts),
+    };
+    let waits = matches!(outcome, Outcome::Waiting { .. });
+    let settled = desk.journal.settle(&delivery, attempt, attempts, outcome);
+    tokio::spawn(async move {
+        if let Err(error) = settled.await {
+            tracing::error!(delivery = %delivery.id, %error, "an outcome was not recorded: it will be tried again");
+        }
+        drop(permit);
+        if waits {
+            desk.journal.bell(&delivery.hook).notify_one();
+        }
+        if let Some(row) = row {
+            log(&row);
+            let _nobody_listens = desk.log.send(Arc::new(row));
+        }
+    });
+}
+
+fn row(delivery: &Delivery, attempt: &Attempt, outcome: &Outcome) -> LogRow {
+    LogRow {
+        time: attempt.started,
+        event: delivery.event.id.clone(),
+        delivery: delivery.id.to_string(),
+        hook: delivery.hook.to_string(),
+        kind: delivery.event.kind.clone(),
+        outcome: outcome.word().to_owned(),
+        verdict: attempt.verdict.clone(),
+        attempt: attempt.number,
+        status: attempt.status,
+        duration_ms: u64::try_from(attempt.duration.as_millis()).unwrap_or(u64::MAX),
+        why: if attempt.why.is_empty() { outcome.why() } else { attempt.why.clone() },
+    }
+}
+
+fn log(row: &LogRow) {
+    let LogRow { delivery, hook, kind, why, attempt, status, .. } = row;
+    match row.outcome.as_str() {
+        "delivered" => tracing::debug!(%delivery, %hook, kind, attempt, status, "delivered"),
+        "dead" => tracing::warn!(%delivery, %hook, kind, attempt, status, why, "dead letter"),
+        _ => tracing::info!(%delivery, %hook, kind, attempt, status, why, "waits"),
+    }
+}

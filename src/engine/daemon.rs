@@ -1,0 +1,149 @@
+//! Wiring: what is started, in which order it stops.
+//!
+//! Listeners, the journal and the stop signal are arguments, so a test binds port 0 and stops at will.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::edges::config::{Keeper, ReloadRequest};
+use crate::edges::intake::{http, socket};
+use crate::edges::journal::{Journal, JournalError};
+use crate::edges::send::Sender;
+use crate::engine::accept::Acceptor;
+use crate::engine::admin::{About, Admin};
+use crate::engine::desk::Desk;
+use crate::engine::lane::Lane;
+use crate::rules::config::Config;
+use crate::words::limits;
+use crate::words::secret::Secret;
+
+/// Everything a daemon is made of.
+pub struct Parts {
+    /// Watches the folders.
+    pub keeper: Keeper,
+    /// What it loaded at the start.
+    pub config: Config,
+    /// The durable record.
+    pub journal: Arc<dyn Journal>,
+    /// Local senders.
+    pub emit: Option<UnixListener>,
+    /// Operators.
+    pub admin: Option<UnixListener>,
+    /// Senders over TCP.
+    pub http: Option<TcpListener>,
+    /// How to speak of all this.
+    pub about: About,
+    /// Reloads asked for by a signal or a test.
+    pub reload: (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
+    /// How long to wait for what is in the air when stopping.
+    pub drain: Duration,
+}
+
+/// Runs until `stop`: first nothing more is accepted or begun, then what is in the air lands or is abandoned at the
+/// bound (it is still in the journal), then the journal closes.
+///
+/// # Errors
+/// The journal could not be read at the start.
+pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalError> {
+    let Parts { keeper, config, journal, emit, admin, http, about, reload, drain } = parts;
+    let (ask_reload, asked_reloads) = reload;
+    let holds = journal.holds().await?;
+    let desk = Arc::new(Desk::new(journal.clone(), Sender::new(config.settings.network.clone()), holds));
+    let (publish, config) = watch::channel(Arc::new(config));
+    let token = token_of(&config.borrow());
+    let (publish_token, token) = watch::channel(token);
+
+    let mut services = JoinSet::new();
+    services.spawn(keeper.watch(publish, asked_reloads, stop.clone()));
+    services.spawn(follow_settings(desk.clone(), config.clone(), publish_token, stop.clone()));
+    let lanes = tokio::spawn(run_lanes(desk.clone(), config.clone(), stop.clone()));
+
+    let acceptor = Arc::new(Acceptor::new(desk.clone(), config.clone(), stop.clone()));
+    if let Some(listener) = emit {
+        services.spawn(socket::serve(listener, acceptor.clone(), stop.clone()));
+    }
+    if let Some(listener) = http {
+        services.spawn(http::serve_tcp(listener, acceptor, token, stop.clone()));
+    }
+    if let Some(listener) = admin {
+        let admin = Arc::new(Admin::new(desk, config, ask_reload, about));
+        services.spawn(http::server::serve_unix(listener, Arc::new(admin), stop.clone()));
+    }
+
+    stop.cancelled().await;
+    let landed = tokio::time::timeout(drain, async {
+        let _lanes_ended = lanes.await;
+        while services.join_next().await.is_some() {}
+    });
+    if landed.await.is_err() {
+        tracing::warn!(seconds = drain.as_secs(), "stopping without waiting longer; what is in the air is tried again");
+    }
+    journal.close().await
+}
+
+/// A lane for every hook there is, and for every hook that once was and is still owed something.
+async fn run_lanes(desk: Arc<Desk>, mut config: watch::Receiver<Arc<Config>>, stop: CancellationToken) {
+    let mut running = BTreeSet::new();
+    let mut lanes = JoinSet::new();
+    let left = desk.journal.lanes().await.unwrap_or_else(|error| {
+        tracing::error!(%error, "the lanes on record cannot be listed; they start with their hooks");
+        Vec::new()
+    });
+    let mut names: Vec<Arc<str>> =
+        left.into_iter().filter(|(_, count)| count.waiting > 0).map(|(name, _)| name).collect();
+    loop {
+        names.extend(config.borrow_and_update().hooks.keys().cloned());
+        for name in names.drain(..) {
+            if running.insert(name.clone()) {
+                lanes.spawn(Lane::new(name, desk.clone(), config.clone(), stop.clone()).run());
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            changed = config.changed() => if changed.is_err() { break },
+        }
+    }
+    while lanes.join_next().await.is_some() {}
+}
+
+/// Applies what a new main file changes besides the hooks.
+async fn follow_settings(
+    desk: Arc<Desk>,
+    mut config: watch::Receiver<Arc<Config>>,
+    token: watch::Sender<Option<Secret>>,
+    stop: CancellationToken,
+) {
+    let mut before = config.borrow_and_update().settings.clone();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = config.changed() => if changed.is_err() { return },
+        }
+        let now = config.borrow_and_update().clone();
+        token.send_replace(token_of(&now));
+        if now.settings.network != before.network {
+            desk.set_sender(Sender::new(now.settings.network.clone()));
+        }
+        if now.settings.http != before.http {
+            tracing::warn!("listen.http changed: it takes effect at the next restart");
+        }
+        before = now.settings.clone();
+    }
+}
+
+/// What senders over TCP must present. A token that is asked for and cannot be read is one that nobody knows: the door
+/// stays shut.
+fn token_of(config: &Config) -> Option<Secret> {
+    let name = config.settings.http_token.as_ref()?;
+    let nobody_knows = || Secret::new(format!("{}{}", uuid::Uuid::now_v7(), uuid::Uuid::now_v7()));
+    Some(config.secrets.get(name).cloned().unwrap_or_else(|_| nobody_knows()))
+}
+
+/// The bound on draining that `run` uses unless told otherwise.
+pub const DRAIN: Duration = limits::DRAIN;

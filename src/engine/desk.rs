@@ -1,0 +1,148 @@
+//! What all lanes share: the journal, the sender, the receivers' gates, the holds, and who listens to the log.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, broadcast};
+
+use crate::edges::journal::{Hold, Journal, LogRow};
+use crate::edges::send::Sender;
+use crate::engine::clock::Clock;
+use crate::rules::hook::ReceiverKey;
+use crate::rules::manifest::Rate;
+use crate::rules::pace::{Pace, Wait};
+use crate::words::limits;
+
+/// What all lanes share.
+pub struct Desk {
+    /// The durable record.
+    pub journal: Arc<dyn Journal>,
+    /// The time.
+    pub clock: Clock,
+    /// Every recorded attempt, for `log -f`.
+    pub log: broadcast::Sender<Arc<LogRow>>,
+    /// One permit per outcome that may be on its way to the disk.
+    pub unsettled: Arc<Semaphore>,
+    sender: Mutex<Sender>,
+    receivers: Mutex<HashMap<ReceiverKey, Gate>>,
+    holds: Mutex<HashMap<Arc<str>, Hold>>,
+    flying: Mutex<HashMap<Arc<str>, Arc<AtomicUsize>>>,
+    /// Events accepted since the start.
+    pub accepted: AtomicU64,
+    /// When the daemon started.
+    pub since: Timestamp,
+}
+
+/// The gate of one receiver, shared by every hook that posts to it.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<Mutex<Pace>>);
+
+impl Gate {
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Uses the receiver once, or says when.
+    ///
+    /// # Errors
+    /// When it may be used next.
+    pub fn take(&self, now: Duration, rate: Option<Rate>) -> Result<(), Wait> {
+        self.pace().take(now, rate)
+    }
+
+    /// Nothing was sent after all.
+    pub fn give_back(&self) {
+        self.pace().give_back();
+    }
+
+    /// Closes it for a while.
+    pub fn pause(&self, until: Duration, why: &str) {
+        self.pace().pause(until, why);
+    }
+
+    /// The pause in force: until when, why.
+    pub fn paused(&self, now: Duration) -> Option<(Duration, String)> {
+        self.pace().paused(now).map(|(until, why)| (until, why.to_owned()))
+    }
+}
+
+impl Desk {
+    /// A desk with the holds that the journal remembers.
+    pub fn new(journal: Arc<dyn Journal>, sender: Sender, holds: Vec<(Arc<str>, Hold)>) -> Self {
+        let clock = Clock::start();
+        Self {
+            journal,
+            sender: Mutex::new(sender),
+            clock,
+            log: broadcast::channel(limits::STREAM_BUFFER).0,
+            unsettled: Arc::new(Semaphore::new(limits::UNSETTLED)),
+            receivers: Mutex::default(),
+            holds: Mutex::new(holds.into_iter().collect()),
+            flying: Mutex::default(),
+            accepted: AtomicU64::new(0),
+            since: clock.now(),
+        }
+    }
+
+    /// The way out.
+    pub fn sender(&self) -> Sender {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the way out: the address policy was edited.
+    pub fn set_sender(&self, sender: Sender) {
+        *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = sender;
+    }
+
+    /// The gate of a receiver; made when it is new.
+    pub fn gate(&self, key: ReceiverKey) -> Gate {
+        let mut receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
+        if receivers.len() >= limits::RECEIVERS && !receivers.contains_key(&key) {
+            let now = self.clock.elapsed();
+            receivers.retain(|_, gate| Arc::strong_count(&gate.0) > 1 || !gate.pace().is_idle(now));
+        }
+        receivers.entry(key).or_default().clone()
+    }
+
+    /// How many of a hook's deliveries are being tried.
+    pub fn flying(&self, hook: &Arc<str>) -> Arc<AtomicUsize> {
+        let mut flying = self.flying.lock().unwrap_or_else(PoisonError::into_inner);
+        flying.entry(hook.clone()).or_default().clone()
+    }
+
+    /// Why a hook is held, if it is.
+    pub fn held(&self, hook: &str) -> Option<Hold> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner).get(hook).cloned()
+    }
+
+    /// Holds a hook, now and across a restart.
+    pub async fn hold(&self, hook: &Arc<str>, why: &str, fingerprint: String) {
+        let hold = Hold { why: why.to_owned(), since: self.clock.now(), fingerprint };
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner).insert(hook.clone(), hold.clone());
+        tracing::warn!(hook = %hook, why, "hook is held: its deliveries wait until it is mended");
+        if let Err(error) = self.journal.set_hold(hook, Some(hold)).await {
+            tracing::error!(hook = %hook, %error, "the hold could not be recorded, a restart forgets it");
+        }
+    }
+
+    /// Lets a held hook go on. Answers whether it was held.
+    pub async fn release(&self, hook: &Arc<str>, because: &str) -> bool {
+        if self.holds.lock().unwrap_or_else(PoisonError::into_inner).remove(hook).is_none() {
+            return false;
+        }
+        tracing::info!(hook = %hook, because, "hook is released");
+        if let Err(error) = self.journal.set_hold(hook, None).await {
+            tracing::error!(hook = %hook, %error, "the release could not be recorded");
+        }
+        self.journal.bell(hook).notify_one();
+        true
+    }
+
+    /// Counts accepted events.
+    pub fn count_accepted(&self, events: usize) {
+        self.accepted.fetch_add(events as u64, Ordering::Relaxed);
+    }
+}

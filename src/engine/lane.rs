@@ -1,0 +1,189 @@
+//! The queue of one hook: claims what is due while the hook may send, and flies it.
+//!
+//! A lane never waits for another lane. It wakes at new work, the next due time, the end of a pause, the end of a
+//! flight, and a new configuration.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::edges::journal::JournalError;
+use crate::engine::attempt::{deliver, record, unsent};
+use crate::engine::desk::{Desk, Gate};
+use crate::rules::backoff;
+use crate::rules::config::Config;
+use crate::rules::hook::Hook;
+use crate::rules::platform::Given;
+use crate::words::delivery::{Delivery, Outcome};
+use crate::words::event::Event;
+use crate::words::limits;
+
+/// How long a lane sleeps at most: a clock that was set, and deliveries that expire while nothing may be sent.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// The queue of one hook.
+pub struct Lane {
+    name: Arc<str>,
+    desk: Arc<Desk>,
+    config: watch::Receiver<Arc<Config>>,
+    stop: CancellationToken,
+    /// The gate of a receiver that is the same for every event, found once per configuration.
+    gate: Option<(Arc<Config>, Gate)>,
+}
+
+/// What a lane waits for besides its bell.
+enum Rest {
+    /// Every slot flies.
+    Full,
+    /// Nothing to do before this.
+    Until(Instant),
+}
+
+impl Lane {
+    /// The lane of a hook, by name: the hook itself is looked up anew for each delivery, so a mended file applies to
+    /// everything that still waits.
+    pub fn new(name: Arc<str>, desk: Arc<Desk>, config: watch::Receiver<Arc<Config>>, stop: CancellationToken) -> Self {
+        Self { name, desk, config, stop, gate: None }
+    }
+
+    /// Runs until the stop signal, then waits for what is in the air; whoever cannot wait aborts it without loss.
+    pub async fn run(mut self) {
+        let bell = self.desk.journal.bell(&self.name);
+        let flying = self.desk.flying(&self.name);
+        let mut flights = JoinSet::new();
+        loop {
+            while flights.try_join_next().is_some() {}
+            let rest = match self.fill(&mut flights).await {
+                Ok(rest) => rest,
+                Err(error) => {
+                    tracing::error!(hook = %self.name, %error, "the lane cannot read the journal");
+                    Rest::Until(Instant::now() + Duration::from_secs(1))
+                }
+            };
+            flying.store(flights.len(), Ordering::Relaxed);
+            let wake = match rest {
+                Rest::Full => Instant::now() + LONGEST_SLEEP,
+                Rest::Until(at) => at,
+            };
+            let full = matches!(rest, Rest::Full);
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                Some(_) = flights.join_next() => {}
+                () = bell.notified(), if !full => {}
+                changed = self.config.changed() => if changed.is_err() { break },
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+        while flights.join_next().await.is_some() {}
+        flying.store(0, Ordering::Relaxed);
+    }
+
+    /// Starts what may start, and says what to wait for.
+    async fn fill(&mut self, flights: &mut JoinSet<()>) -> Result<Rest, JournalError> {
+        let config = self.config.borrow_and_update().clone();
+        let Some(hook) = config.hooks.get(&self.name).cloned() else {
+            return self.expire(config.settings.defaults.retry.max_age, "its file is gone from hooks.d").await;
+        };
+        if self.blocked(&config, &hook).await.is_some() {
+            return self.expire(hook.retry.max_age, "the hook could not send").await;
+        }
+        loop {
+            let room = hook.concurrency.saturating_sub(flights.len());
+            if room == 0 {
+                return Ok(Rest::Full);
+            }
+            let gate = self.constant_gate(&config, &hook);
+            let room = match &gate {
+                None => room,
+                Some(gate) => match gate.take(self.desk.clock.elapsed(), hook.pace) {
+                    Err(wait) => return Ok(Rest::Until(self.desk.clock.reaches(wait.until, LONGEST_SLEEP))),
+                    Ok(()) if hook.pace.is_some() => 1,
+                    Ok(()) => room,
+                },
+            };
+            let now = self.desk.clock.now();
+            let claimed = self.desk.journal.claim(&self.name, now, room).await?;
+            if claimed.is_empty() {
+                if let Some(gate) = gate.filter(|_| hook.pace.is_some()) {
+                    gate.give_back();
+                }
+                let due = self.desk.journal.next_due(&self.name).await?;
+                let wake = due.map(|due| self.desk.clock.until(due, LONGEST_SLEEP));
+                return Ok(Rest::Until(wake.unwrap_or_else(|| Instant::now() + LONGEST_SLEEP)));
+            }
+            for delivery in claimed {
+                if backoff::expired(&hook.retry, delivery.created, now) {
+                    self.bury(delivery, hook.retry.max_age, "it was not delivered in time");
+                } else {
+                    let flight = deliver(self.desk.clone(), config.clone(), hook.clone(), delivery, gate.clone());
+                    flights.spawn(flight);
+                }
+            }
+        }
+    }
+
+    /// Why the hook may not send at all. A hold that was about a broken receiver ends when the hook's file, its script
+    /// or a secret of it has changed: somebody has acted.
+    async fn blocked(&self, config: &Config, hook: &Hook) -> Option<String> {
+        if !hook.enabled {
+            return Some("the hook is disabled".to_owned());
+        }
+        if let Some(hold) = self.desk.held(&self.name) {
+            if hold.fingerprint.is_empty() || hold.fingerprint == config.fingerprint(hook) {
+                return Some(hold.why);
+            }
+            self.desk.release(&self.name, "its file or a secret changed").await;
+        }
+        config.missing_secret(hook)
+    }
+
+    fn constant_gate(&mut self, config: &Arc<Config>, hook: &Hook) -> Option<Gate> {
+        if !hook.receiver_is_constant() {
+            return None;
+        }
+        if let Some((of, gate)) = &self.gate
+            && Arc::ptr_eq(of, config)
+        {
+            return Some(gate.clone());
+        }
+        let event = Event::new("", Some(String::new()), "null", Timestamp::UNIX_EPOCH);
+        let now = Timestamp::UNIX_EPOCH;
+        let given = Given { id: "", attempt: 0, now, hook: &hook.name, event: &event, secrets: &config.secrets };
+        let gate = self.desk.gate(hook.receiver(&given).ok()?);
+        self.gate = Some((config.clone(), gate.clone()));
+        Some(gate)
+    }
+
+    /// While nothing may be sent, what grows too old is given up, oldest first.
+    async fn expire(&self, max_age: Duration, why: &str) -> Result<Rest, JournalError> {
+        let now = self.desk.clock.now();
+        loop {
+            let claimed = self.desk.journal.claim(&self.name, now, limits::CLAIM_WINDOW).await?;
+            let before = claimed.len();
+            let (old, young): (Vec<_>, Vec<_>) =
+                claimed.into_iter().partition(|delivery| now > backoff::later(delivery.created, max_age));
+            for delivery in young.iter().rev().cloned() {
+                self.desk.journal.unclaim(delivery);
+            }
+            for delivery in old {
+                self.bury(delivery, max_age, why);
+            }
+            if before == 0 || !young.is_empty() {
+                return Ok(Rest::Until(Instant::now() + LONGEST_SLEEP));
+            }
+        }
+    }
+
+    fn bury(&self, delivery: Delivery, max_age: Duration, why: &str) {
+        let why = format!("gave up at max_age {}: {why}", backoff::shown(max_age));
+        let attempt = unsent(&delivery, self.desk.clock.now(), why.clone());
+        let attempts = delivery.attempts;
+        record(self.desk.clone(), delivery, Some((attempt, attempts)), Outcome::Dead { why }, None);
+    }
+}

@@ -1,0 +1,110 @@
+//! The test button: one event through one hook now, past filters and queue, with the same request, pace and verdict.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::edges::send::Sender;
+use crate::engine::attempt::{judge, redact, render};
+use crate::engine::wire::{self, Mask};
+use crate::rules::config::Config;
+use crate::rules::hook::Hook;
+use crate::rules::platform::Given;
+use crate::words::event::Event;
+
+/// What a test came to. Secrets are taken out.
+#[derive(Clone, Debug, Serialize)]
+pub struct Probed {
+    /// The request as it may be shown: of its URL, scheme and host.
+    pub request: String,
+    /// HTTP status, if an answer came.
+    pub status: Option<u16>,
+    /// The answer, if one came.
+    pub response: Option<String>,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// delivered, retry, pause, hold, reject; empty when no request could be made.
+    pub verdict: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Sends one event through a hook. `to` replaces scheme, host and port of the URL, or all of it when it has a path.
+pub async fn probe(
+    sender: &Sender,
+    config: &Config,
+    hook: &Hook,
+    event: &Event,
+    to: Option<&str>,
+    now: Timestamp,
+) -> Probed {
+    let given = Given { id: "test-1", attempt: 1, now, hook: &hook.name, event, secrets: &config.secrets };
+    let mut request = match render(hook, &given) {
+        Ok(request) => request,
+        Err(error) => return unmade(&error.to_string()),
+    };
+    if let Some(to) = to {
+        match divert(&request.url, to) {
+            Ok(url) => request.url = url,
+            Err(why) => return unmade(&why),
+        }
+    }
+    let begun = Instant::now();
+    let answer = sender.send(&request, hook.timeout).await;
+    let took = begun.elapsed();
+    let judged = judge(hook, &answer, now);
+    let mask = Mask::new(hook, &config.secrets);
+    let clean = |text: &str| mask.text(&redact(config, &request, text));
+    let (status, response) = match &answer {
+        Ok(response) => (Some(response.status), Some(clean(&String::from_utf8_lossy(&wire::response(response))))),
+        Err(_) => (None, None),
+    };
+    let why = judged.verdict.why().or(judged.warning.as_deref()).unwrap_or_default();
+    Probed {
+        request: String::from_utf8_lossy(&wire::request(&mask.request(&request))).into_owned(),
+        status,
+        response,
+        duration_ms: milliseconds(took),
+        verdict: judged.verdict.word().to_owned(),
+        why: clean(why),
+    }
+}
+
+fn unmade(why: &str) -> Probed {
+    let why = format!("cannot be rendered: {why}");
+    let verdict = String::new();
+    Probed { request: String::new(), status: None, response: None, duration_ms: 0, verdict, why }
+}
+
+fn divert(url: &str, to: &str) -> Result<String, String> {
+    let wrong = |_| format!("--to {to} is not a URL such as http://127.0.0.1:8471");
+    let target = url::Url::parse(to).map_err(wrong)?;
+    if target.path() != "/" || target.query().is_some() {
+        return Ok(to.to_owned());
+    }
+    let original = url::Url::parse(url).map_err(|_| "the hook's own URL cannot be parsed".to_owned())?;
+    let origin = target[..url::Position::BeforePath].to_owned();
+    Ok(format!("{origin}{}", &original[url::Position::BeforePath..url::Position::AfterQuery]))
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_can_be_diverted() {
+        let url = "https://oapi.dingtalk.com/robot/send?access_token=T&sign=a%2Bb";
+        assert_eq!(
+            divert(url, "http://127.0.0.1:8471").as_deref(),
+            Ok("http://127.0.0.1:8471/robot/send?access_token=T&sign=a%2Bb")
+        );
+        assert_eq!(divert(url, "http://127.0.0.1:8471/x").as_deref(), Ok("http://127.0.0.1:8471/x"));
+        assert!(divert(url, "127.0.0.1:8471").is_err());
+    }
+}

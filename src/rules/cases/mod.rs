@@ -1,0 +1,130 @@
+//! The cases of a platform script: a YAML list, each entry a delivery with the request that comes of it, or an answer
+//! with its verdict.
+//!
+//! ```yaml
+//! - name: a text
+//!   event: {type: t, data: {message: hi}}        # optional; also raw: and content_type:
+//!   options: {url: https://h.example/x}          # as in a hook: templates, {secret: NAME}
+//!   secrets: {NAME: value}                       # optional, as are time, id, attempt
+//!   expect: {method: POST, json: {text: hi}}     # url, headers, form, text, bytes, error
+//! - response: {status: 200, json: {errcode: 45009}}    # or body: and headers:
+//!   verdict: pause
+//!   wait: 60s                                    # optional, as are why: and warning:
+//! ```
+//!
+//! `json` and `text` are the whole body, `headers` and `form` some of theirs. `bytes` counts UTF-8: `{text.content:
+//! 2048}` for one member, `{body: 20000}` for all. `error`, `why` and `warning` must stand in what is said.
+
+mod compare;
+mod read;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json};
+
+use crate::rules::diagnostic::{Diagnostic, Place, Source};
+use crate::rules::hook::read_options;
+use crate::rules::platform::{Given, Platform, RenderError};
+use crate::rules::yaml::reader::{Map as Entries, Reader};
+use crate::rules::yaml::{self, Value};
+use crate::words::event::Event;
+use crate::words::exchange::Request;
+use crate::words::secret::{Secret, Secrets};
+
+use self::read::{Answer, Sent};
+
+/// What came of one case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaseResult {
+    /// Its name, or its number.
+    pub name: String,
+    /// Where it stands.
+    pub place: Place,
+    /// What was otherwise than expected; empty when it passed.
+    pub differences: Vec<String>,
+}
+
+/// The time of a case that names none.
+const TIME: Timestamp = Timestamp::UNIX_EPOCH;
+
+/// Runs all cases of a file.
+///
+/// # Errors
+/// The file cannot be read as cases.
+pub fn run(platform: &Platform, cases: &Source) -> Result<Vec<CaseResult>, Vec<Diagnostic>> {
+    let document = yaml::parse(cases).map_err(|found| vec![found])?;
+    let mut reader = Reader::new(cases);
+    let Value::List(entries) = &document.value else {
+        reader.wrong("cases", &document, "a list", "begin each case with `- name: …`");
+        return Err(reader.found);
+    };
+    let mut results = Vec::new();
+    for (number, node) in entries.iter().enumerate() {
+        let Some(case) = reader.map("case", node, "{name: …, options: {…}, expect: {…}}") else { continue };
+        let name = case.get("name").and_then(|node| reader.text("name", node));
+        let name = name.map_or_else(|| format!("case {}", number + 1), str::to_owned);
+        let differences = if case.get("response").is_some() {
+            read::answer(&mut reader, &case).map(|answer| judge(platform, &answer))
+        } else {
+            read::sent(&mut reader, &case, node).map(|sent| send(platform, cases, &case, &sent))
+        };
+        if let Some(differences) = differences {
+            results.push(CaseResult { name, place: cases.place(node.span), differences });
+        }
+    }
+    if reader.failed() { Err(reader.into_sorted()) } else { Ok(results) }
+}
+
+fn judge(platform: &Platform, answer: &Answer) -> Vec<String> {
+    compare::verdict(answer, &platform.verdict(&answer.response, answer.now))
+}
+
+fn send(platform: &Platform, cases: &Source, case: &Entries<'_>, sent: &Sent) -> Vec<String> {
+    match (request(platform, cases, case, sent), &sent.expect.error) {
+        (Ok(request), None) => compare::request(&sent.expect, &request),
+        (Ok(_), Some(part)) => vec![format!("a request was made, expected an error with {part:?}")],
+        (Err(said), Some(part)) if said.contains(part.as_str()) => Vec::new(),
+        (Err(said), Some(part)) => vec![format!("the error is {said:?}, expected one with {part:?}")],
+        (Err(said), None) => vec![format!("no request was made: {said}")],
+    }
+}
+
+/// The request, as a hook with these options makes it.
+fn request(platform: &Platform, cases: &Source, case: &Entries<'_>, sent: &Sent) -> Result<Request, String> {
+    let mut reader = Reader::new(cases);
+    let trees = read_options(&mut reader, case, Some(platform));
+    if reader.failed() {
+        return Err(reader.found.iter().map(Diagnostic::one_line).collect::<Vec<_>>().join("; "));
+    }
+    let mut secrets = Secrets::default();
+    for (name, value) in &sent.secrets {
+        secrets.insert(name.clone(), Ok(Secret::new(value.clone())));
+    }
+    let event = event(sent);
+    let given =
+        Given { id: &sent.id, attempt: sent.attempt, now: sent.now, hook: "case", event: &event, secrets: &secrets };
+    let mut options = Map::new();
+    for (name, tree) in trees {
+        options.insert(name, tree.render(&given).map_err(in_full)?);
+    }
+    platform.request(&given, &Json::Object(options)).map_err(in_full)
+}
+
+fn event(sent: &Sent) -> Event {
+    let mut event = Event::new(sent.kind.as_str(), Some("case".to_owned()), sent.raw.clone(), sent.now);
+    event.content_type.clone_from(&sent.content_type);
+    event
+}
+
+/// The error with its help, so that a case can expect either.
+fn in_full(error: RenderError) -> String {
+    match &error {
+        RenderError::Wrong(found) => match &found.help {
+            Some(help) => format!("{error}; {help}"),
+            None => error.to_string(),
+        },
+        RenderError::Secret { .. } => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,422 @@
+//! A hook file to a checked Hook.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+
+use crate::rules::diagnostic::{Diagnostic, Place, Source, Span};
+use crate::rules::hook::{Hook, name_of, trial};
+use crate::rules::manifest::{Kind, OptionSpec, resolve_message};
+use crate::rules::platform::{Given, Platform, Platforms};
+use crate::rules::settings::{Defaults, Retry, read_timeout};
+use crate::rules::template::{Condition, Tree};
+use crate::rules::yaml::reader::{Map, Reader, nearest};
+use crate::rules::yaml::{self, Key, Node, Value};
+use crate::words::event::Event;
+use crate::words::limits;
+use crate::words::secret::Secrets;
+
+/// Every key of a hook file, in the order of the manual.
+const KEYS: [&str; 17] = [
+    "description",
+    "owner",
+    "enabled",
+    "events",
+    "when",
+    "scope",
+    "platform",
+    "options",
+    "verdict",
+    "rate_limit",
+    "concurrency",
+    "timeout",
+    "retry",
+    "breaker",
+    "dedupe",
+    "order_by",
+    "tests",
+];
+
+/// Keys that are reserved for later versions, and what to do instead.
+const NOT_YET: [(&str, &str); 4] = [
+    ("verdict", "remove `verdict`; a platform script of your own can judge answers differently"),
+    ("breaker", "remove `breaker`; failing deliveries are retried with growing waits all the same"),
+    ("dedupe", "remove `dedupe`; an event whose id is already known is stored once all the same"),
+    ("order_by", "remove `order_by`; deliveries of one hook may overtake each other"),
+];
+
+/// What people write who come from other tools.
+const OTHER_WORDS: [(&str, &str); 15] = [
+    ("on", "events"),
+    ("event", "events"),
+    ("types", "events"),
+    ("triggers", "events"),
+    ("if", "when"),
+    ("filter", "when"),
+    ("condition", "when"),
+    ("with", "options"),
+    ("params", "options"),
+    ("config", "options"),
+    ("type", "platform"),
+    ("provider", "platform"),
+    ("retries", "retry"),
+    ("throttle", "rate_limit"),
+    ("order", "order_by"),
+];
+
+/// What a reader of a new file needs to see first.
+const SKELETON: &str =
+    "write at least `events`, `platform` and `options`; `postrider new NAME --platform webhook` makes one";
+
+pub(super) fn parse(source: &Source, platforms: &Platforms, defaults: &Defaults) -> (Option<Hook>, Vec<Diagnostic>) {
+    let mut reader = Reader::new(source);
+    let name = match name_of(&source.name) {
+        Ok(name) => Arc::from(name),
+        Err(error) => {
+            reader.found.push(error);
+            Arc::from("")
+        }
+    };
+    match yaml::parse(source) {
+        Ok(root) => {
+            let hook = read(&mut reader, name, &root, platforms, defaults);
+            let hook = if reader.failed() { None } else { hook };
+            (hook, reader.into_sorted())
+        }
+        Err(error) => {
+            reader.found.push(error);
+            (None, reader.found)
+        }
+    }
+}
+
+/// Reads everything, also behind an error; `None` when there is no platform to build a hook on.
+fn read(
+    reader: &mut Reader<'_>,
+    name: Arc<str>,
+    root: &Node,
+    platforms: &Platforms,
+    defaults: &Defaults,
+) -> Option<Hook> {
+    let file = match &root.value {
+        Value::Map(entries) => Map::new("", entries),
+        Value::Null => {
+            reader.error(Span::default(), "empty-file", "the file says nothing", SKELETON);
+            return None;
+        }
+        _ => {
+            let what = format!("a hook file is a map of keys, not {}", root.describe());
+            reader.error(root.span, "wrong-kind", what, SKELETON);
+            return None;
+        }
+    };
+    let platform = read_platform(reader, &file, platforms);
+    check_keys(reader, &file, platform.as_deref());
+    let text =
+        |reader: &mut Reader<'_>, key: &str| file.get(key).and_then(|node| reader.text(key, node)).map(str::to_owned);
+    let description = text(reader, "description");
+    let owner = text(reader, "owner");
+    let scope = text(reader, "scope");
+    let enabled = file.get("enabled").and_then(|node| reader.boolean("enabled", node)).unwrap_or(true);
+    let events = read_events(reader, &file);
+    let when = file.get("when").and_then(|node| read_when(reader, node));
+    let pace = file.get("rate_limit").and_then(|node| reader.rate("rate_limit", node));
+    let concurrency = file.get("concurrency").and_then(|node| {
+        let read = reader.integer("concurrency", node, 1, limits::CONCURRENCY_MAX as u64)?;
+        usize::try_from(read).ok()
+    });
+    let timeout = file.get("timeout").and_then(|node| read_timeout(reader, "timeout", node));
+    let retry = file.get("retry").map(|node| Retry::read(reader, "retry", node, defaults.retry));
+    let options = read_options(reader, &file, platform.as_deref());
+    let tests = file.get("tests").map(|node| trial::read(reader, node)).unwrap_or_default();
+    let platform = platform?;
+    Some(Hook {
+        fingerprint: fingerprint(reader.source, &platform),
+        name,
+        source: reader.source.clone(),
+        description,
+        owner,
+        enabled,
+        events,
+        when,
+        scope,
+        scope_place: file.get("scope").map(|node| reader.source.place(node.span)),
+        pace: pace.or(platform.manifest.rate_limit),
+        concurrency: concurrency.unwrap_or(platform.manifest.concurrency),
+        timeout: timeout.unwrap_or(defaults.timeout),
+        retry: retry.unwrap_or(defaults.retry),
+        secrets: options.iter().flat_map(|(_, tree)| tree.secrets().iter().cloned()).collect(),
+        options,
+        tests,
+        platform,
+    })
+}
+
+fn fingerprint(source: &Source, platform: &Platform) -> String {
+    let mut hash = Sha256::new();
+    hash.update(source.text.as_bytes());
+    hash.update([0]);
+    hash.update(platform.source.text.as_bytes());
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn check_keys(reader: &mut Reader<'_>, file: &Map<'_>, platform: Option<&Platform>) {
+    for (key, _) in file.entries {
+        let name = key.name.as_str();
+        if let Some((_, help)) = NOT_YET.iter().find(|(later, _)| *later == name) {
+            reader.error(key.span, "not-yet", format!("this version of postrider cannot do `{name}` yet"), *help);
+        } else if !KEYS.contains(&name) {
+            unknown_key(reader, key, platform);
+        }
+    }
+}
+
+fn unknown_key(reader: &mut Reader<'_>, key: &Key, platform: Option<&Platform>) {
+    let name = key.name.as_str();
+    if name == "on" {
+        let error = Diagnostic::error("on-key", "the key is called `events`")
+            .at(reader.source.place(key.span))
+            .note("many YAML tools read `on` as `true`, so it is no key here")
+            .help("write `events:` instead of `on:`");
+        return reader.found.push(error);
+    }
+    if let Some(platform) = platform
+        && platform.manifest.options.iter().any(|spec| spec.name == name)
+    {
+        let what = format!("`{name}` is an option of {}, not a key of the hook", platform.name);
+        return reader.error(key.span, "misplaced-option", what, format!("move `{name}` under `options:`, indented"));
+    }
+    let help = match (name, meant(name)) {
+        ("name" | "id", _) => "remove it: a hook is named after its file".to_owned(),
+        ("disabled", _) => "write `enabled: false`".to_owned(),
+        (_, Some(near)) => format!("did you mean `{near}`?"),
+        (_, None) => {
+            let now: Vec<_> = KEYS.into_iter().filter(|key| !NOT_YET.iter().any(|(later, _)| later == key)).collect();
+            format!("remove it, or use one of: {}", now.join(", "))
+        }
+    };
+    reader.error(key.span, "unknown-key", format!("there is no key `{name}`"), help);
+}
+
+/// The key that was probably meant.
+fn meant(name: &str) -> Option<&'static str> {
+    let other = OTHER_WORDS.iter().find(|(other, _)| *other == name).map(|(_, ours)| *ours);
+    other.or_else(|| nearest(name, &KEYS))
+}
+
+/// Whether a missing key stands there under another name: then that is the error, and it is said once.
+fn misspelt(file: &Map<'_>, key: &str) -> bool {
+    file.entries.iter().any(|(found, _)| !KEYS.contains(&found.name.as_str()) && meant(&found.name) == Some(key))
+}
+
+fn read_platform(reader: &mut Reader<'_>, file: &Map<'_>, platforms: &Platforms) -> Option<Arc<Platform>> {
+    let Some(node) = file.get("platform") else {
+        if misspelt(file, "platform") {
+            return None;
+        }
+        let known = names(platforms).join(", ");
+        let help = format!("add a line `platform: NAME`, for example `platform: webhook`; there are: {known}");
+        reader.error(first_key(file), "missing-key", "the hook does not say how its receiver wants it", help);
+        return None;
+    };
+    let name = reader.text("platform", node)?;
+    if let Some(platform) = platforms.get(name) {
+        return Some(platform.clone());
+    }
+    let known = names(platforms);
+    let help = match nearest(name, &known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "use one of these, or put a script of that name into scripts/platforms".to_owned(),
+    };
+    let error = Diagnostic::error("unknown-platform", format!("there is no platform {name:?}"))
+        .at(reader.source.place(node.span))
+        .note(format!("there are: {}", known.join(", ")))
+        .help(help);
+    reader.found.push(error);
+    None
+}
+
+fn names(platforms: &Platforms) -> Vec<&str> {
+    platforms.0.keys().map(String::as_str).collect()
+}
+
+fn first_key(file: &Map<'_>) -> Span {
+    file.entries.first().map(|(key, _)| key.span).unwrap_or_default()
+}
+
+fn read_events(reader: &mut Reader<'_>, file: &Map<'_>) -> Vec<String> {
+    const EXAMPLE: &str = "write for example `events: [version.published, \"build.*\"]`, or `events: \"*\"` for all";
+    let Some(node) = file.get("events") else {
+        if !misspelt(file, "events") {
+            reader.error(first_key(file), "missing-key", "the hook does not say which events it wants", EXAMPLE);
+        }
+        return Vec::new();
+    };
+    if matches!(&node.value, Value::List(entries) if entries.is_empty()) {
+        reader.error(node.span, "no-value", "`events` is an empty list: the hook would want nothing", EXAMPLE);
+    }
+    let mut patterns = Vec::new();
+    for (pattern, span) in reader.texts("events", node) {
+        if pattern.len() > limits::NAME {
+            let what = format!("a pattern of more than {} bytes matches nothing", limits::NAME);
+            reader.error(span, "out-of-bounds", what, "shorten it, with `*` for what may vary");
+        } else if pattern.contains(['^', '$', '(', '|', '[', '\\', ' ']) {
+            let warning =
+                Diagnostic::warning("odd-pattern", format!("the pattern {pattern:?} will hardly match a type"))
+                    .at(reader.source.place(span))
+                    .note("`*` stands for any characters, `?` for one, everything else for itself")
+                    .help("list several patterns instead: [a, \"b.*\"]");
+            reader.found.push(warning);
+        }
+        patterns.push(pattern.to_owned());
+    }
+    patterns
+}
+
+fn read_when(reader: &mut Reader<'_>, node: &Node) -> Option<Condition> {
+    const EXAMPLE: &str = "write one expression, for example when: data.device_type == \"iOS\"";
+    let Value::String(text) = &node.value else {
+        reader.wrong("when", node, "an expression", EXAMPLE);
+        return None;
+    };
+    if text.trim().is_empty() {
+        reader.error(node.span, "no-value", "`when` is an empty text", "write an expression, or remove the line");
+        return None;
+    }
+    let say = |mut error: Diagnostic| {
+        error.help = error.help.or_else(|| Some(EXAMPLE.to_owned()));
+        error
+    };
+    Condition::compile(reader.source, node).map_err(|errors| reader.found.extend(errors.into_iter().map(say))).ok()
+}
+
+/// The options of a platform, from the map that has the key `options`.
+pub(crate) fn read_options(
+    reader: &mut Reader<'_>,
+    file: &Map<'_>,
+    platform: Option<&Platform>,
+) -> Vec<(String, Tree)> {
+    let options = match file.get("options") {
+        Some(node) => match reader.map("options", node, "{url: https://example.com/hook}") {
+            Some(map) => map,
+            None => return Vec::new(),
+        },
+        None => Map::new("options", &[]),
+    };
+    let Some(platform) = platform else { return Vec::new() };
+    let specs = &platform.manifest.options;
+    for (key, _) in options.entries {
+        if !specs.iter().any(|spec| spec.name == key.name) {
+            unknown_option(reader, key, platform);
+        }
+    }
+    let missing_at =
+        reader.source.place(file.key("options").or(file.key("platform")).map_or(first_key(file), |key| key.span));
+    // Whether a message is plain text or markdown depends on what else the hook says.
+    let message_type = options.get("type").and_then(|node| match &node.value {
+        Value::String(word) => Some(word.as_str()),
+        _ => None,
+    });
+    let has_title = options.get("title").is_some();
+    let mut trees = Vec::new();
+    for spec in specs {
+        let kind = resolve_message(&spec.kind, has_title, message_type);
+        let tree = match options.get(&spec.name) {
+            Some(node) => compile_option(reader, spec, node, &kind),
+            None if spec.required && stands_elsewhere(file, &options, platform, &spec.name) => None,
+            None if spec.required => {
+                reader.found.push(missing_option(platform, spec, missing_at.clone()));
+                None
+            }
+            None if spec.default.is_null() => None,
+            None => Tree::compile_default(&platform.name, &spec.name, &spec.default, &kind)
+                .map_err(|errors| reader.found.extend(errors))
+                .ok(),
+        };
+        trees.extend(tree.map(|tree| (spec.name.clone(), tree)));
+    }
+    if let Some(why) = objection(platform, &trees) {
+        let help = format!("`postrider platforms {}` says what each option is for", platform.name);
+        reader.found.push(
+            Diagnostic::error("options", format!("these options do not go together: {why}")).at(missing_at).help(help),
+        );
+    }
+    trees
+}
+
+/// What the platform has against options that are the same for every event. Those that are not yet known, and secrets,
+/// it is asked about before each request.
+fn objection(platform: &Platform, trees: &[(String, Tree)]) -> Option<String> {
+    let (event, secrets) = (Event::new("", Some(String::new()), "null", Timestamp::UNIX_EPOCH), Secrets::default());
+    let given = Given { id: "", attempt: 1, now: Timestamp::UNIX_EPOCH, hook: "", event: &event, secrets: &secrets };
+    let known = trees.iter().filter(|(_, tree)| tree.is_constant() && tree.secrets().is_empty());
+    let options = known.filter_map(|(name, tree)| Some((name.clone(), tree.render(&given).ok()?)));
+    platform.check_known(&Json::Object(options.collect()))
+}
+
+fn compile_option(reader: &mut Reader<'_>, spec: &OptionSpec, node: &Node, kind: &Kind) -> Option<Tree> {
+    if node.value == Value::Null && *kind != Kind::Tree {
+        reader.wrong(&format!("options.{}", spec.name), node, "", "");
+        return None;
+    }
+    let tree = Tree::compile(reader.source, node, kind);
+    let say = |mut error: Diagnostic| {
+        if *kind == Kind::Secret {
+            // What stands there may be the secret itself.
+            error.place = error.place.map(Place::masked);
+        }
+        error.help =
+            error.help.or_else(|| Some(format!("`{}` is {}: write {}", spec.name, spec.about, example_of(kind))));
+        error
+    };
+    tree.map_err(|errors| reader.found.extend(errors.into_iter().map(say))).ok()
+}
+
+/// Whether a missing option stands in the first column, or under a name like its own: then that is the error.
+fn stands_elsewhere(file: &Map<'_>, options: &Map<'_>, platform: &Platform, name: &str) -> bool {
+    let known: Vec<&str> = platform.manifest.options.iter().map(|spec| spec.name.as_str()).collect();
+    let is_misspelt = |key: &Key| !known.contains(&key.name.as_str()) && nearest(&key.name, &known) == Some(name);
+    file.get(name).is_some() || options.entries.iter().any(|(key, _)| is_misspelt(key))
+}
+
+fn missing_option(platform: &Platform, spec: &OptionSpec, place: Place) -> Diagnostic {
+    Diagnostic::error("missing-option", format!("{} needs the option `{}`", platform.name, spec.name))
+        .at(place)
+        .note(format!("`{}` is {}", spec.name, spec.about))
+        .help(format!("add under `options:` a line `{}: {}`", spec.name, example_of(&spec.kind)))
+}
+
+fn example_of(kind: &Kind) -> String {
+    match kind {
+        Kind::Secret => "{secret: NAME}".to_owned(),
+        Kind::Url => "https://… or {secret: NAME}".to_owned(),
+        Kind::List => "[…]".to_owned(),
+        Kind::Bool => "true or false".to_owned(),
+        Kind::Integer => "a whole number".to_owned(),
+        Kind::Choice(words) => words.join(" or "),
+        Kind::Headers => "{Name: value}".to_owned(),
+        _ => "\"…\"".to_owned(),
+    }
+}
+
+fn unknown_option(reader: &mut Reader<'_>, key: &Key, platform: &Platform) {
+    let specs = &platform.manifest.options;
+    let known: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    let what = format!("{} has no option `{}`", platform.name, key.name);
+    let mut error = Diagnostic::error("unknown-option", what).at(reader.source.place(key.span));
+    error = match nearest(&key.name, &known) {
+        Some(near) => error.help(format!("did you mean `{near}`?")),
+        None if KEYS.contains(&key.name.as_str()) => {
+            error.help(format!("`{}` is a key of the hook: move it out of `options:`, to the first column", key.name))
+        }
+        None => {
+            for spec in specs {
+                error = error.note(format!("{}: {}", spec.name, spec.about));
+            }
+            error.help("remove it, or use one of these options")
+        }
+    };
+    reader.found.push(error);
+}

@@ -1,0 +1,437 @@
+//! What a hook's author wants to be true of it: the `tests:` of its file, and a first rendering before it is loaded.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+
+use crate::rules::diagnostic::{Diagnostic, Place};
+use crate::rules::hook::{Hook, NotWanted};
+use crate::rules::manifest::Kind;
+use crate::rules::platform::{Given, RenderError};
+use crate::rules::yaml::reader::Reader;
+use crate::rules::yaml::{Node, Value};
+use crate::words::event::Event;
+use crate::words::exchange::Request;
+use crate::words::secret::{Secret, Secrets};
+
+/// One entry of `tests:`.
+#[derive(Clone, Debug)]
+pub struct HookTest {
+    /// What it shows.
+    pub name: String,
+    /// Where it stands.
+    pub place: Place,
+    /// The event.
+    pub event: TestEvent,
+    /// What is to come of it.
+    pub expect: Expect,
+}
+
+/// An event as a test writes it down.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TestEvent {
+    /// Its type.
+    pub kind: String,
+    /// Its id; `test` when the test does not care.
+    pub id: Option<String>,
+    /// Who says so.
+    pub source: Option<String>,
+    /// When; the time of the test when it does not care.
+    pub time: Option<Timestamp>,
+    /// What it says.
+    pub data: Json,
+}
+
+/// What is to come of an event. What is not said may be anything.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Expect {
+    /// Whether the hook wants it at all.
+    pub wanted: Option<bool>,
+    /// The method.
+    pub method: Option<String>,
+    /// The whole URL.
+    pub url: Option<String>,
+    /// These headers, among others.
+    pub headers: Vec<(String, String)>,
+    /// The body as JSON: these members, among others; lists and plain values exactly.
+    pub json: Option<Json>,
+    /// The body as it is.
+    pub text: Option<String>,
+    /// The body as a form: these fields, among others.
+    pub form: Vec<(String, String)>,
+    /// Rendering fails, and this stands in the reason.
+    pub error: Option<String>,
+}
+
+/// What came of one test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestResult {
+    /// What it shows.
+    pub name: String,
+    /// Where it stands.
+    pub place: Place,
+    /// What was otherwise than expected; nothing if it passed.
+    pub difference: Option<String>,
+    /// The place in a template or script that made it so, where there is one.
+    pub cause: Option<Diagnostic>,
+}
+
+/// Why a test failed.
+struct Failure {
+    difference: String,
+    cause: Option<Diagnostic>,
+}
+
+impl From<String> for Failure {
+    fn from(difference: String) -> Self {
+        Self { difference, cause: None }
+    }
+}
+
+const EXPECT: [&str; 8] = ["wanted", "method", "url", "headers", "json", "text", "form", "error"];
+
+/// Reads `tests:`.
+pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<HookTest> {
+    const EXAMPLE: &str = "write `- name: …`, `event: {type: …, data: {…}}` and `expect: {…}` below it";
+    let Value::List(entries) = &node.value else {
+        reader.wrong("tests", node, "a list of tests", EXAMPLE);
+        return Vec::new();
+    };
+    entries.iter().enumerate().filter_map(|(at, entry)| read_test(reader, at, entry)).collect()
+}
+
+fn read_test(reader: &mut Reader<'_>, at: usize, node: &Node) -> Option<HookTest> {
+    const EXAMPLE: &str = "{name: …, event: {type: …, data: {…}}, expect: {…}}";
+    let test = reader.map("tests", node, EXAMPLE)?;
+    reader.only(&test, &["name", "event", "expect"]);
+    let name = test.get("name").and_then(|node| reader.text("tests.name", node)).map(str::to_owned);
+    let event = match test.get("event") {
+        Some(node) => read_event(reader, node),
+        None => missing(reader, node, "event", "add `event: {type: …, data: {…}}`"),
+    };
+    let expect = match test.get("expect") {
+        Some(node) => read_expect(reader, node),
+        None => missing(reader, node, "expect", "add `expect: {json: {…}}`, or `expect: {wanted: false}`"),
+    };
+    Some(HookTest {
+        name: name.unwrap_or_else(|| format!("number {}", at + 1)),
+        place: reader.source.place(node.span),
+        event: event?,
+        expect: expect?,
+    })
+}
+
+fn missing<T>(reader: &mut Reader<'_>, test: &Node, key: &str, help: &str) -> Option<T> {
+    reader.error(test.span, "missing-key", format!("a test needs `{key}`"), help);
+    None
+}
+
+fn read_event(reader: &mut Reader<'_>, node: &Node) -> Option<TestEvent> {
+    let event = reader.map("event", node, "{type: version.published, data: {label: \"2\"}}")?;
+    reader.only(&event, &["type", "id", "source", "time", "data"]);
+    let text = |reader: &mut Reader<'_>, key: &str| {
+        event.get(key).and_then(|node| reader.text(&event.path(key), node)).map(str::to_owned)
+    };
+    let kind = match event.get("type") {
+        Some(_) => text(reader, "type"),
+        None => missing(reader, node, "event.type", "add `type: …`, one of the hook's `events`"),
+    };
+    let time = event.get("time").and_then(|node| {
+        let text = reader.text("event.time", node)?;
+        let time = text.parse::<Timestamp>();
+        if time.is_err() {
+            let help = "write it like \"2026-11-22T13:00:00Z\"";
+            reader.error(node.span, "time", format!("`event.time` is no time with a zone: {text:?}"), help);
+        }
+        time.ok()
+    });
+    Some(TestEvent {
+        kind: kind?,
+        id: text(reader, "id"),
+        source: text(reader, "source"),
+        time,
+        data: event.get("data").map_or_else(|| Json::Object(serde_json::Map::new()), Node::to_json),
+    })
+}
+
+fn read_expect(reader: &mut Reader<'_>, node: &Node) -> Option<Expect> {
+    let expect = reader.map("expect", node, "{method: PUT, json: {msg: hello}}")?;
+    reader.only(&expect, &EXPECT);
+    if expect.entries.is_empty() {
+        let help = format!("say what to expect: {}", EXPECT.join(", "));
+        reader.error(node.span, "no-value", "this test expects nothing, so it cannot fail", help);
+    }
+    let text = |reader: &mut Reader<'_>, key: &str| {
+        expect.get(key).and_then(|node| reader.text(&expect.path(key), node)).map(str::to_owned)
+    };
+    Some(Expect {
+        wanted: expect.get("wanted").and_then(|node| reader.boolean("expect.wanted", node)),
+        method: text(reader, "method"),
+        url: text(reader, "url"),
+        headers: expect.get("headers").map(|node| read_pairs(reader, "expect.headers", node)).unwrap_or_default(),
+        json: expect.get("json").map(Node::to_json),
+        text: match expect.get("text").map(|node| &node.value) {
+            Some(Value::String(empty)) if empty.is_empty() => Some(String::new()),
+            _ => text(reader, "text"),
+        },
+        form: expect.get("form").map(|node| read_pairs(reader, "expect.form", node)).unwrap_or_default(),
+        error: text(reader, "error"),
+    })
+}
+
+fn read_pairs(reader: &mut Reader<'_>, name: &str, node: &Node) -> Vec<(String, String)> {
+    let Some(map) = reader.map(name, node, "{Name: value}") else { return Vec::new() };
+    let mut pairs = Vec::new();
+    for (key, node) in map.entries {
+        let text = match &node.value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(_) | Value::Bool(_) => Some(node.written(reader.source).to_owned()),
+            _ => reader.text(&map.path(&key.name), node).map(str::to_owned),
+        };
+        pairs.extend(text.map(|text| (key.name.clone(), text)));
+    }
+    pairs
+}
+
+impl TestEvent {
+    fn to_event(&self, now: Timestamp) -> Event {
+        let id = self.id.clone().unwrap_or_else(|| "test".to_owned());
+        let mut event = Event::new(self.kind.as_str(), Some(id), self.data.to_string(), self.time.unwrap_or(now));
+        event.source = self.source.clone().unwrap_or_default();
+        event
+    }
+}
+
+impl Hook {
+    /// An event to try the hook with: that of its first test which it wants, else an empty one of its first type. It
+    /// happens at the beginning of time unless the test says when; whoever sends it for real sets `time`.
+    pub fn sample_event(&self) -> Event {
+        let of_test = self.tests.iter().find(|test| test.expect.wanted != Some(false) && test.expect.error.is_none());
+        if let Some(test) = of_test {
+            return test.event.to_event(Timestamp::UNIX_EPOCH);
+        }
+        let kind = self.events.first().map_or_else(|| "sample".to_owned(), |pattern| pattern.replace('*', "sample"));
+        Event::new(kind, Some("sample".to_owned()), &b"{}"[..], Timestamp::UNIX_EPOCH)
+    }
+
+    /// Tries the hook before it is loaded: runs its tests, or renders it once if it says the same for every event.
+    /// With neither there is nothing to try: an event made up here would lack the fields that the templates name.
+    pub fn dry_run(&self, secrets: &Secrets, now: Timestamp) -> Vec<Diagnostic> {
+        let results = self.run_tests(secrets, now).into_iter();
+        let mut found: Vec<_> = results.filter_map(TestResult::into_diagnostic).collect();
+        if self.tests.is_empty() && self.options.iter().all(|(_, tree)| tree.is_constant()) {
+            match self.try_request(&self.sample_event(), &self.with_stand_ins(secrets), now) {
+                Ok(_) => {}
+                Err(RenderError::Wrong(error)) => found.push(*error),
+                Err(missing @ RenderError::Secret { .. }) => {
+                    found.push(Diagnostic::error("secret", missing.to_string()).at(Place::of_file(&self.source.name)))
+                }
+            }
+        }
+        found
+    }
+
+    /// Runs the `tests:` of the file. A secret that cannot be had is stood in for, so that tests also run where the
+    /// secrets are not.
+    pub fn run_tests(&self, secrets: &Secrets, now: Timestamp) -> Vec<TestResult> {
+        let secrets = self.with_stand_ins(secrets);
+        let run = |test: &HookTest| {
+            let failure = self.run_test(test, &secrets, now).err();
+            let (difference, cause) = failure.map_or((None, None), |failure| (Some(failure.difference), failure.cause));
+            let difference = difference.map(|difference| secrets.redact(&difference));
+            let cause = cause.map(|cause| Diagnostic { what: secrets.redact(&cause.what), ..cause });
+            TestResult { name: test.name.clone(), place: test.place.clone(), difference, cause }
+        };
+        self.tests.iter().map(run).collect()
+    }
+
+    fn run_test(&self, test: &HookTest, secrets: &Secrets, now: Timestamp) -> Result<(), Failure> {
+        let (event, expect) = (test.event.to_event(now), &test.expect);
+        match (self.matches(&event), expect.wanted) {
+            (Err(NotWanted::WhenFailed(why)), _) => return Err(format!("`when` failed: {why}").into()),
+            (Err(_), Some(false)) => return Ok(()),
+            (Err(why), _) => return Err(format!("the hook does not want this event: {why}").into()),
+            (Ok(()), Some(false)) => return Err("the hook wants this event".to_owned().into()),
+            (Ok(()), _) => {}
+        }
+        match (self.try_request(&event, secrets, now), &expect.error) {
+            (Ok(request), None) => differs(expect, &request).map_or(Ok(()), |difference| Err(difference.into())),
+            (Ok(_), Some(error)) => Err(format!("it was rendered, expected the error {error:?}").into()),
+            (Err(error), Some(part)) if error.to_string().contains(part.as_str()) => Ok(()),
+            (Err(RenderError::Wrong(cause)), _) => Err(Failure { difference: cause.one_line(), cause: Some(*cause) }),
+            (Err(missing), _) => Err(missing.to_string().into()),
+        }
+    }
+
+    fn try_request(&self, event: &Event, secrets: &Secrets, now: Timestamp) -> Result<Request, RenderError> {
+        let given = Given { id: "test-1", attempt: 1, now, hook: &self.name, event, secrets };
+        self.render(&given)
+    }
+
+    /// The secrets given, and for each one that cannot be had a stand-in that is well-formed wherever it may be used:
+    /// as a URL where it names the receiver, else as a base64 key of 32 bytes.
+    fn with_stand_ins(&self, secrets: &Secrets) -> Secrets {
+        let mut all = secrets.clone();
+        for (option, tree) in &self.options {
+            for (name, _) in tree.secrets() {
+                if secrets.get(name).is_err() {
+                    all.insert(name.clone(), Ok(Secret::new(self.stand_in(option, name))));
+                }
+            }
+        }
+        all
+    }
+
+    fn stand_in(&self, option: &str, name: &str) -> String {
+        let is_url = self.platform.manifest.options.iter().any(|spec| spec.name == option && spec.kind == Kind::Url);
+        if is_url { format!("https://secret.invalid/{name}") } else { BASE64.encode(Sha256::digest(name.as_bytes())) }
+    }
+}
+
+impl TestResult {
+    /// What `check` says of a test that failed: the mistake itself where its place is known, else the test.
+    pub fn into_diagnostic(self) -> Option<Diagnostic> {
+        let difference = self.difference?;
+        let remedy = "mend the hook, or what the test expects of it";
+        Some(match self.cause {
+            Some(mut cause) if cause.place.is_some() => {
+                cause.help.get_or_insert_with(|| remedy.to_owned());
+                cause.note(format!("found by the test {:?} on line {}", self.name, self.place.line))
+            }
+            _ => Diagnostic::error("test-failed", format!("the test {:?} failed: {difference}", self.name))
+                .at(self.place)
+                .help(remedy),
+        })
+    }
+}
+
+/// The first thing that is otherwise.
+fn differs(expect: &Expect, request: &Request) -> Option<String> {
+    let plain = |name: &str, expected: &Option<String>, found: &str| {
+        let expected = expected.as_deref().filter(|expected| *expected != found)?;
+        Some(format!("{name} is {found:?}, expected {expected:?}"))
+    };
+    let header = |(name, expected): &(String, String)| {
+        let found = request.headers.get(name.as_str()).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        match found {
+            Some(found) if found == *expected => None,
+            Some(found) => Some(format!("header {name} is {found:?}, expected {expected:?}")),
+            None => Some(format!("there is no header {name}, expected {expected:?}")),
+        }
+    };
+    let body = String::from_utf8_lossy(&request.body);
+    let json = |expected: &Json| match serde_json::from_slice(&request.body) {
+        Ok(found) => json_differs("json", expected, &found),
+        Err(_) if body.is_empty() => Some("the body is empty".to_owned()),
+        Err(_) => Some(format!("the body is not JSON: {}", start_of(&body))),
+    };
+    let field = |(name, expected): &(String, String)| {
+        let found = url::form_urlencoded::parse(&request.body).find(|(found, _)| found == name);
+        match found {
+            Some((_, found)) if found == *expected => None,
+            Some((_, found)) => Some(format!("form.{name} is {found:?}, expected {expected:?}")),
+            None => Some(format!("there is no field form.{name}, expected {expected:?}")),
+        }
+    };
+    plain("method", &expect.method, request.method.as_str())
+        .or_else(|| plain("url", &expect.url, &request.url))
+        .or_else(|| expect.headers.iter().find_map(header))
+        .or_else(|| expect.json.as_ref().and_then(json))
+        .or_else(|| plain("text", &expect.text, &body))
+        .or_else(|| expect.form.iter().find_map(field))
+}
+
+/// Maps may have further members; everything else must be equal.
+fn json_differs(path: &str, expected: &Json, found: &Json) -> Option<String> {
+    match (expected, found) {
+        (Json::Object(expected), Json::Object(found)) => expected.iter().find_map(|(key, expected)| {
+            let path = format!("{path}.{key}");
+            match found.get(key) {
+                Some(found) => json_differs(&path, expected, found),
+                None => Some(format!("there is no {path}, expected {expected}")),
+            }
+        }),
+        (Json::Array(expected), Json::Array(found)) if expected.len() == found.len() => {
+            let mut pairs = expected.iter().zip(found).enumerate();
+            pairs.find_map(|(at, (expected, found))| json_differs(&format!("{path}[{at}]"), expected, found))
+        }
+        (Json::Array(expected), Json::Array(found)) => {
+            Some(format!("{path} has {} entries, expected {}", found.len(), expected.len()))
+        }
+        (Json::Number(a), Json::Number(b)) if a.as_f64() == b.as_f64() => None,
+        _ if expected == found => None,
+        _ => Some(format!("{path} is {}, expected {expected}", start_of(&found.to_string()))),
+    }
+}
+
+fn start_of(text: &str) -> String {
+    match text.char_indices().nth(200) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, Method};
+    use serde_json::json;
+
+    use super::*;
+
+    fn request(body: &str) -> Request {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-a", "1".parse().unwrap());
+        Request {
+            method: Method::PUT,
+            url: "https://h/p".into(),
+            headers,
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        }
+    }
+
+    fn said(expect: Expect, body: &str) -> String {
+        differs(&expect, &request(body)).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_not_said_may_be_anything() {
+        assert_eq!(said(Expect::default(), "x"), "");
+        let expect = Expect {
+            method: Some("PUT".into()),
+            headers: vec![("X-A".into(), "1".into())],
+            json: Some(json!({"a": {"b": 1}})),
+            ..Expect::default()
+        };
+        assert_eq!(said(expect, r#"{"a": {"b": 1.0, "c": 2}, "d": 3}"#), "");
+    }
+
+    #[test]
+    fn a_difference_names_its_path() {
+        let json = |value| Expect { json: Some(value), ..Expect::default() };
+        for (expect, body, difference) in [
+            (json(json!({"a": [1, {"b": "x"}]})), r#"{"a":[1,{"b":"y"}]}"#, r#"json.a[1].b is "y", expected "x""#),
+            (json(json!({"a": [1]})), r#"{"a":[1,2]}"#, "json.a has 2 entries, expected 1"),
+            (json(json!({"a": null})), "{}", "there is no json.a, expected null"),
+            (json(json!("1")), "1", "json is 1, expected \"1\""),
+            (json(json!(1)), "a=1", "the body is not JSON: a=1"),
+            (Expect { method: Some("POST".into()), ..Expect::default() }, "", r#"method is "PUT", expected "POST""#),
+            (Expect { text: Some("a".into()), ..Expect::default() }, "b", r#"text is "b", expected "a""#),
+            (Expect { form: vec![("a".into(), "ö ".into())], ..Expect::default() }, "a=%C3%B6+", ""),
+            (
+                Expect { form: vec![("b".into(), "1".into())], ..Expect::default() },
+                "a=1",
+                "there is no field form.b, expected \"1\"",
+            ),
+            (
+                Expect { headers: vec![("x-b".into(), "1".into())], ..Expect::default() },
+                "",
+                "there is no header x-b, expected \"1\"",
+            ),
+        ] {
+            assert_eq!(said(expect, body), difference);
+        }
+    }
+}

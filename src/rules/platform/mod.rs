@@ -1,0 +1,282 @@
+//! How a kind of receiver wants it: a script with its manifest.
+//!
+//! A platform script has
+//! * `fn manifest()`: see `rules::manifest`;
+//! * `fn request(delivery)`: `delivery = #{id, attempt, time, time_s, time_ms, event, options, hook}`, where `time` is
+//!   RFC 3339 text, `time_s` and `time_ms` are the same moment in seconds and milliseconds since 1970, and
+//!   `event = #{id, type, source, time, data, raw, content_type}`. It gives
+//!   `#{url, method?, headers?, json? | form? | text? | body?}`; without a body the event's bytes go out as they came.
+//!   A tree among the options (`json: delivery.options.json`) keeps its order and its numbers;
+//! * `fn verdict(response)`, optional: `response = #{status, headers, text, json, retry_after}`, header names in lower
+//!   case, `json` and `retry_after` (seconds) `()` when there is none. Without it `by_status(response)` decides;
+//! * `fn check(options)`, optional: a text that says why these options cannot work together, or `()`. It is called when
+//!   a hook is loaded, with `()` for every option that depends on the event, and again before each request.
+
+mod request;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use jiff::Timestamp;
+use rhai::{Dynamic, Map};
+use serde_json::Value as Json;
+
+pub use crate::rules::answer::Judged;
+use crate::rules::answer::{by_status, retry_after};
+use crate::rules::diagnostic::{Diagnostic, Source};
+use crate::rules::manifest::{Kind, Manifest};
+use crate::rules::script::{Opaque, Script, blob, from_json, map, type_word};
+use crate::words::event::Event;
+use crate::words::exchange::{Request, Response};
+use crate::words::secret::Secrets;
+use crate::words::verdict::Verdict;
+
+/// A compiled platform.
+#[derive(Debug)]
+pub struct Platform {
+    /// Its name: the script's file name.
+    pub name: String,
+    /// What it asks of a hook.
+    pub manifest: Manifest,
+    /// The script's text, for `postrider platforms NAME`.
+    pub source: Source,
+    /// Whether it came with the program.
+    pub built_in: bool,
+    script: Script,
+    uses: Uses,
+}
+
+/// What a script looks at: what it never mentions is not prepared for it.
+#[derive(Clone, Copy, Debug)]
+struct Uses {
+    event: bool,
+    verdict: bool,
+    check: bool,
+}
+
+/// All platforms of one configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Platforms(pub BTreeMap<String, Arc<Platform>>);
+
+/// What one attempt is given. The clock and the attempt's number are arguments: scripts read neither.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// The delivery's id.
+    pub id: &'a str,
+    /// The attempt's number, from 1.
+    pub attempt: u32,
+    /// The time of the attempt.
+    pub now: Timestamp,
+    /// The hook's name.
+    pub hook: &'a str,
+    /// The event.
+    pub event: &'a Event,
+    /// The secrets of the configuration.
+    pub secrets: &'a Secrets,
+}
+
+/// Why a request could not be made.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RenderError {
+    /// A secret is missing: the delivery waits until it is there.
+    #[error("secret {name} cannot be read: {why}")]
+    Secret {
+        /// Its name.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// A template, a script or its result is wrong: trying again does not help.
+    #[error("{}", .0.one_line())]
+    Wrong(Box<Diagnostic>),
+}
+
+impl Platform {
+    /// Compiles a script and reads its manifest.
+    ///
+    /// # Errors
+    /// What is wrong with the script, with its place.
+    pub fn compile(name: &str, source: Source, built_in: bool) -> Result<Self, Vec<Diagnostic>> {
+        let script = Script::compile(&source).map_err(|found| vec![found])?;
+        let mut found: Vec<_> = [("manifest", &[][..]), ("request", &["delivery"])]
+            .iter()
+            .filter_map(|(function, parameters)| script.expect(function, parameters).err())
+            .collect();
+        let optional = [("verdict", &["response"]), ("check", &["options"])];
+        let [verdict, check] = optional.map(|(function, parameters)| {
+            let exists = script.parameters(function).is_some();
+            if exists {
+                found.extend(script.expect(function, parameters).err());
+            }
+            exists
+        });
+        if !found.is_empty() {
+            return Err(found);
+        }
+        let declared = script.call("manifest", ()).map_err(|found| vec![*found])?;
+        let manifest = Manifest::read(&declared).map_err(|found| {
+            let at = source.text.find("fn manifest").unwrap_or(0);
+            let span = crate::rules::diagnostic::Span { start: at, end: at + "fn manifest".len() };
+            found.into_iter().map(|finding| finding.at(source.place(span))).collect::<Vec<_>>()
+        })?;
+        let uses = Uses { event: script.mentions("event"), verdict, check };
+        Ok(Self { name: name.to_owned(), manifest, source, built_in, script, uses })
+    }
+
+    /// Why the constant options of a hook cannot work together, if so. Options that depend on the event are `Null`.
+    pub fn check(&self, options: &Json) -> Option<String> {
+        if !self.uses.check {
+            return None;
+        }
+        match self.script.call("check", (self.options(options),)) {
+            Ok(said) if said.is_unit() => None,
+            Ok(said) => Some(said.into_string().unwrap_or_else(|_| "check gave something that is no text".to_owned())),
+            Err(found) => Some(found.one_line()),
+        }
+    }
+
+    /// The same when the hook is loaded: a script that stumbles over an option that is not known yet has said nothing.
+    pub fn check_known(&self, options: &Json) -> Option<String> {
+        let said = self.uses.check.then(|| self.script.call("check", (self.options(options),)))?;
+        said.ok()?.into_string().ok()
+    }
+
+    /// Makes the request from the rendered options. A request without a body carries the event's bytes.
+    ///
+    /// # Errors
+    /// The script failed, or returned something that is no request.
+    pub fn request(&self, given: &Given<'_>, options: &Json) -> Result<Request, RenderError> {
+        let refused = |what: String| {
+            // What a script says may quote what it was given.
+            let found = Diagnostic::error("request", given.secrets.redact(&what));
+            RenderError::Wrong(Box::new(found.note(format!("in the platform {}", self.name))))
+        };
+        if let Some(why) = self.check(options) {
+            return Err(refused(why));
+        }
+        let made = self.script.call("request", (self.delivery(given, options),)).map_err(|mut found| {
+            found.what = given.secrets.redact(&found.what);
+            found.notes.push(format!("in the platform {}", self.name));
+            RenderError::Wrong(found)
+        })?;
+        request::read(&made, given.event).map_err(refused)
+    }
+
+    /// What an answer means. A verdict that itself fails counts as a retry.
+    pub fn verdict(&self, response: &Response, now: Timestamp) -> Judged {
+        let json = serde_json::from_slice(&response.body).unwrap_or(Json::Null);
+        let wait = retry_after(&response.headers, &json, now);
+        if !self.uses.verdict {
+            return by_status(response.status, wait).into();
+        }
+        let headers: Map = response
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str().into(), String::from_utf8_lossy(value.as_bytes()).into_owned().into()))
+            .collect();
+        let answer = map([
+            ("status", i64::from(response.status).into()),
+            ("headers", headers.into()),
+            ("text", String::from_utf8_lossy(&response.body).into_owned().into()),
+            ("json", from_json(&json)),
+            ("retry_after", wait.map_or(Dynamic::UNIT, |wait| i64::try_from(wait.as_secs()).unwrap_or(0).into())),
+        ]);
+        let judged = self.script.call("verdict", (answer,)).map_err(|found| found.one_line()).and_then(|judged| {
+            let word = type_word(&judged);
+            judged.try_cast::<Judged>().ok_or_else(|| format!("fn verdict gave {word} instead of a verdict"))
+        });
+        judged.unwrap_or_else(|why| Verdict::retry(format!("the answer could not be judged: {why}")).into())
+    }
+
+    fn delivery(&self, given: &Given<'_>, options: &Json) -> Map {
+        let mut delivery = map([
+            ("id", given.id.into()),
+            ("attempt", i64::from(given.attempt).into()),
+            ("time", given.now.to_string().into()),
+            ("time_s", given.now.as_second().into()),
+            ("time_ms", given.now.as_millisecond().into()),
+            ("hook", given.hook.into()),
+            ("options", self.options(options).into()),
+        ]);
+        if self.uses.event {
+            delivery.insert("event".into(), event(given.event).into());
+        }
+        delivery
+    }
+
+    /// Every option of the manifest, `()` where the hook has none.
+    fn options(&self, options: &Json) -> Map {
+        let value = |kind: &Kind, value: Option<&Json>| match (kind, value) {
+            (Kind::Tree, Some(tree @ (Json::Array(_) | Json::Object(_)))) => {
+                Dynamic::from(Opaque(Arc::new(tree.clone())))
+            }
+            (_, Some(value)) => from_json(value),
+            (_, None) => Dynamic::UNIT,
+        };
+        let options = self.manifest.options.iter().map(|spec| (spec, value(&spec.kind, options.get(&spec.name))));
+        options.map(|(spec, value)| (spec.name.as_str().into(), value)).collect()
+    }
+}
+
+fn event(event: &Event) -> Map {
+    let raw = match std::str::from_utf8(&event.raw) {
+        Ok(text) => text.into(),
+        Err(_) => blob(event.raw.to_vec()),
+    };
+    map([
+        ("id", event.id.as_str().into()),
+        ("type", event.kind.as_str().into()),
+        ("source", event.source.as_str().into()),
+        ("time", event.time.to_string().into()),
+        ("data", from_json(event.data())),
+        ("raw", raw),
+        ("content_type", event.content_type.as_str().into()),
+    ])
+}
+
+/// The scripts that come with the program.
+const BUILT_IN: [(&str, &str); 4] = [
+    ("webhook", include_str!("../../../scripts/platforms/webhook.rhai")),
+    ("wecom", include_str!("../../../scripts/platforms/wecom.rhai")),
+    ("dingtalk", include_str!("../../../scripts/platforms/dingtalk.rhai")),
+    ("lark", include_str!("../../../scripts/platforms/lark.rhai")),
+];
+
+static COMPILED: LazyLock<Platforms> = LazyLock::new(|| {
+    let scripts = BUILT_IN.map(|(name, text)| (name.to_owned(), Source::new(format!("{name}.rhai"), text)));
+    let (platforms, found) = Platforms::default().and(scripts, true);
+    debug_assert!(found.is_empty(), "{found:?}");
+    platforms
+});
+
+impl Platforms {
+    /// The platforms that come with the program.
+    pub fn built_in() -> Self {
+        COMPILED.clone()
+    }
+
+    /// The built-in platforms, and those of these scripts: one of the same name replaces a built-in one, a broken one
+    /// leaves it in place.
+    pub fn with_scripts(scripts: impl IntoIterator<Item = (String, Source)>) -> (Self, Vec<Diagnostic>) {
+        Self::built_in().and(scripts, false)
+    }
+
+    /// One of them.
+    pub fn get(&self, name: &str) -> Option<&Arc<Platform>> {
+        self.0.get(name)
+    }
+
+    fn and(mut self, scripts: impl IntoIterator<Item = (String, Source)>, built_in: bool) -> (Self, Vec<Diagnostic>) {
+        let mut found = Vec::new();
+        for (name, source) in scripts {
+            match Platform::compile(&name, source, built_in) {
+                Ok(platform) => _ = self.0.insert(name, Arc::new(platform)),
+                Err(wrong) => found.extend(wrong),
+            }
+        }
+        (self, found)
+    }
+}
+
+#[cfg(test)]
+mod tests;

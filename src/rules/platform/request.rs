@@ -1,0 +1,134 @@
+//! The map that a script returns, as a request.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use rhai::{Dynamic, Map};
+use url::Url;
+
+use crate::rules::script::{form, to_json, type_word};
+use crate::rules::yaml::reader::nearest;
+use crate::words::event::Event;
+use crate::words::exchange::Request;
+use crate::words::limits;
+
+const KEYS: [&str; 7] = ["url", "method", "headers", "json", "form", "text", "body"];
+const BODIES: [&str; 4] = ["json", "form", "text", "body"];
+
+/// Reads what `fn request` returned.
+pub(super) fn read(made: &Dynamic, event: &Event) -> Result<Request, String> {
+    let Some(map) = made.read_lock::<Map>() else {
+        return Err(format!("fn request gave {} instead of a map", type_word(made)));
+    };
+    if let Some(key) = map.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        let near = nearest(key, &KEYS).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        return Err(format!("fn request gave `{key}`, which a request does not have{near}"));
+    }
+    let method = method(&map)?;
+    let (url, login) = url(&map)?;
+    let mut headers = headers(&map)?;
+    if let Some(login) = login {
+        headers.entry(AUTHORIZATION).or_insert(login);
+    }
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("postrider/", env!("CARGO_PKG_VERSION"))));
+    let (mut bytes, content_type) = body(&map, event)?;
+    if method == Method::GET || method == Method::HEAD {
+        // A body there has no meaning, and some servers refuse it.
+        bytes = Bytes::new();
+        headers.remove(CONTENT_TYPE);
+    } else if let Ok(content_type) = HeaderValue::from_str(&content_type) {
+        headers.entry(CONTENT_TYPE).or_insert(content_type);
+    }
+    if bytes.len() > limits::REQUEST_BODY {
+        return Err(format!("the body is larger than {} bytes", limits::REQUEST_BODY));
+    }
+    Ok(Request { method, url, headers, body: bytes })
+}
+
+fn method(map: &Map) -> Result<Method, String> {
+    let Some(value) = map.get("method").filter(|value| !value.is_unit()) else { return Ok(Method::POST) };
+    let word = value.clone().into_string().unwrap_or_default();
+    Method::from_bytes(word.as_bytes()).map_err(|_| format!("`{word}` is no HTTP method"))
+}
+
+/// The URL as it goes over the wire, and the login that stood in it as a header.
+fn url(map: &Map) -> Result<(String, Option<HeaderValue>), String> {
+    let text = map.get("url").and_then(|value| value.clone().into_string().ok());
+    let text = text.filter(|text| !text.is_empty()).ok_or("the request has no url")?;
+    // The text is a secret: only the parser's word is shown.
+    let mut url = Url::parse(text.trim()).map_err(|error| format!("the url is no URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("the url must begin with https:// or http://".to_owned());
+    }
+    let login = (!url.username().is_empty() || url.password().is_some()).then(|| {
+        let decode = |part: &str| percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned();
+        let login = format!("{}:{}", decode(url.username()), decode(url.password().unwrap_or_default()));
+        HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(login))).ok()
+    });
+    // Neither fails on a URL with a host, and http URLs have one.
+    _ = url.set_username("");
+    _ = url.set_password(None);
+    url.set_fragment(None);
+    Ok((url.into(), login.flatten()))
+}
+
+fn headers(map: &Map) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    let Some(value) = map.get("headers").filter(|value| !value.is_unit()) else { return Ok(headers) };
+    let given = value.read_lock::<Map>().ok_or_else(|| format!("headers must be a map, not {}", type_word(value)))?;
+    for (name, value) in given.iter().filter(|(_, value)| !value.is_unit()) {
+        let name: HeaderName = name.parse().map_err(|_| format!("`{name}` cannot be the name of a header"))?;
+        let text = value.clone().into_string().or_else(|_| value.as_int().map(|number| number.to_string()));
+        let text = text.map_err(|_| format!("the header {name} must be a text, not {}", type_word(value)))?;
+        if text.contains(['\r', '\n', '\0']) {
+            return Err(format!("the header {name} contains a line break or a zero byte"));
+        }
+        if !text.is_ascii() {
+            return Err(format!(
+                "the header {name} contains more than ASCII: encode it, as RFC 8187 says or with url_encode"
+            ));
+        }
+        let text =
+            HeaderValue::from_str(&text).map_err(|_| format!("the header {name} contains control characters"))?;
+        headers.insert(name, text);
+    }
+    Ok(headers)
+}
+
+/// The bytes and their media type: one of `json form text body`, else the event's as they came.
+fn body(map: &Map, event: &Event) -> Result<(Bytes, String), String> {
+    let given: Vec<_> = BODIES
+        .iter()
+        .filter_map(|key| map.get(*key).filter(|value| !value.is_unit()).map(|value| (*key, value)))
+        .collect();
+    let (key, value) = match given.as_slice() {
+        [] => return Ok((event.raw.clone(), event.content_type.clone())),
+        [one] => *one,
+        several => {
+            let names: Vec<_> = several.iter().map(|(key, _)| *key).collect();
+            return Err(format!("a request has one body, not {}", names.join(" and ")));
+        }
+    };
+    let said = |why: String| format!("the body {why}");
+    Ok(match key {
+        "json" => {
+            let json = to_json(value).map_err(said)?;
+            (json.to_string().into_bytes().into(), "application/json".to_owned())
+        }
+        "form" => {
+            (form(&to_json(value).map_err(said)?)?.into_bytes().into(), "application/x-www-form-urlencoded".to_owned())
+        }
+        "text" => {
+            let text =
+                value.clone().into_string().map_err(|_| format!("text must be a text, not {}", type_word(value)))?;
+            (text.into_bytes().into(), "text/plain; charset=utf-8".to_owned())
+        }
+        _ => {
+            let bytes =
+                value.clone().into_blob().map_err(|_| format!("body must be bytes, not {}", type_word(value)))?;
+            (bytes.into(), "application/octet-stream".to_owned())
+        }
+    })
+}

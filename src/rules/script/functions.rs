@@ -1,0 +1,289 @@
+//! The functions that scripts are given. The list is a promise: nothing is taken away from it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use md5::Md5;
+use rhai::{Blob, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
+use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
+use serde_json::Value as Json;
+use sha1::Sha1;
+use sha2::{Digest, Sha256, Sha512};
+
+use super::map;
+use super::value::{bytes, from_json, to_json, type_word};
+use crate::rules::answer::{self, Judged};
+use crate::rules::text::{component, truncate_bytes, truncate_chars};
+use crate::words::limits;
+use crate::words::verdict::Verdict;
+
+type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
+
+/// Every function of ours.
+pub(super) const NAMES: [&str; 28] = [
+    "required",
+    "optional",
+    "delivered",
+    "retry",
+    "pause",
+    "hold",
+    "reject",
+    "by_status",
+    "hmac_sha1",
+    "hmac_sha256",
+    "hmac_sha512",
+    "sha256",
+    "md5",
+    "ed25519_sign",
+    "ed25519_verify",
+    "equal",
+    "to_base64",
+    "from_base64",
+    "to_hex",
+    "from_hex",
+    "with_query",
+    "url_encode",
+    "to_json",
+    "parse_json",
+    "form_encode",
+    "truncate_bytes",
+    "truncate_chars",
+    "timestamp",
+];
+
+/// How one of them is called, for a call with the wrong arguments.
+pub(super) fn usage(name: &str) -> String {
+    let arguments = match name {
+        "required" => "required(kind, about)",
+        "optional" => "optional(kind, default, about)",
+        "delivered" => "delivered() or delivered(warning)",
+        "retry" => "retry(why) or retry(why, seconds)",
+        "pause" => "pause(why, seconds)",
+        "hold" => "hold(why)",
+        "reject" => "reject(why)",
+        "by_status" => "by_status(response)",
+        "hmac_sha1" | "hmac_sha256" | "hmac_sha512" => "hmac_…(key, message), each a text or bytes",
+        "sha256" | "md5" => "with one text or bytes",
+        "ed25519_sign" => "ed25519_sign(seed, message)",
+        "ed25519_verify" => "ed25519_verify(public_key, message, signature)",
+        "equal" => "equal(a, b)",
+        "to_base64" | "to_hex" => "with one text or bytes",
+        "from_base64" | "from_hex" | "parse_json" => "with one text",
+        "with_query" => "with_query(url, #{name: value})",
+        "url_encode" => "url_encode(text)",
+        "to_json" => "to_json(value)",
+        "form_encode" => "form_encode(map)",
+        "truncate_bytes" | "truncate_chars" => "truncate_…(text, at_most)",
+        "timestamp" => return "scripts have no clock: use delivery.time_s or delivery.time_ms".to_owned(),
+        own => return format!("look at the arguments of `{own}`"),
+    };
+    format!("it is called as {arguments}")
+}
+
+/// Makes them known to the engine.
+pub(super) fn register(engine: &mut Engine) {
+    manifest_words(engine);
+    verdicts(engine);
+    signatures(engine);
+    encodings(engine);
+    texts(engine);
+    shadows(engine);
+}
+
+fn manifest_words(engine: &mut Engine) {
+    engine
+        .register_fn("required", |kind: Dynamic, about: &str| {
+            map([("required", true.into()), ("kind", kind), ("default", Dynamic::UNIT), ("about", about.into())])
+        })
+        .register_fn("optional", |kind: Dynamic, default: Dynamic, about: &str| {
+            map([("required", false.into()), ("kind", kind), ("default", default), ("about", about.into())])
+        });
+}
+
+fn verdicts(engine: &mut Engine) {
+    engine
+        .register_type_with_name::<Judged>("verdict")
+        .register_fn("delivered", || Judged::from(Verdict::Delivered))
+        .register_fn("delivered", |warning: &str| Judged {
+            verdict: Verdict::Delivered,
+            warning: Some(warning.to_owned()),
+        })
+        .register_fn("retry", |why: &str| Judged::from(Verdict::retry(why)))
+        .register_fn("retry", |why: &str, seconds: Dynamic| -> Result<Judged> {
+            Ok(Verdict::Retry { why: why.to_owned(), after: Some(wait(&seconds)?) }.into())
+        })
+        .register_fn("pause", |why: &str, seconds: Dynamic| -> Result<Judged> {
+            Ok(Verdict::Pause { why: why.to_owned(), wait: wait(&seconds)? }.into())
+        })
+        .register_fn("hold", |why: &str| Judged::from(Verdict::Hold { why: why.to_owned() }))
+        .register_fn("reject", |why: &str| Judged::from(Verdict::Reject { why: why.to_owned() }))
+        .register_fn("by_status", |response: Map| -> Result<Judged> {
+            let status = response.get("status").and_then(|status| status.as_int().ok());
+            let status = status.ok_or("by_status takes the response that verdict was given")?;
+            let wait = response.get("retry_after").and_then(|wait| wait.as_int().ok()).map(|wait| wait as f64);
+            Ok(answer::by_status(u16::try_from(status).unwrap_or(0), wait.and_then(answer::whole)).into())
+        });
+}
+
+fn wait(seconds: &Dynamic) -> Result<std::time::Duration> {
+    let number = seconds.as_int().map(|seconds| seconds as f64).or_else(|_| seconds.as_float());
+    let wait = number.ok().and_then(answer::whole);
+    wait.ok_or_else(|| format!("a wait is a number of seconds, not {}", type_word(seconds)).into())
+}
+
+fn signatures(engine: &mut Engine) {
+    engine
+        .register_fn("hmac_sha1", |key: Dynamic, message: Dynamic| hmac::<Hmac<Sha1>>(&key, &message))
+        .register_fn("hmac_sha256", |key: Dynamic, message: Dynamic| hmac::<Hmac<Sha256>>(&key, &message))
+        .register_fn("hmac_sha512", |key: Dynamic, message: Dynamic| hmac::<Hmac<Sha512>>(&key, &message))
+        .register_fn("sha256", |value: Dynamic| -> Result<Blob> { Ok(Sha256::digest(bytes(&value)?).to_vec()) })
+        .register_fn("md5", |value: Dynamic| -> Result<Blob> { Ok(Md5::digest(bytes(&value)?).to_vec()) })
+        .register_fn("ed25519_sign", |seed: Dynamic, message: Dynamic| -> Result<Blob> {
+            let seed = bytes(&seed)?;
+            // Standard Webhooks keys are the seed with the public key behind it.
+            let pair = seed.get(..32).filter(|_| seed.len() == 32 || seed.len() == 64);
+            let pair = pair.and_then(|seed| Ed25519KeyPair::from_seed_unchecked(seed).ok());
+            let pair = pair.ok_or("an Ed25519 key is 32 bytes, or 64 with the public key behind it")?;
+            Ok(pair.sign(&bytes(&message)?).as_ref().to_vec())
+        })
+        .register_fn("ed25519_verify", |key: Dynamic, message: Dynamic, signature: Dynamic| -> Result<bool> {
+            let (key, message, signature) = (bytes(&key)?, bytes(&message)?, bytes(&signature)?);
+            Ok(UnparsedPublicKey::new(&ED25519, key).verify(&message, &signature).is_ok())
+        })
+        .register_fn("equal", |left: Dynamic, right: Dynamic| -> Result<bool> {
+            Ok(equal(&bytes(&left)?, &bytes(&right)?))
+        });
+}
+
+fn hmac<M: Mac + KeyInit>(key: &Dynamic, message: &Dynamic) -> Result<Blob> {
+    let mut mac = <M as KeyInit>::new_from_slice(&bytes(key)?).map_err(|_| "the key cannot be used")?;
+    mac.update(&bytes(message)?);
+    Ok(mac.finalize().into_bytes().to_vec())
+}
+
+/// Compares without telling by its duration where the two differ.
+fn equal(left: &[u8], right: &[u8]) -> bool {
+    let differing = left.iter().zip(right).fold(0, |all, (left, right)| all | (left ^ right));
+    left.len() == right.len() && std::hint::black_box(differing) == 0
+}
+
+fn encodings(engine: &mut Engine) {
+    engine
+        .register_fn("to_base64", |value: Dynamic| -> Result<String> { Ok(STANDARD.encode(bytes(&value)?)) })
+        .register_fn("from_base64", |text: &str| from_base64(text))
+        .register_fn("to_hex", |value: Dynamic| -> Result<String> {
+            Ok(bytes(&value)?.iter().map(|byte| format!("{byte:02x}")).collect())
+        })
+        .register_fn("from_hex", |text: &str| -> Result<Blob> {
+            let pair = |at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+            let decoded: Option<Blob> = (0..text.len()).step_by(2).map(pair).collect();
+            decoded.ok_or_else(|| "this text is not hexadecimal".into())
+        })
+        .register_fn("url_encode", |text: &str| component(text))
+        .register_fn("with_query", with_query)
+        .register_fn("to_json", |value: Dynamic| json_text(&value))
+        // The language has one of its own for maps, which writes bytes as numbers.
+        .register_fn("to_json", |value: Map| json_text(&value.into()))
+        .register_fn("parse_json", |text: &str| -> Result<Dynamic> {
+            let json: Json = serde_json::from_str(text).map_err(|error| format!("this text is not JSON: {error}"))?;
+            Ok(from_json(&json))
+        })
+        .register_fn("form_encode", |map: Map| -> Result<String> {
+            let json = to_json(&map.into()).map_err(|why| format!("the form {why}"))?;
+            form(&json).map_err(Into::into)
+        });
+}
+
+fn json_text(value: &Dynamic) -> Result<String> {
+    to_json(value).map(|json| json.to_string()).map_err(|why| format!("the value {why}").into())
+}
+
+/// With or without padding, and in the alphabet for URLs too: senders mix them.
+fn from_base64(text: &str) -> Result<Blob> {
+    let text = text.trim();
+    let engines = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD];
+    let decoded = engines.iter().find_map(|engine| engine.decode(text).ok());
+    decoded.ok_or_else(|| "this text is not base64".into())
+}
+
+/// Adds parameters to a URL in the order of their names, in front of a fragment. What stands there stays.
+fn with_query(url: &str, parameters: Map) -> Result<String> {
+    let (url, fragment) = url.split_once('#').map_or((url, None), |(url, fragment)| (url, Some(fragment)));
+    let mut out = url.to_owned();
+    for (name, value) in &parameters {
+        let text =
+            scalar(&to_json(value).unwrap_or_default()).ok_or_else(|| format!("the parameter `{name}` is no text"))?;
+        let joint = match out.find('?') {
+            None => "?",
+            Some(_) if out.ends_with(['?', '&']) => "",
+            Some(_) => "&",
+        };
+        out = format!("{out}{joint}{}={}", component(name), component(&text));
+    }
+    Ok(fragment.map_or(out.clone(), |fragment| format!("{out}#{fragment}")))
+}
+
+/// `application/x-www-form-urlencoded`: nested maps as `a[b]=c`, lists as `a[]=c`. What is null is left out.
+pub(crate) fn form(value: &Json) -> std::result::Result<String, String> {
+    let Json::Object(map) = value else { return Err("a form is a map".to_owned()) };
+    let mut pairs = Vec::new();
+    for (name, value) in map {
+        form_pairs(name.clone(), value, &mut pairs);
+    }
+    let encode = |text: &str| component(text).replace("%20", "+");
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    Ok(pairs.join("&"))
+}
+
+fn form_pairs(name: String, value: &Json, pairs: &mut Vec<(String, String)>) {
+    match value {
+        Json::Null => {}
+        Json::Array(values) => values.iter().for_each(|value| form_pairs(format!("{name}[]"), value, pairs)),
+        Json::Object(map) => map.iter().for_each(|(key, value)| form_pairs(format!("{name}[{key}]"), value, pairs)),
+        plain => pairs.push((name, scalar(plain).unwrap_or_default())),
+    }
+}
+
+/// A value that is not a list, map or null, as text.
+fn scalar(value: &Json) -> Option<String> {
+    match value {
+        Json::String(text) => Some(text.clone()),
+        Json::Number(_) | Json::Bool(_) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+fn texts(engine: &mut Engine) {
+    let size = |most: i64| usize::try_from(most).unwrap_or(0);
+    engine
+        .register_fn("truncate_bytes", move |text: &str, most: i64| truncate_bytes(text, size(most)).to_owned())
+        .register_fn("truncate_chars", move |text: &str, most: i64| truncate_chars(text, size(most)).to_owned());
+}
+
+/// Functions of the language that must not do what they do there: `sleep` holds up a thread past every deadline, and
+/// `replace` allocates its result before any bound is looked at.
+fn shadows(engine: &mut Engine) {
+    let no_sleep = "scripts cannot sleep: return retry(why, seconds) or pause(why, seconds)";
+    engine
+        .register_fn("sleep", move |_: i64| -> Result<()> { Err(no_sleep.into()) })
+        .register_fn("sleep", move |_: f64| -> Result<()> { Err(no_sleep.into()) })
+        .register_fn("replace", |text: &mut ImmutableString, from: &str, to: &str| replace(text, from, to))
+        .register_fn("replace", |text: &mut ImmutableString, from: char, to: &str| {
+            replace(text, from.encode_utf8(&mut [0; 4]), to)
+        })
+        .register_fn("replace", |text: &mut ImmutableString, from: &str, to: char| {
+            replace(text, from, to.encode_utf8(&mut [0; 4]))
+        })
+        .register_fn("replace", |text: &mut ImmutableString, from: char, to: char| {
+            replace(text, from.encode_utf8(&mut [0; 4]), to.encode_utf8(&mut [0; 4]))
+        });
+}
+
+fn replace(text: &mut ImmutableString, from: &str, to: &str) -> Result<()> {
+    let hits = text.matches(from).count();
+    if hits.saturating_mul(to.len()).saturating_add(text.len()) > limits::SCRIPT_STRING {
+        return Err(format!("replace would make a text of more than {} bytes", limits::SCRIPT_STRING).into());
+    }
+    *text = text.replace(from, to).into();
+    Ok(())
+}

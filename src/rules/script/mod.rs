@@ -1,0 +1,267 @@
+//! The one Rhai engine: what a script may do, how long, and where its errors are.
+//!
+//! A script maps a value to a value: it has no clock, network, files, environment or memory between calls. The engine is
+//! shared by all threads, each call has a fresh scope.
+
+mod functions;
+mod value;
+
+use std::cell::Cell;
+use std::sync::LazyLock;
+// Only to bound a call (see `deadline`); no decision depends on it.
+use std::time::Instant;
+
+use rhai::packages::{
+    BasicArrayPackage, BasicBlobPackage, BasicMapPackage, BasicMathPackage, BitFieldPackage, CorePackage, LogicPackage,
+    MoreStringPackage, Package,
+};
+use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, FuncArgs, Map, ParseErrorType, Position, Scope};
+
+use crate::rules::diagnostic::{Diagnostic, Source, Span};
+use crate::rules::yaml::reader::nearest;
+use crate::words::limits;
+
+pub(crate) use self::functions::form;
+pub(crate) use self::value::{Opaque, blob, from_json, to_json, type_word};
+
+static ENGINE: LazyLock<Engine> = LazyLock::new(engine);
+
+/// A compiled script.
+pub(crate) struct Script {
+    ast: AST,
+    source: Source,
+    /// Whether anything stands outside of its functions.
+    has_statements: bool,
+}
+
+impl std::fmt::Debug for Script {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Script({})", self.source.name)
+    }
+}
+
+impl Script {
+    /// Compiles a script.
+    ///
+    /// # Errors
+    /// It is too large or cannot be read.
+    pub(crate) fn compile(source: &Source) -> Result<Self, Diagnostic> {
+        if source.text.len() > limits::SCRIPT_FILE {
+            return Err(Diagnostic::error(
+                "script",
+                format!("the script is larger than {} bytes", limits::SCRIPT_FILE),
+            )
+            .at(source.place(Span::default())));
+        }
+        let ast = ENGINE.compile(&*source.text).map_err(|error| {
+            let found = Diagnostic::error("script", syntax_words(error.err_type()));
+            let found = placed(found, source, error.position());
+            match error.err_type() {
+                ParseErrorType::VariableUndefined(name) => {
+                    suggest(found, name, ["delivery", "response", "options", "request"])
+                }
+                _ => found,
+            }
+        })?;
+        let has_statements = ast.iter_literal_variables(true, true).next().is_some();
+        Ok(Self { ast, source: source.clone(), has_statements })
+    }
+
+    /// How many parameters a function of this name takes.
+    pub(crate) fn parameters(&self, function: &str) -> Option<usize> {
+        self.ast.iter_functions().find(|known| known.name == function).map(|known| known.params.len())
+    }
+
+    /// Checks that a function exists with exactly these parameters.
+    ///
+    /// # Errors
+    /// It does not; the signature is in the help.
+    pub(crate) fn expect(&self, function: &str, parameters: &[&str]) -> Result<(), Diagnostic> {
+        let signature = format!("fn {function}({})", parameters.join(", "));
+        let found = match self.parameters(function) {
+            Some(count) if count == parameters.len() => return Ok(()),
+            Some(count) => Diagnostic::error(
+                "script",
+                format!("`{function}` takes {count} arguments instead of {}", parameters.len()),
+            ),
+            None => Diagnostic::error("script", format!("the script has no `{function}`")),
+        };
+        let start = self.source.text.find(&format!("fn {function}")).unwrap_or(0);
+        let end = self.source.text[start..].find(['{', '\n']).map_or(start, |length| start + length);
+        Err(found.at(self.source.place(Span { start, end })).help(format!("write {signature} {{ … }}")))
+    }
+
+    /// Calls a function in a fresh scope.
+    ///
+    /// # Errors
+    /// It failed; the place is in the script.
+    pub(crate) fn call(&self, function: &str, arguments: impl FuncArgs) -> Result<Dynamic, Box<Diagnostic>> {
+        let options = CallFnOptions::new().eval_ast(self.has_statements);
+        deadline(|| ENGINE.call_fn_with_options::<Dynamic>(options, &mut Scope::new(), &self.ast, function, arguments))
+            .map_err(|error| Box::new(self.diagnose(&error)))
+    }
+
+    /// Whether the script speaks of a word outside of its line comments. It may say yes too often, never too seldom.
+    pub(crate) fn mentions(&self, word: &str) -> bool {
+        self.source.text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(word))
+    }
+
+    fn diagnose(&self, error: &EvalAltResult) -> Diagnostic {
+        let inner = error.unwrap_inner();
+        if let EvalAltResult::ErrorRuntime(said, _) = inner
+            && said.is_string()
+        {
+            // `throw "…"` is the script's word to the hook's author, who has no use for a place in the script.
+            return Diagnostic::error("refused", error_words(inner));
+        }
+        // Limits carry no place of their own: the innermost call that does is the best there is.
+        let position = if inner.position().is_none() { error.position() } else { inner.position() };
+        let found = placed(Diagnostic::error("script", error_words(inner)), &self.source, position);
+        match inner {
+            EvalAltResult::ErrorFunctionNotFound(signature, _) => {
+                let name = signature.split([' ', '(']).next().unwrap_or_default();
+                let own: Vec<_> = self.ast.iter_functions().map(|known| known.name.to_owned()).collect();
+                if functions::NAMES.contains(&name) || own.iter().any(|known| known == name) {
+                    return found.help(functions::usage(name));
+                }
+                suggest(found, name, functions::NAMES.into_iter().chain(own.iter().map(String::as_str)))
+            }
+            EvalAltResult::ErrorPropertyNotFound(name, _) => {
+                found.help(format!("a member that may be missing is read with .get(\"{name}\"), which gives () then"))
+            }
+            _ => found,
+        }
+    }
+}
+
+fn engine() -> Engine {
+    let mut engine = Engine::new_raw();
+    // Everything but BasicTimePackage: a script has no clock.
+    engine
+        .register_global_module(CorePackage::new().as_shared_module())
+        .register_global_module(BitFieldPackage::new().as_shared_module())
+        .register_global_module(LogicPackage::new().as_shared_module())
+        .register_global_module(BasicMathPackage::new().as_shared_module())
+        .register_global_module(BasicArrayPackage::new().as_shared_module())
+        .register_global_module(BasicBlobPackage::new().as_shared_module())
+        .register_global_module(BasicMapPackage::new().as_shared_module())
+        .register_global_module(MoreStringPackage::new().as_shared_module());
+    engine
+        .set_module_resolver(rhai::module_resolvers::DummyModuleResolver::new())
+        .set_max_operations(limits::SCRIPT_OPERATIONS)
+        .set_max_call_levels(limits::SCRIPT_CALL_LEVELS)
+        .set_max_expr_depths(limits::SCRIPT_EXPRESSION_DEPTH, limits::SCRIPT_EXPRESSION_DEPTH)
+        .set_max_string_size(limits::SCRIPT_STRING)
+        .set_max_array_size(limits::SCRIPT_ARRAY)
+        .set_max_map_size(limits::SCRIPT_MAP)
+        // The interner is one lock for all threads, and made two of them slower than one.
+        .set_max_strings_interned(0)
+        // A misspelt member is an error instead of ().
+        .set_fail_on_invalid_map_property(true)
+        .set_strict_variables(true)
+        .on_progress(|operations| {
+            // Looking at the clock costs more than an operation.
+            let look = operations % 256 == 0;
+            let late = || STARTED.get().is_some_and(|started| started.elapsed() > limits::SCRIPT_DEADLINE);
+            (look && late()).then(|| "deadline".into())
+        });
+    for symbol in ["eval", "import", "export", "print", "debug"] {
+        engine.disable_symbol(symbol);
+    }
+    functions::register(&mut engine);
+    value::register(&mut engine);
+    engine
+}
+
+thread_local! {
+    static STARTED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Runs a call under the wall-clock bound. The time is a bound, not an input: no script can see it.
+fn deadline<T>(call: impl FnOnce() -> T) -> T {
+    let outer = STARTED.replace(Some(Instant::now()));
+    let result = call();
+    STARTED.set(outer);
+    result
+}
+
+fn placed(found: Diagnostic, source: &Source, position: Position) -> Diagnostic {
+    let Some(line) = position.line() else { return found.at(source.place(Span::default())) };
+    let start: usize = source.text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let text = source.text[start..].lines().next().unwrap_or_default();
+    let column = position.position().unwrap_or(1).saturating_sub(1);
+    let at = start + text.char_indices().nth(column).map_or(text.len(), |(at, _)| at);
+    let word =
+        source.text[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').map(char::len_utf8).sum::<usize>();
+    found.at(source.place(Span { start: at, end: at + word.max(1) }))
+}
+
+fn suggest<'a>(found: Diagnostic, name: &str, known: impl IntoIterator<Item = &'a str>) -> Diagnostic {
+    match nearest(name, &known.into_iter().collect::<Vec<_>>()) {
+        Some(near) => found.help(format!("did you mean `{near}`?")),
+        None => found,
+    }
+}
+
+fn syntax_words(error: &ParseErrorType) -> String {
+    match error {
+        ParseErrorType::UnexpectedEOF => "the script ends too early: a bracket is never closed".to_owned(),
+        ParseErrorType::VariableUndefined(name) => format!("there is no variable `{name}`"),
+        ParseErrorType::BadInput(word) if word.to_string().ends_with("is disabled") => {
+            let word = word.to_string();
+            format!("`{}` is not offered to scripts", word.split('\'').nth(1).unwrap_or_default())
+        }
+        ParseErrorType::Reserved(word) if ["import", "export"].contains(&word.as_str()) => {
+            format!("`{word}` is not offered to scripts")
+        }
+        ParseErrorType::Reserved(word) => {
+            format!("`{word}` is a reserved word: choose another name, or write [\"{word}\"]")
+        }
+        ParseErrorType::ExprTooDeep => "this expression is nested too deep".to_owned(),
+        other => lower_first(&other.to_string()),
+    }
+}
+
+fn error_words(error: &EvalAltResult) -> String {
+    match error {
+        EvalAltResult::ErrorRuntime(value, _) => match value.clone().into_string() {
+            Ok(text) => text,
+            Err(_) => "the script threw something that is no text".to_owned(),
+        },
+        EvalAltResult::ErrorFunctionNotFound(signature, _) => {
+            let name = signature.split(" (").next().unwrap_or_default();
+            let arguments = signature.split_once('(').map_or("", |(_, rest)| rest.trim_end_matches(')'));
+            let arguments = arguments.replace("&str | ImmutableString | String", "string").replace("i64", "integer");
+            format!("there is no function {name}({arguments})")
+        }
+        EvalAltResult::ErrorPropertyNotFound(name, _) => format!("the map has no member `{name}`"),
+        EvalAltResult::ErrorTooManyOperations(_) => {
+            format!("the script takes more than {} steps", limits::SCRIPT_OPERATIONS)
+        }
+        EvalAltResult::ErrorTerminated(..) => {
+            format!("the script takes longer than {} ms", limits::SCRIPT_DEADLINE.as_millis())
+        }
+        EvalAltResult::ErrorStackOverflow(_) => "functions call each other too deeply".to_owned(),
+        EvalAltResult::ErrorDataTooLarge(what, _) => {
+            format!("the script builds something too large: {}", lower_first(what))
+        }
+        other => {
+            let text = other.to_string();
+            let text = text.rfind(" (line ").map_or(text.as_str(), |at| &text[..at]);
+            lower_first(text)
+        }
+    }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// A map from its members.
+pub(crate) fn map<const N: usize>(members: [(&str, Dynamic); N]) -> Map {
+    members.into_iter().map(|(name, value)| (name.into(), value)).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! JSON and the values of scripts.
+//!
+//! Maps of scripts are sorted by key and their integers are signed, so a tree that a hook's author wrote would come out
+//! reordered. It is handed over as an opaque value instead: a script can look into it and put it into a body, and there
+//! it is still exactly what was written.
+
+use std::sync::Arc;
+
+use rhai::{Array, Blob, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
+use serde_json::{Number, Value as Json};
+
+/// A JSON value that a script passes on untouched.
+#[derive(Clone, Debug)]
+pub(crate) struct Opaque(pub(crate) Arc<Json>);
+
+/// Turns JSON into plain values. Integers beyond the signed range become floats.
+pub(crate) fn from_json(value: &Json) -> Dynamic {
+    match value {
+        Json::Null => Dynamic::UNIT,
+        Json::Bool(value) => (*value).into(),
+        Json::Number(number) => match number.as_i64() {
+            Some(whole) => whole.into(),
+            None => number.as_f64().unwrap_or(f64::NAN).into(),
+        },
+        Json::String(text) => text.as_str().into(),
+        Json::Array(values) => values.iter().map(from_json).collect::<Array>().into(),
+        Json::Object(map) => {
+            map.iter().map(|(name, value)| (name.as_str().into(), from_json(value))).collect::<Map>().into()
+        }
+    }
+}
+
+/// Turns what a script made into JSON.
+///
+/// # Errors
+/// What cannot be JSON, in words that follow "the body ".
+pub(crate) fn to_json(value: &Dynamic) -> Result<Json, String> {
+    if value.is_unit() {
+        return Ok(Json::Null);
+    }
+    if let Ok(value) = value.as_bool() {
+        return Ok(Json::Bool(value));
+    }
+    if let Ok(whole) = value.as_int() {
+        return Ok(Json::Number(whole.into()));
+    }
+    if let Ok(number) = value.as_float() {
+        return Number::from_f64(number)
+            .map(Json::Number)
+            .ok_or_else(|| "holds a number that JSON cannot write".to_owned());
+    }
+    if let Ok(text) = value.as_immutable_string_ref() {
+        return Ok(Json::String(text.to_string()));
+    }
+    if let Ok(c) = value.as_char() {
+        return Ok(Json::String(c.to_string()));
+    }
+    if let Ok(values) = value.as_array_ref() {
+        return values.iter().map(to_json).collect::<Result<_, _>>().map(Json::Array);
+    }
+    if let Ok(map) = value.as_map_ref() {
+        let members = map.iter().map(|(name, value)| to_json(value).map(|value| (name.to_string(), value)));
+        return members.collect::<Result<_, _>>().map(Json::Object);
+    }
+    if let Some(opaque) = value.read_lock::<Opaque>() {
+        return Ok((*opaque.0).clone());
+    }
+    if value.is_blob() {
+        return Err("holds bytes, which JSON cannot write: use to_base64 or to_hex".to_owned());
+    }
+    Err(format!("holds {}, which JSON cannot write", type_word(value)))
+}
+
+/// What a value is, in the words of this project.
+pub(crate) fn type_word(value: &Dynamic) -> &'static str {
+    if value.is_unit() {
+        "nothing"
+    } else if value.is_bool() {
+        "true or false"
+    } else if value.is_int() || value.is_float() {
+        "a number"
+    } else if value.is_string() || value.is_char() {
+        "a text"
+    } else if value.is_array() {
+        "an array"
+    } else if value.is_map() {
+        "a map"
+    } else if value.is_blob() {
+        "bytes"
+    } else if value.is::<Opaque>() {
+        "a tree"
+    } else {
+        "a function or another value without data"
+    }
+}
+
+/// The bytes of a text or a blob.
+pub(super) fn bytes(value: &Dynamic) -> Result<Vec<u8>, Box<EvalAltResult>> {
+    if let Ok(text) = value.as_immutable_string_ref() {
+        return Ok(text.as_bytes().to_vec());
+    }
+    match value.as_blob_ref() {
+        Ok(blob) => Ok(blob.to_vec()),
+        Err(_) => Err(format!("this takes a text or bytes, not {}", type_word(value)).into()),
+    }
+}
+
+/// What scripts may do with an opaque tree: look, not touch.
+pub(super) fn register(engine: &mut Engine) {
+    engine
+        .register_type_with_name::<Opaque>("tree")
+        .register_indexer_get(|tree: &mut Opaque, key: ImmutableString| match tree.0.get(key.as_str()) {
+            Some(value) => Ok(inside(value)),
+            None => Err(Box::new(EvalAltResult::ErrorPropertyNotFound(key.to_string(), rhai::Position::NONE))),
+        })
+        .register_indexer_get(|tree: &mut Opaque, index: i64| {
+            let value = usize::try_from(index).ok().and_then(|index| tree.0.get(index));
+            value.map(inside).ok_or_else(|| Box::<EvalAltResult>::from(format!("the list has no element {index}")))
+        })
+        .register_fn("get", |tree: &mut Opaque, key: &str| tree.0.get(key).map_or(Dynamic::UNIT, inside))
+        .register_fn("contains", |tree: &mut Opaque, key: &str| match &*tree.0 {
+            Json::Array(values) => values.iter().any(|value| value.as_str() == Some(key)),
+            tree => tree.get(key).is_some(),
+        })
+        .register_fn("keys", |tree: &mut Opaque| match &*tree.0 {
+            Json::Object(map) => map.keys().map(|name| name.as_str().into()).collect::<Array>(),
+            _ => Array::new(),
+        })
+        .register_fn("len", length)
+        .register_get("len", length)
+        .register_fn("is_empty", |tree: &mut Opaque| length(tree) == 0);
+}
+
+fn length(tree: &mut Opaque) -> i64 {
+    let length = match &*tree.0 {
+        Json::Array(values) => values.len(),
+        Json::Object(map) => map.len(),
+        _ => 0,
+    };
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+/// A member of a tree: a tree again, or a plain value.
+fn inside(value: &Json) -> Dynamic {
+    match value {
+        Json::Array(_) | Json::Object(_) => Dynamic::from(Opaque(Arc::new(value.clone()))),
+        plain => from_json(plain),
+    }
+}
+
+/// Bytes for scripts.
+pub(crate) fn blob(bytes: impl Into<Vec<u8>>) -> Dynamic {
+    let bytes: Blob = bytes.into();
+    bytes.into()
+}

@@ -1,1 +1,0 @@
-//! Trees of templated leaves: a leaf that is exactly one `{{ expression }}` keeps its type, every other stays text.

@@ -1,0 +1,280 @@
+//! Trees of templated leaves: a leaf that is exactly one `{{ expression }}` keeps its type, every other stays text.
+//!
+//! The kind of an option decides how what is interpolated is escaped, and what the result must be:
+//! * texts (`text chat markdown html secret`): each scalar is one text; numbers are taken as they are written;
+//! * `url`: scheme, user info, host and port are literal, everything interpolated is one component;
+//! * `headers`: a map of texts that cannot break out of their line;
+//! * `list`: a text or a list of texts; an expression may give the whole list;
+//! * `bool integer choice`: checked when they are constant, else when they are rendered;
+//! * `tree`: any JSON, where `{secret: …}` is plain data.
+//!
+//! Everywhere but in a tree, `{secret: NAME}` is the value of a secret. A text that ends in a line break loses it,
+//! except in `text` and `tree`: the `|` of YAML leaves one that nobody wants in a message.
+
+mod engine;
+mod escape;
+mod filters;
+mod kinds;
+mod leaf;
+mod scope;
+
+use minijinja::Expression;
+use serde_json::{Map, Value as Json};
+
+use self::leaf::{Fault, FaultKind, Leaf};
+use self::scope::{Needs, Root};
+use crate::rules::diagnostic::{Diagnostic, Place, Source};
+use crate::rules::manifest::Kind;
+use crate::rules::platform::{Given, RenderError};
+use crate::rules::yaml::reader::nearest;
+use crate::rules::yaml::{self, Node};
+use crate::words::event::Event;
+use crate::words::secret::Secret;
+
+/// A compiled tree of one option.
+#[derive(Debug)]
+pub struct Tree {
+    root: Part,
+    kind: Kind,
+    origin: Origin,
+    needs: Needs,
+    secrets: Vec<(String, Place)>,
+}
+
+/// Where a tree was written.
+#[derive(Debug)]
+enum Origin {
+    File(Source),
+    /// The default of an option, by its name and its platform's.
+    Default(String),
+}
+
+/// A piece of a tree.
+enum Part {
+    Fixed(Json),
+    Leaf(Box<Leaf>, Box<Node>),
+    Secret(String, Box<Node>),
+    List(Vec<Self>),
+    Map(Vec<(String, Self)>),
+}
+
+/// `when`: one expression; a missing field is false.
+pub struct Condition {
+    expression: Expression<'static, 'static>,
+    needs: Needs,
+}
+
+impl Tree {
+    /// Compiles every text leaf of `node` for the option's kind. Returns all errors found, each placed in `source`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn compile(source: &Source, node: &Node, kind: &Kind) -> Result<Self, Vec<Diagnostic>> {
+        kinds::compile(Origin::File(source.clone()), node, kind)
+    }
+
+    /// Compiles a JSON value that has no place in the file (a manifest default).
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn compile_default(platform: &str, option: &str, value: &Json, kind: &Kind) -> Result<Self, Vec<Diagnostic>> {
+        let origin = Origin::Default(format!("the default of `{option}` in the platform {platform}"));
+        if value.is_null() {
+            let (root, needs) = (Part::Fixed(Json::Null), Needs::default());
+            return Ok(Self { root, kind: kind.clone(), origin, needs, secrets: Vec::new() });
+        }
+        kinds::compile(origin, &kinds::node_of(value), kind)
+    }
+
+    /// The value for one attempt.
+    ///
+    /// # Errors
+    /// A secret is missing, a field that the event lacks has no default, or the result is not of the option's kind.
+    pub fn render(&self, given: &Given<'_>) -> Result<Json, RenderError> {
+        if let Part::Fixed(value) = &self.root {
+            return Ok(value.clone());
+        }
+        let mut secrets = Vec::with_capacity(self.secrets.len());
+        for (name, _) in &self.secrets {
+            secrets.push((name.clone(), secret(given, name)?));
+        }
+        let root = Root::value(given.event, given.hook, Some(given.attempt), &self.needs, secrets);
+        let value = self.part(&self.root, &root, given)?;
+        kinds::finish(value, &self.kind).map_err(|what| self.wrong(given, self.first_place(), what, None))
+    }
+
+    /// Whether it is the same for every event and attempt; secrets are constant.
+    pub fn is_constant(&self) -> bool {
+        !self.needs.varies()
+    }
+
+    /// Every secret that it names, each with its first place.
+    pub fn secrets(&self) -> &[(String, Place)] {
+        &self.secrets
+    }
+
+    fn part(&self, part: &Part, root: &minijinja::Value, given: &Given<'_>) -> Result<Json, RenderError> {
+        match part {
+            Part::Fixed(value) => Ok(value.clone()),
+            Part::Secret(name, _) => secret(given, name).map(|secret| Json::String(secret.expose().to_owned())),
+            Part::Leaf(leaf, node) => {
+                let value = leaf.render(root).map_err(|fault| self.fault(fault, node, given))?;
+                kinds::check_leaf(&value, &self.kind)
+                    .map_err(|(what, help)| self.wrong(given, self.origin.place(node, None), what, Some(help)))?;
+                Ok(value)
+            }
+            Part::List(parts) => {
+                parts.iter().map(|part| self.part(part, root, given)).collect::<Result<Vec<_>, _>>().map(Json::Array)
+            }
+            Part::Map(parts) => {
+                let mut map = Map::with_capacity(parts.len());
+                for (name, part) in parts {
+                    map.insert(name.clone(), self.part(part, root, given)?);
+                }
+                Ok(Json::Object(map))
+            }
+        }
+    }
+
+    fn fault(&self, fault: Fault, node: &Node, given: &Given<'_>) -> RenderError {
+        let place = self.origin.place(node, fault.at);
+        match fault.kind {
+            FaultKind::Undefined(path) => {
+                RenderError::Wrong(Box::new(self.origin.finish(undefined(path.as_deref(), given.event), place)))
+            }
+            FaultKind::Wrong { what, help } => self.wrong(given, place, what, help),
+        }
+    }
+
+    fn wrong(&self, given: &Given<'_>, place: Option<Place>, what: String, help: Option<String>) -> RenderError {
+        let mut found = Diagnostic::error("render", given.secrets.redact(&what));
+        found.help = help;
+        RenderError::Wrong(Box::new(self.origin.finish(found, place)))
+    }
+
+    fn first_place(&self) -> Option<Place> {
+        self.root.first_node().and_then(|node| self.origin.place(node, None))
+    }
+}
+
+impl Origin {
+    /// The place of some bytes of a scalar, or of its beginning.
+    fn place(&self, node: &Node, at: Option<std::ops::Range<usize>>) -> Option<Place> {
+        let Self::File(source) = self else { return None };
+        Some(match at {
+            Some(at) => yaml::locate(source, node, at.start, (at.end - at.start).max(1)),
+            None => source.place(node.span),
+        })
+    }
+
+    fn finish(&self, mut found: Diagnostic, place: Option<Place>) -> Diagnostic {
+        found.place = place;
+        match self {
+            Self::File(_) => found,
+            Self::Default(of) => found.note(format!("in {of}")),
+        }
+    }
+}
+
+impl Part {
+    fn first_node(&self) -> Option<&Node> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Leaf(_, node) | Self::Secret(_, node) => Some(node),
+            Self::List(parts) => parts.iter().find_map(Self::first_node),
+            Self::Map(parts) => parts.iter().find_map(|(_, part)| part.first_node()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fixed(value) => write!(f, "{value}"),
+            Self::Leaf(_, node) => write!(f, "{:?}", node.value),
+            Self::Secret(name, _) => write!(f, "secret {name}"),
+            Self::List(parts) => f.debug_list().entries(parts).finish(),
+            Self::Map(parts) => f.debug_map().entries(parts.iter().map(|(name, part)| (name, part))).finish(),
+        }
+    }
+}
+
+impl Condition {
+    /// Compiles one expression.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn compile(source: &Source, node: &Node) -> Result<Self, Vec<Diagnostic>> {
+        let origin = Origin::File(source.clone());
+        let text = match &node.value {
+            yaml::Value::String(text) => text,
+            yaml::Value::Bool(true) => "true",
+            yaml::Value::Bool(false) => "false",
+            _ => {
+                let found = Diagnostic::error("condition", "a condition is one expression")
+                    .help("write it as in: data.device_type == \"iOS\"");
+                return Err(vec![origin.finish(found, origin.place(node, None))]);
+            }
+        };
+        if leaf::is_template(text) {
+            let found = Diagnostic::error("condition", "a condition is an expression without {{ }}")
+                .help("take the braces away");
+            return Err(vec![origin.finish(found, origin.place(node, None))]);
+        }
+        let (expression, inspection, variables) =
+            leaf::compile_condition(text).map_err(|fault| vec![kinds::diagnose(&origin, node, fault, "condition")])?;
+        let mut found = kinds::problems(&origin, node, &inspection, "condition");
+        for (_, at) in &inspection.secrets {
+            let refused =
+                Diagnostic::error("condition", "a condition cannot read secrets").help("compare with a literal value");
+            found.push(origin.finish(refused, origin.place(node, Some(at.clone()))));
+        }
+        if !found.is_empty() {
+            return Err(found);
+        }
+        let mut needs = Needs::default();
+        needs.add(variables);
+        Ok(Self { expression, needs })
+    }
+
+    /// Whether it is true of an event.
+    ///
+    /// # Errors
+    /// It failed, in words.
+    pub fn holds(&self, event: &Event, hook: &str) -> Result<bool, String> {
+        let root = Root::value(event, hook, None, &self.needs, Vec::new());
+        leaf::holds(&self.expression, root).map_err(|fault| match fault.kind {
+            FaultKind::Undefined(path) => undefined(path.as_deref(), event).what,
+            FaultKind::Wrong { what, .. } => what,
+        })
+    }
+}
+
+impl std::fmt::Debug for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Condition").field("needs", &self.needs).finish_non_exhaustive()
+    }
+}
+
+fn secret(given: &Given<'_>, name: &str) -> Result<Secret, RenderError> {
+    given.secrets.get(name).cloned().map_err(|why| RenderError::Secret { name: name.to_owned(), why: why.to_owned() })
+}
+
+/// A field that the event does not have, with the one that was probably meant.
+fn undefined(path: Option<&str>, event: &Event) -> Diagnostic {
+    let Some(path) = path else {
+        return Diagnostic::error("undefined", "a field is not in this event")
+            .help("give it a default: {{ field | default('') }}");
+    };
+    let found = Diagnostic::error("undefined", format!("`{path}` is not in this event"));
+    let optional = format!("a field that may be missing needs a default: {{{{ {path} | default('') }}}}");
+    let near = scope::beside(path, event)
+        .and_then(|(last, keys, above)| nearest(last, &keys).map(|near| format!("{above}{near}")));
+    match near {
+        Some(near) => found.note(optional).help(format!("did you mean `{near}`?")),
+        None => found.help(optional),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! Small questions about texts.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// Everything but RFC 3986's unreserved characters, so also `/`: a value is one component and stays one.
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// One component of a URL.
+pub fn component(text: &str) -> String {
+    utf8_percent_encode(text, COMPONENT).to_string()
+}
+
+/// The longest beginning of at most so many bytes that does not cut a character.
+pub fn truncate_bytes(text: &str, most: usize) -> &str {
+    if text.len() <= most {
+        return text;
+    }
+    let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    &text[..end]
+}
+
+/// The first so many characters.
+pub fn truncate_chars(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_stays_one() {
+        assert_eq!(component("a/b c?&#é应%"), "a%2Fb%20c%3F%26%23%C3%A9%E5%BA%94%25");
+        assert_eq!(component("v1.2-rc_3~x"), "v1.2-rc_3~x");
+        assert_eq!(component("\\@:\r\n\t"), "%5C%40%3A%0D%0A%09");
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(truncate_bytes("应用", 4), "应");
+        assert_eq!(truncate_bytes("应用", 2), "");
+        assert_eq!(truncate_bytes("ab", 2), "ab");
+        assert_eq!(truncate_chars("应用更新", 2), "应用");
+        assert_eq!(truncate_chars("应用", 2), "应用");
+    }
+}

@@ -1,0 +1,133 @@
+//! Every file in hooks.d parses, passes the tests written in it, and renders to its reviewed golden request.
+//!
+//! `BLESS=1 cargo test --test it examples` writes the goldens anew; look at the difference before it is kept.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use postrider::rules::diagnostic::{Severity, Source};
+use postrider::rules::hook::Hook;
+use postrider::rules::platform::{Given, Platforms};
+use postrider::rules::settings::Defaults;
+use postrider::words::event::Event;
+use postrider::words::exchange::Request;
+use postrider::words::secret::{Secret, Secrets};
+
+/// Which sample each example is rendered with.
+const SAMPLES: [(&str, &str); 11] = [
+    ("pgyer-mirror", "pgyer-updateVersion"),
+    ("pgyer-wecom", "pgyer-updateVersion"),
+    ("pgyer-dingtalk", "pgyer-updateVersion"),
+    ("pgyer-lark", "pgyer-updateVersion"),
+    ("pgyer-paused", "pgyer-updateVersion"),
+    ("appgo-support", "appgo-feedback"),
+    ("appgo-support", "appgo-crashlog"),
+    ("patchkit-ci", "patchkit-version.published"),
+    ("patchkit-form", "patchkit-version.published"),
+    ("patchkit-ping", "patchkit-version.published"),
+    ("patchkit-xml", "patchkit-version.published"),
+];
+
+fn root(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)
+}
+
+/// The examples by hook name.
+pub(crate) fn examples() -> BTreeMap<String, Hook> {
+    let platforms = Platforms::built_in();
+    let mut hooks = BTreeMap::new();
+    for entry in fs::read_dir(root("hooks.d")).expect("hooks.d") {
+        let path = entry.expect("an entry").path();
+        let name = format!("hooks.d/{}", path.file_name().expect("a name").to_string_lossy());
+        let source = Source::new(name.as_str(), fs::read_to_string(&path).expect("text").as_str());
+        let (hook, found) = Hook::parse(&source, &platforms, &Defaults::default());
+        let found: Vec<_> = found.iter().map(|one| one.render(false)).collect();
+        assert!(found.is_empty(), "{}", found.join("\n"));
+        let hook = hook.expect("a hook without diagnostics");
+        hooks.insert(hook.name.to_string(), hook);
+    }
+    assert!(hooks.len() >= 10, "only {} examples found", hooks.len());
+    hooks
+}
+
+/// A value for every secret that an example names.
+pub(crate) fn secrets() -> Secrets {
+    let mut secrets = Secrets::default();
+    for (name, value) in [
+        ("wecom-release", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=KEY"),
+        ("dingtalk-release", "https://oapi.dingtalk.com/robot/send?access_token=TOKEN"),
+        ("dingtalk-release-sign", "this is secret"),
+        ("lark-release", "https://open.feishu.cn/open-apis/bot/v2/hook/TOKEN"),
+        ("lark-release-sign", "demo"),
+        ("ci-token", "t0ken"),
+    ] {
+        secrets.insert(name, Ok(Secret::new(value)));
+    }
+    secrets
+}
+
+pub(crate) fn sample(name: &str) -> Event {
+    let raw = fs::read(root("tests/events").join(format!("{name}.json"))).expect("a sample");
+    let kind = name.split_once('-').expect("vendor-type").1;
+    Event::new(kind, Some("sample-1".to_owned()), raw, noon())
+}
+
+pub(crate) fn noon() -> Timestamp {
+    Timestamp::from_second(1_700_000_000).expect("a time")
+}
+
+pub(crate) fn render(hook: &Hook, event: &Event) -> Request {
+    let secrets = secrets();
+    let given = Given { id: "k3m9x7q2fa-1", attempt: 1, now: noon(), hook: &hook.name, event, secrets: &secrets };
+    hook.render(&given).unwrap_or_else(|error| panic!("{}: {error}", hook.name))
+}
+
+pub(crate) fn shown(request: &Request) -> String {
+    let mut text = format!("{} {}\n", request.method, request.url);
+    for (name, value) in &request.headers {
+        text.push_str(&format!("{name}: {}\n", value.to_str().expect("a readable header")));
+    }
+    format!("{text}\n{}\n", String::from_utf8_lossy(&request.body))
+}
+
+#[test]
+fn every_example_has_a_sample_and_every_sample_an_example() {
+    let hooks = examples();
+    for name in hooks.keys() {
+        assert!(SAMPLES.iter().any(|(hook, _)| hook == name), "{name} has no sample");
+    }
+    for (name, _) in SAMPLES {
+        assert!(hooks.contains_key(name), "{name} is no example");
+    }
+}
+
+#[test]
+fn the_tests_inside_the_examples_pass() {
+    let mut ran = 0;
+    for hook in examples().values() {
+        for result in hook.run_tests(&secrets(), noon()) {
+            ran += 1;
+            assert_eq!(result.difference, None, "{}: {}", hook.name, result.name);
+        }
+        let found: Vec<_> =
+            hook.dry_run(&secrets(), noon()).into_iter().filter(|one| one.severity == Severity::Error).collect();
+        assert!(found.is_empty(), "{}: {found:?}", hook.name);
+    }
+    assert!(ran >= 3, "only {ran} tests found");
+}
+
+#[test]
+fn the_examples_render_to_their_goldens() {
+    let hooks = examples();
+    for (name, event) in SAMPLES {
+        let found = shown(&render(&hooks[name], &sample(event)));
+        let golden = root("tests/goldens").join(format!("{name}+{event}.http"));
+        if std::env::var_os("BLESS").is_some() {
+            fs::write(&golden, &found).expect("a golden file");
+        }
+        let expected = fs::read_to_string(&golden).unwrap_or_default();
+        assert_eq!(found, expected, "{}", golden.display());
+    }
+}
