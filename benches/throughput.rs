@@ -1,7 +1,7 @@
 //! How fast events get through, beside the limit of the machine (`bare`) and of any relay (`relay`), all in one run.
 //!
 //! `cargo bench --bench throughput -- --help` shows the options. Without `--bench` on the command line (that is what
-//! `cargo test --benches` does) it runs quickly.
+//! `cargo test --benches` does) it runs quickly. `POSTRIDER_DAEMON` names another binary to measure.
 
 mod support;
 

@@ -65,7 +65,7 @@ impl Daemon {
     fn launch(folder: TempDir) -> Fallible<Self> {
         let log = fs::File::options().create(true).append(true).open(folder.path().join("log"))?;
         let began = Instant::now();
-        let child = Command::new(env!("CARGO_BIN_EXE_postrider"))
+        let child = Command::new(binary())
             .args(["run", "--here"])
             .current_dir(folder.path())
             .stdin(Stdio::null())
@@ -139,6 +139,11 @@ impl Daemon {
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
+}
+
+/// The daemon that is measured: `POSTRIDER_DAEMON`, or the one that cargo has built beside this.
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("POSTRIDER_DAEMON").unwrap_or_else(|| env!("CARGO_BIN_EXE_postrider").into()).into()
 }
 
 fn hook_file(folder: &TempDir, name: &str) -> PathBuf {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::board::Latency;
 use super::cases::{Ground, PATIENCE, Platform, SETTLING, THROUGHPUT, WARM_UP, webhook};
 use super::client::{self, Sent, Speed};
-use super::daemon::Daemon;
+use super::daemon::{self, Daemon};
 use super::{Fallible, process, sink};
 
 /// The word on our own command line that makes this process eat a core.
@@ -60,7 +60,7 @@ impl Ground {
         all.extend(self.bad_neighbours(load)?);
         all.extend(self.many_hooks(load)?);
         all.extend(self.backlog(load)?);
-        let size = std::fs::metadata(env!("CARGO_BIN_EXE_postrider"))?.len() as f64 / 1e6;
+        let size = std::fs::metadata(daemon::binary())?.len() as f64 / 1e6;
         all.push(at_most("size of the binary, MB", size, 13.0));
         Ok(all)
     }

@@ -1,6 +1,7 @@
 //! The promise, from outside: a daemon under load is killed again and again, and the books of both ends are compared.
 //!
-//! `POSTRIDER_KILLS=1000 cargo test --test it kill` is the long form; `POSTRIDER_SEED` repeats a run's times.
+//! `POSTRIDER_KILLS=1000 cargo test --test it kill` is the long form. `POSTRIDER_DAEMON` names another binary, such as
+//! the release build, which does more in each of its lives; `POSTRIDER_SEED` repeats a run's times.
 
 mod ledger;
 mod sink;
@@ -278,7 +279,8 @@ struct Daemon {
 impl Daemon {
     fn start(folder: &Path) -> Self {
         let log = fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_postrider"))
+        let binary = std::env::var_os("POSTRIDER_DAEMON").unwrap_or_else(|| env!("CARGO_BIN_EXE_postrider").into());
+        let child = Command::new(binary)
             .args(["run", "--here"])
             .current_dir(folder)
             .stdin(Stdio::null())
