@@ -74,9 +74,10 @@ impl Board {
         }
     }
 
-    /// Waits until everything has arrived; says when the last one did.
-    pub(crate) fn complete(&self, patience: Duration) -> Fallible<Instant> {
+    /// Waits until everything has arrived, as long as a thousand per second do; says when the last one did.
+    pub(crate) fn complete(&self) -> Fallible<Instant> {
         let tally = self.lock();
+        let patience = Duration::from_secs(60 + tally.hits.len() as u64 / 1000);
         let (tally, _) = self
             .complete
             .wait_timeout_while(tally, patience, |tally| tally.done.is_none())

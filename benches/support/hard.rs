@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::board::Latency;
-use super::cases::{Ground, PATIENCE, Platform, SETTLING, THROUGHPUT, WARM_UP, webhook};
+use super::cases::{Ground, Platform, SETTLING, THROUGHPUT, WARM_UP, webhook};
 use super::client::{self, Sent, Speed};
 use super::daemon::{self, Daemon};
 use super::{Fallible, process, sink};
@@ -131,7 +131,7 @@ impl Ground {
         self.board.refuses.store(false, Ordering::Relaxed);
         self.board.expect(1, 0..load.backlog);
         let mut daemon = daemon.restart_with(&name, &format!("description: the key was renewed\n{text}"))?;
-        let done = self.board.complete(PATIENCE)?;
+        let done = self.board.complete()?;
         let first = self.board.first().ok_or("nothing arrived")?;
         let drained = load.backlog as f64 / (done - first).as_secs_f64();
         let peak = process::memory_of(daemon.pid(), "VmHWM")?;
@@ -155,7 +155,7 @@ impl Ground {
         self.board.expect(hooks, events.clone());
         let cpu = process::cpu_of(daemon.pid())?;
         let sent = client::emit(&daemon.emit_socket(), events, speed)?;
-        let done = self.board.complete(PATIENCE).map_err(|error| format!("{error}\n{}", daemon.log()))?;
+        let done = self.board.complete().map_err(|error| format!("{error}\n{}", daemon.log()))?;
         std::thread::sleep(SETTLING);
         self.board.exact()?;
         Ok(Run { sent, done, cpu: process::cpu_of(daemon.pid())? - cpu })
