@@ -1,7 +1,7 @@
 //! How fast events get through, beside the limit of the machine (`bare`) and of any relay (`relay`), all in one run.
 //!
 //! `cargo bench --bench throughput -- --help` shows the options. Without `--bench` on the command line (that is what
-//! `cargo test --benches` does) it runs quickly.
+//! `cargo test --benches` does) it runs quickly. `POSTRIDER_DAEMON` names another binary to measure.
 
 mod support;
 
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use support::cases::{Case, Ground, LATENCY, THROUGHPUT, Way};
 use support::table::Results;
-use support::{Fallible, relay};
+use support::{Fallible, hard, relay};
 
 /// Events per second of the calm measurement.
 const CALM: u32 = 50;
@@ -38,6 +38,9 @@ struct Options {
     /// Only bare and relay.
     #[arg(long)]
     yardsticks: bool,
+    /// Also the hard circumstances: busy cores, bad neighbours, 10,000 hooks, 1,000,000 waiting.
+    #[arg(long)]
+    hard: bool,
     /// Also writes the result to this file.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -70,6 +73,10 @@ fn run() -> Fallible<()> {
     {
         return relay::run(sink.parse()?, paths.parse()?);
     }
+    if words.get(1).is_some_and(|word| word == hard::BURN) {
+        hard::burn();
+        return Ok(());
+    }
     let mut options = Options::parse();
     if options.quick || !options.bench {
         options = Options { rounds: 1, events: 500, calm: 1, ..options };
@@ -90,6 +97,7 @@ fn measure(options: &Options) -> Fallible<Results> {
     let mut results = Results {
         throughput: throughput.iter().map(|case| (*case, Vec::new())).collect(),
         latency: latency.iter().map(|case| (*case, Vec::new())).collect(),
+        hard: Vec::new(),
     };
     for round in 0..options.rounds {
         eprintln!("round {} of {}", round + 1, options.rounds);
@@ -101,6 +109,10 @@ fn measure(options: &Options) -> Fallible<Results> {
         for step in 0..latency.len() {
             let (case, rounds) = &mut results.latency[(round + step) % latency.len()];
             rounds.push(ground.latency(case, options.calm * CALM as usize, CALM)?);
+        }
+        if options.hard {
+            let load = if options.events < hard::FULL.events { hard::SMALL } else { hard::FULL };
+            results.hard.push(ground.hard(&load)?);
         }
     }
     Ok(results)

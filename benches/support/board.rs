@@ -1,16 +1,26 @@
 //! The tally: which delivery has arrived, when, and whether everything has, each exactly once.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Fallible;
+
+/// Times from emit to arrival, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Latency {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+}
 
 /// Shared by the sink, which writes, and the runner, which waits.
 #[derive(Default)]
 pub(crate) struct Board {
     tally: Mutex<Tally>,
     complete: Condvar,
+    /// While set, the sink refuses everything as a receiver does whose key was revoked, and counts nothing.
+    pub(crate) refuses: AtomicBool,
 }
 
 #[derive(Default)]
@@ -23,6 +33,7 @@ struct Tally {
     distinct: usize,
     repeated: usize,
     unknown: usize,
+    first: Option<Instant>,
     done: Option<Instant>,
 }
 
@@ -52,6 +63,7 @@ impl Board {
             return;
         }
         tally.hits[slot] = 1;
+        tally.first.get_or_insert(now);
         tally.distinct += 1;
         if hook == 0 {
             tally.arrived[seq] = Some(now);
@@ -62,9 +74,10 @@ impl Board {
         }
     }
 
-    /// Waits until everything has arrived; says when the last one did.
-    pub(crate) fn complete(&self, patience: Duration) -> Fallible<Instant> {
+    /// Waits until everything has arrived, as long as a thousand per second do; says when the last one did.
+    pub(crate) fn complete(&self) -> Fallible<Instant> {
         let tally = self.lock();
+        let patience = Duration::from_secs(60 + tally.hits.len() as u64 / 1000);
         let (tally, _) = self
             .complete
             .wait_timeout_while(tally, patience, |tally| tally.done.is_none())
@@ -84,9 +97,22 @@ impl Board {
         Err(format!("{distinct} of {} deliveries, {repeated} repeated, {unknown} unknown", tally.hits.len()).into())
     }
 
-    /// When each event reached the first hook.
-    pub(crate) fn arrivals(&self) -> Vec<Option<Instant>> {
-        self.lock().arrived.clone()
+    /// When the first delivery arrived.
+    pub(crate) fn first(&self) -> Option<Instant> {
+        self.lock().first
+    }
+
+    /// How long after these times the events arrived.
+    pub(crate) fn latency(&self, times: &[Instant]) -> Fallible<Latency> {
+        let mut took = Vec::new();
+        for (due, arrived) in times.iter().zip(&self.lock().arrived) {
+            let arrived = arrived.ok_or("a counted delivery has no time")?;
+            took.push(arrived.saturating_duration_since(*due).as_secs_f64() * 1000.0);
+        }
+        took.sort_by(f64::total_cmp);
+        let last = took.len().checked_sub(1).ok_or("nothing was timed")?;
+        let at = |percent: usize| took[last * percent / 100];
+        Ok(Latency { p50: at(50), p99: at(99) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Tally> {

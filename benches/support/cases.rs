@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::board::Board;
+use super::board::{Board, Latency};
 use super::client::{self, Body, Sent, Speed, Target};
 use super::daemon::Daemon;
 use super::relay::Relay;
@@ -18,11 +18,9 @@ const HTTP_CONNECTIONS: usize = 64;
 /// Connections of a sender of batches: each waits for its answer, so a few are needed to keep the line full.
 const BATCH_CONNECTIONS: usize = 4;
 /// Sent ahead of each measurement, so that connections are open and pages are touched.
-const WARM_UP: usize = 200;
+pub(super) const WARM_UP: usize = 200;
 /// Outcomes may linger 50 ms before they are written; the CPU that this takes is counted.
-const SETTLING: Duration = Duration::from_millis(100);
-/// How long all deliveries of one case may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const SETTLING: Duration = Duration::from_millis(100);
 
 /// How events reach the system.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,13 +71,6 @@ pub(crate) struct Measured {
     pub(crate) start: Option<f64>,
 }
 
-/// Times from emit to arrival, in milliseconds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Latency {
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
-}
-
 /// Every throughput case.
 pub(crate) const THROUGHPUT: [Case; 9] = [
     Case { name: "bare", way: Way::Bare, platform: Platform::Webhook, hooks: 1 },
@@ -98,8 +89,8 @@ pub(crate) const LATENCY: [Case; 4] = [THROUGHPUT[0], THROUGHPUT[1], THROUGHPUT[
 
 /// The sink, its board, and the systems between.
 pub(crate) struct Ground {
-    board: Arc<Board>,
-    sink: SocketAddr,
+    pub(super) board: Arc<Board>,
+    pub(super) sink: SocketAddr,
 }
 
 enum System {
@@ -142,14 +133,7 @@ impl Ground {
         self.pass(case, &mut system, 0..WARM_UP, Speed::Full)?;
         let speed = Speed::Every(Duration::from_secs(1) / per_second);
         let (sent, _) = self.pass(case, &mut system, WARM_UP..WARM_UP + events, speed)?;
-        let mut took = Vec::new();
-        for (due, arrived) in sent.times.iter().zip(self.board.arrivals()) {
-            let arrived = arrived.ok_or("a counted delivery has no time")?;
-            took.push(arrived.saturating_duration_since(*due).as_secs_f64() * 1000.0);
-        }
-        took.sort_by(f64::total_cmp);
-        let at = |share: f64| took[((took.len() - 1) as f64 * share).round() as usize];
-        Ok(Latency { p50: at(0.50), p99: at(0.99) })
+        self.board.latency(&sent.times)
     }
 
     fn start(&self, case: &Case) -> Fallible<System> {
@@ -189,7 +173,7 @@ impl Ground {
                 client::post(Target { path: "/0", body: Body::Data, connections, ..event }, events, speed)
             }
         };
-        let done = self.board.complete(if sent.is_ok() { PATIENCE } else { Duration::ZERO });
+        let done = if sent.is_ok() { self.board.complete() } else { Err("nothing was awaited".into()) };
         let (sent, done) = match (sent, done, &*system) {
             (Ok(sent), Ok(done), _) => (sent, done),
             (sent, done, System::Daemon(daemon)) => {
@@ -206,10 +190,10 @@ impl Ground {
         Ok((sent, done))
     }
 
-    fn hook(&self, platform: Platform, number: usize) -> (String, String) {
+    pub(super) fn hook(&self, platform: Platform, number: usize) -> (String, String) {
         let url = format!("http://{}/{number}", self.sink);
         let text = match platform {
-            Platform::Webhook => format!("events: [bench]\nplatform: webhook\noptions:\n  url: {url}\n"),
+            Platform::Webhook => webhook(&url),
             Platform::DingTalk => format!(
                 "events: [bench]\nplatform: dingtalk\nrate_limit: 10000/1s\nconcurrency: 16\noptions:\n  \
                  url: {url}?access_token=bench\n  secret: {{secret: robot}}\n  title: \"{{{{ data.title }}}}\"\n  \
@@ -219,6 +203,11 @@ impl Ground {
         };
         (format!("hook-{number}"), text)
     }
+}
+
+/// A hook file that passes the event's bytes on.
+pub(super) fn webhook(url: &str) -> String {
+    format!("events: [bench]\nplatform: webhook\noptions:\n  url: {url}\n")
 }
 
 impl System {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -20,7 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A running daemon; it ends, and its folder is removed, with this value.
 pub(crate) struct Daemon {
     child: Child,
-    folder: TempDir,
+    /// Taken when the daemon moves on to another life.
+    folder: Option<TempDir>,
+    path: PathBuf,
+    /// When the process was started.
+    pub(crate) began: Instant,
     /// From the start of the process to its first answer.
     pub(crate) start: Duration,
 }
@@ -30,27 +35,45 @@ impl Daemon {
     pub(crate) fn start(hooks: &[(String, String)]) -> Fallible<Self> {
         // Beside the binaries, not in /tmp: that is memory on many machines, where fsync costs nothing.
         let folder = tempfile::Builder::new().prefix("b").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        let hooks_d = folder.path().join("hooks.d");
-        fs::create_dir(&hooks_d)?;
+        fs::create_dir(folder.path().join("hooks.d"))?;
         for (name, text) in hooks {
-            fs::write(hooks_d.join(format!("{name}.yaml")), text)?;
+            fs::write(hook_file(&folder, name), text)?;
         }
-        fs::write(folder.path().join("postrider.yaml"), "listen: {http: \"127.0.0.1:0\"}\n")?;
+        let main = "listen: {http: \"127.0.0.1:0\"}\n";
+        fs::write(folder.path().join("postrider.yaml"), main)?;
         let secrets = folder.path().join(".postrider/secrets.d");
         fs::create_dir_all(&secrets)?;
         fs::set_permissions(&secrets, fs::Permissions::from_mode(0o700))?;
         fs::write(secrets.join("robot"), "SECbench0123456789")?;
         fs::set_permissions(secrets.join("robot"), fs::Permissions::from_mode(0o600))?;
-        let log = fs::File::create(folder.path().join("log"))?;
+        Self::launch(folder)
+    }
+
+    /// Stops the daemon as systemd would, changes a hook file, and starts it again.
+    pub(crate) fn restart_with(mut self, name: &str, text: &str) -> Fallible<Self> {
+        let pid = Pid::from_raw(i32::try_from(self.pid())?).ok_or("no process")?;
+        kill_process(pid, Signal::TERM)?;
+        let ended = self.child.wait()?;
+        if !ended.success() {
+            return Err(format!("SIGTERM ended the daemon with {ended}: {}", self.log()).into());
+        }
+        let folder = self.folder.take().ok_or("no folder")?;
+        fs::write(hook_file(&folder, name), text)?;
+        Self::launch(folder)
+    }
+
+    fn launch(folder: TempDir) -> Fallible<Self> {
+        let log = fs::File::options().create(true).append(true).open(folder.path().join("log"))?;
         let began = Instant::now();
-        let child = Command::new(env!("CARGO_BIN_EXE_postrider"))
+        let child = Command::new(binary())
             .args(["run", "--here"])
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        let mut daemon = Self { child, folder, start: Duration::ZERO };
+        let path = folder.path().to_owned();
+        let mut daemon = Self { child, folder: Some(folder), path, began, start: Duration::ZERO };
         daemon.await_status("ready", |_| true)?;
         daemon.start = began.elapsed();
         Ok(daemon)
@@ -63,7 +86,7 @@ impl Daemon {
 
     /// The socket that takes events.
     pub(crate) fn emit_socket(&self) -> PathBuf {
-        self.folder.path().join(".postrider/emit.sock")
+        self.path.join(".postrider/emit.sock")
     }
 
     /// Where it takes events over HTTP.
@@ -75,6 +98,11 @@ impl Daemon {
     /// Waits until no delivery waits.
     pub(crate) fn drained(&mut self) -> Fallible<()> {
         self.await_status("drained", |status| status["waiting"].as_u64() == Some(0)).map(drop)
+    }
+
+    /// Waits until a hook is held.
+    pub(crate) fn held(&mut self) -> Fallible<()> {
+        self.await_status("held", |status| status["hooks"][0]["state"] == "held").map(drop)
     }
 
     fn await_status(&mut self, what: &str, is_so: impl Fn(&Value) -> bool) -> Fallible<Value> {
@@ -96,7 +124,7 @@ impl Daemon {
     }
 
     fn status(&self) -> Fallible<Value> {
-        let mut stream = UnixStream::connect(self.folder.path().join(".postrider/admin.sock"))?;
+        let mut stream = UnixStream::connect(self.path.join(".postrider/admin.sock"))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(b"GET /v1/status HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
         let mut answer = String::new();
@@ -107,10 +135,19 @@ impl Daemon {
 
     /// The last lines of what the daemon said.
     pub(crate) fn log(&self) -> String {
-        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let log = fs::read_to_string(self.path.join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
+}
+
+/// The daemon that is measured: `POSTRIDER_DAEMON`, or the one that cargo has built beside this.
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("POSTRIDER_DAEMON").unwrap_or_else(|| env!("CARGO_BIN_EXE_postrider").into()).into()
+}
+
+fn hook_file(folder: &TempDir, name: &str) -> PathBuf {
+    folder.path().join("hooks.d").join(format!("{name}.yaml"))
 }
 
 impl Drop for Daemon {

@@ -6,6 +6,7 @@ pub(crate) mod cases;
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod events;
+pub(crate) mod hard;
 pub(crate) mod process;
 pub(crate) mod relay;
 pub(crate) mod sink;

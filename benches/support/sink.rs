@@ -1,21 +1,26 @@
 //! The counting sink: a hyper server on its own thread that says what DingTalk says when it is content.
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 use super::Fallible;
 use super::board::Board;
 use super::events;
+
+/// The path of a receiver that takes its time and is not counted.
+pub(crate) const SLOW: &str = "/slow";
+const SLOWNESS: Duration = Duration::from_secs(1);
 
 /// Starts the sink, which runs until the process ends. Path `/3…` counts for hook 3.
 pub(crate) fn start(board: Arc<Board>) -> Fallible<SocketAddr> {
@@ -47,8 +52,18 @@ async fn serve(listener: TcpListener, board: Arc<Board>) -> std::io::Result<()> 
 }
 
 async fn answer(board: &Board, hint: &AtomicUsize, request: Request<Incoming>) -> hyper::Result<Response<Full<Bytes>>> {
+    let slow = request.uri().path() == SLOW;
     let hook = request.uri().path().as_bytes().get(1).and_then(|digit| char::from(*digit).to_digit(10));
     let body = request.into_body().collect().await?.to_bytes();
+    if slow {
+        tokio::time::sleep(SLOWNESS).await;
+        return Ok(Response::default());
+    }
+    if board.refuses.load(Ordering::Relaxed) {
+        let mut refusal = Response::default();
+        *refusal.status_mut() = StatusCode::UNAUTHORIZED;
+        return Ok(refusal);
+    }
     board.hit(hook.map(|hook| hook as usize), events::number(&body, hint));
     let mut response = Response::new(Full::new(Bytes::from_static(br#"{"errcode":0,"errmsg":"ok"}"#)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -5,13 +5,17 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::aims::{self, Of};
-use super::cases::{Case, Latency, Measured, Way};
+use super::board::Latency;
+use super::cases::{Case, Measured, Way};
+use super::hard::Figure;
 
 /// Every round of every case.
 #[derive(Default)]
 pub(crate) struct Results {
     pub(crate) throughput: Vec<(Case, Vec<Measured>)>,
     pub(crate) latency: Vec<(Case, Vec<Latency>)>,
+    /// What the hard circumstances came to; one list per round.
+    pub(crate) hard: Vec<Vec<Figure>>,
 }
 
 /// The medians of one case.
@@ -138,6 +142,10 @@ impl Results {
             let (p50, p99) = (aims::LATENCY_P50, aims::LATENCY_P99);
             all.push(Judged { what: format!("{}: p50 ms", case.name), is: latency.p50, must: p50, more: false });
             all.push(Judged { what: format!("{}: p99 ms", case.name), is: latency.p99, must: p99, more: false });
+        }
+        for (number, figure) in self.hard.first().into_iter().flatten().enumerate() {
+            let is = median(self.hard.iter().filter_map(|round| round.get(number)).map(|figure| figure.is));
+            all.push(Judged { what: figure.what.to_owned(), is, must: figure.must, more: figure.more });
         }
         all
     }

@@ -9,6 +9,7 @@ mod fake_platforms;
 mod good_hooks;
 mod intake;
 mod journal;
+mod kill;
 mod layers;
 mod platform_cases;
 mod readme;
