@@ -98,7 +98,7 @@ pub const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Commands taken into one commit. Whatever queued during the last commit is the batch, up to this.
 pub const COMMIT_BATCH: usize = 1024;
 /// Outcomes ride along with the next commit, or wait this long.
-pub const OUTCOME_LINGER: Duration = Duration::from_millis(50);
+pub const OUTCOME_LINGER: Duration = Duration::from_millis(10);
 /// Fresh deliveries that a lane is handed in memory; the rest it reads from the journal when it gets there.
 pub const FRESH_PER_LANE: usize = 1024;
 /// Bytes of all events that are handed over in memory.
