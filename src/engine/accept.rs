@@ -33,7 +33,7 @@ impl Acceptor {
             return Some(Refusal::new(Code::Unavailable, "postrider is stopping, send it again in a moment"));
         }
         if let Some(trouble) = self.desk.journal.trouble() {
-            return Some(Refusal::new(Code::Unavailable, format!("the journal cannot be written: {trouble}")));
+            return Some(refusal(&trouble));
         }
         let (waiting, bound) = (self.desk.journal.waiting(), config.settings.waiting);
         if waiting >= bound {
@@ -84,4 +84,20 @@ fn refusal(error: &JournalError) -> Refusal {
         _ => Code::Unavailable,
     };
     Refusal::new(code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn storage_trouble_is_never_the_senders_fault() {
+        for (error, status) in [
+            (JournalError::Full("no room".into()), 507),
+            (JournalError::Storage("fsync failed".into()), 503),
+            (JournalError::Closed, 503),
+        ] {
+            assert_eq!(refusal(&error).code.status(), status, "{error}");
+        }
+    }
 }

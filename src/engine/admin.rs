@@ -130,7 +130,7 @@ impl Admin {
                 "hooks": hooks,
                 "problems": problems(&config.problems),
                 "ignored": config.ignored.iter().map(|one| json!({"file": one.file, "why": one.why})).collect::<Vec<_>>(),
-                "storage": {"path": self.about.journal, "trouble": self.desk.journal.trouble()},
+                "storage": {"path": self.about.journal, "trouble": self.desk.journal.trouble().map(|why| why.to_string())},
                 "listen": {"emit": self.about.emit, "http": self.about.http},
             }),
         ))
@@ -311,7 +311,16 @@ impl Admin {
         };
         let config = self.config.borrow().clone();
         let now = self.desk.clock.now();
-        let probed = probe(&self.desk.sender(), &config, &hook, &event, asked["to"].as_str(), now).await;
+        let to = asked["to"].as_str();
+        let gate = if to.is_none() { self.desk.constant_gate(&config, &hook) } else { None };
+        if let Some(gate) = &gate
+            && let Err(wait) = gate.take(self.desk.clock.elapsed(), hook.pace)
+        {
+            let seconds = wait.until.saturating_sub(self.desk.clock.elapsed()).as_secs() + 1;
+            let why = wait.paused.unwrap_or_else(|| "its rate_limit is used up".to_owned());
+            return Err((429, "busy", format!("the receiver may be used again in {seconds} s: {why}")));
+        }
+        let probed = probe(&self.desk.sender(), &config, &hook, &event, to, now).await;
         Ok(Reply::Json(200, json!(probed)))
     }
 

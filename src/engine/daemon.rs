@@ -154,7 +154,7 @@ async fn watch_storage(journal: Arc<dyn Journal>, stop: CancellationToken) {
         }
         let trouble = journal.trouble();
         match &trouble {
-            Some(why) if said != trouble => tracing::error!(why, "nothing is accepted or sent: storage trouble"),
+            Some(why) if said != trouble => tracing::error!(%why, "nothing is accepted or sent: storage trouble"),
             None if said.is_some() => tracing::info!("storage works again"),
             _ => {}
         }

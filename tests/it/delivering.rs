@@ -396,3 +396,18 @@ async fn a_token_in_a_url_never_shows_even_when_the_receiver_echoes_it() {
     assert!(shown.to_string().contains("cannot serve"), "{shown}");
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn the_test_button_keeps_the_pace_unless_it_is_diverted() {
+    let (sink, other) = (receiver().await, receiver().await);
+    let daemon = Daemon::start(&[("hook", &webhook(&sink.url(""), "rate_limit: 1/1m\n"))]).await;
+    let (status, _) = daemon.admin("POST", "/v1/test", Some(r#"{"hook": "hook"}"#)).await;
+    assert_eq!(status, 200);
+    let (status, refused) = daemon.admin("POST", "/v1/test", Some(r#"{"hook": "hook"}"#)).await;
+    assert_eq!(status, 429, "{refused}");
+    assert!(refused["error"]["message"].to_string().contains("rate_limit"), "{refused}");
+    let diverted = json!({"hook": "hook", "to": other.url("")}).to_string();
+    assert_eq!(daemon.admin("POST", "/v1/test", Some(&diverted)).await.0, 200);
+    assert_eq!((sink.count(), other.count()), (1, 1));
+    daemon.stop().await;
+}

@@ -243,7 +243,7 @@ impl Journal for MemoryJournal {
         0
     }
 
-    fn trouble(&self) -> Option<String> {
+    fn trouble(&self) -> Option<JournalError> {
         None
     }
 

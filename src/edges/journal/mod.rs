@@ -27,7 +27,7 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, JournalError>> + Send + 'static>>;
 
 /// Why a verb could not be carried out. None of them is the sender's fault.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
     /// The disk is full.
     #[error("the journal's disk is full: {0}")]
@@ -232,7 +232,7 @@ pub trait Journal: Send + Sync + 'static {
     fn unwritten(&self) -> usize;
 
     /// Why storage does not work right now, if so; cheap.
-    fn trouble(&self) -> Option<String>;
+    fn trouble(&self) -> Option<JournalError>;
 
     /// Deliveries, oldest first (with a limit: the newest so many).
     fn list(&self, filter: Filter) -> Pending<Vec<DeliveryRow>>;

@@ -53,7 +53,7 @@ struct Shared {
     waiting: AtomicU64,
     unwritten: AtomicUsize,
     commits: AtomicU64,
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<JournalError>>,
     closed: AtomicBool,
 }
 
@@ -277,7 +277,7 @@ impl Journal for SqliteJournal {
         self.shared.unwritten.load(Ordering::Relaxed)
     }
 
-    fn trouble(&self) -> Option<String> {
+    fn trouble(&self) -> Option<JournalError> {
         self.shared.trouble.lock().expect("no thread panics with it").clone()
     }
 

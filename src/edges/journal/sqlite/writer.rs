@@ -266,7 +266,7 @@ impl Writer {
     // ---- trouble ----
 
     fn trouble(&mut self, error: JournalError) {
-        *self.shared.trouble.lock().expect("no thread panics with it") = Some(error.to_string());
+        *self.shared.trouble.lock().expect("no thread panics with it") = Some(error.clone());
         self.trouble = Some((error, Instant::now() + limits::JOURNAL_RETRY));
     }
 
