@@ -160,8 +160,9 @@ pub(super) fn writer(path: &Path) -> Result<(Connection, String), JournalError> 
         )));
     }
     conn.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA cache_size = -4000; PRAGMA wal_autocheckpoint = 1000;
-         PRAGMA journal_size_limit = 67108864;",
+        // The writer makes every row that another one names, so looking each of them up again would only cost.
+        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -4000;
+         PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 67108864;",
     )
     .map_err(failed)?;
     conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, limits::JOURNAL_VALUE).map_err(failed)?;
