@@ -55,7 +55,9 @@ impl Accept for Acceptor {
             return Box::pin(std::future::ready(vec![Answer::Refused(refusal); count]));
         }
         let batch = events.into_iter().map(|event| {
-            let hooks = config.route(&event);
+            let hooks = config.route(&event, |hook, why| {
+                tracing::warn!(hook = %hook.name, event = event.id, kind = event.kind, why, "its when failed: not wanted");
+            });
             Append { event: Arc::new(event), hooks }
         });
         let appended = self.desk.journal.append(batch.collect());

@@ -48,11 +48,17 @@ pub struct Ignored {
 }
 
 impl Config {
-    /// The hooks that want an event.
-    pub fn route(&self, event: &Event) -> Vec<Arc<str>> {
+    /// The hooks that want an event. `failed` is told of each hook whose `when` could not be answered, and why.
+    pub fn route(&self, event: &Event, mut failed: impl FnMut(&Hook, &str)) -> Vec<Arc<str>> {
         let router = self.router.get_or_init(|| Router::new(self.hooks.values()));
         let exact = router.exact.get(&event.kind).map(Vec::as_slice).unwrap_or_default();
-        let wanting = exact.iter().chain(&router.patterns).filter(|hook| hook.wants(event).is_ok());
+        let wanting = exact.iter().chain(&router.patterns).filter(|hook| match hook.wants(event) {
+            Err(NotWanted::WhenFailed(why)) => {
+                failed(hook, &why);
+                false
+            }
+            wanted => wanted.is_ok(),
+        });
         let mut names: Vec<_> = wanting.map(|hook| hook.name.clone()).collect();
         names.sort_unstable();
         names
