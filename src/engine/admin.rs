@@ -390,7 +390,7 @@ fn whole(shown: &Shown) -> Json {
         json!({
             "attempt": attempt.number,
             "time": attempt.started,
-            "duration_ms": u64::try_from(attempt.duration.as_millis()).unwrap_or(u64::MAX),
+            "duration_ms": attempt.duration_ms(),
             "request": attempt.request,
             "status": attempt.status,
             "response": attempt.response,

@@ -255,7 +255,7 @@ fn row(delivery: &Delivery, attempt: &Attempt, outcome: &Outcome) -> LogRow {
         verdict: attempt.verdict.clone(),
         attempt: attempt.number,
         status: attempt.status,
-        duration_ms: u64::try_from(attempt.duration.as_millis()).unwrap_or(u64::MAX),
+        duration_ms: attempt.duration_ms(),
         why: if attempt.why.is_empty() { outcome.why() } else { attempt.why.clone() },
     }
 }

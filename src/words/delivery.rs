@@ -161,3 +161,10 @@ pub struct Attempt {
     /// format").
     pub why: String,
 }
+
+impl Attempt {
+    /// How long it took, in milliseconds.
+    pub fn duration_ms(&self) -> u64 {
+        u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX)
+    }
+}

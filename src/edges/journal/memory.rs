@@ -278,7 +278,7 @@ impl Journal for MemoryJournal {
                         verdict: attempt.verdict.clone(),
                         attempt: attempt.number,
                         status: attempt.status,
-                        duration_ms: u64::try_from(attempt.duration.as_millis()).unwrap_or(u64::MAX),
+                        duration_ms: attempt.duration_ms(),
                         why: attempt.why.clone(),
                     });
                 }

@@ -15,6 +15,7 @@ use super::value::{bytes, from_json, to_json, type_word};
 use crate::rules::answer::{self, Judged};
 use crate::rules::text::{component, truncate_bytes, truncate_chars};
 use crate::words::limits;
+use crate::words::secret::equal;
 use crate::words::verdict::Verdict;
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
@@ -159,12 +160,6 @@ fn hmac<M: Mac + KeyInit>(key: &Dynamic, message: &Dynamic) -> Result<Blob> {
     let mut mac = <M as KeyInit>::new_from_slice(&bytes(key)?).map_err(|_| "the key cannot be used")?;
     mac.update(&bytes(message)?);
     Ok(mac.finalize().into_bytes().to_vec())
-}
-
-/// Compares without telling by its duration where the two differ.
-fn equal(left: &[u8], right: &[u8]) -> bool {
-    let differing = left.iter().zip(right).fold(0, |all, (left, right)| all | (left ^ right));
-    left.len() == right.len() && std::hint::black_box(differing) == 0
 }
 
 fn encodings(engine: &mut Engine) {
