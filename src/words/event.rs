@@ -21,6 +21,8 @@ pub struct Event {
     pub raw: Bytes,
     /// The media type of `raw`.
     pub content_type: String,
+    /// What it says, as JSON text, where that is not simply `raw`: a form's fields, half of an envelope.
+    given: Option<Box<str>>,
     /// Who handed it in over a local socket, by the kernel's word.
     pub peer: Option<Peer>,
     parsed: OnceLock<Value>,
@@ -50,15 +52,19 @@ impl Event {
             time: now,
             raw: raw.into(),
             content_type: JSON.to_owned(),
+            given: None,
             peer: None,
             parsed: OnceLock::new(),
         }
     }
 
-    /// What the event says: `raw` as JSON, else as text, else (bytes that are not UTF-8) null.
-    /// A foreign body that is not JSON is still an event, and its hooks can still use `event.raw`.
+    /// What the event says: what was given beside the bytes, else `raw` as JSON, else as text, else (bytes that are not
+    /// UTF-8) null. A foreign body that is not JSON is still an event, and its hooks can still use `event.raw`.
     pub fn data(&self) -> &Value {
         self.parsed.get_or_init(|| {
+            if let Some(data) = self.given.as_deref().and_then(|text| serde_json::from_str(text).ok()) {
+                return data;
+            }
             let json = may_be_json(&self.content_type, &self.raw).then(|| serde_json::from_slice(&self.raw).ok());
             json.flatten().unwrap_or_else(|| match std::str::from_utf8(&self.raw) {
                 Ok(text) => Value::String(text.to_owned()),
@@ -67,9 +73,21 @@ impl Event {
         })
     }
 
-    /// What it weighs in memory, for the bounds: nearly all of it is `raw`.
+    /// What the event says, as JSON text, where that is not simply its bytes.
+    pub fn given_data(&self) -> Option<&str> {
+        self.given.as_deref()
+    }
+
+    /// Says what the event says beside its bytes, as JSON text; `None`: the bytes say it all.
+    pub fn give_data(&mut self, data: Option<String>) {
+        self.given = data.map(String::into_boxed_str);
+        self.parsed = OnceLock::new();
+    }
+
+    /// What it weighs in memory, for the bounds: nearly all of it is `raw` and what was given beside it.
     pub fn weight(&self) -> usize {
-        self.raw.len() + self.id.len() + self.kind.len() + self.source.len() + 256
+        let given = self.given.as_ref().map_or(0, |given| given.len());
+        self.raw.len() + given + self.id.len() + self.kind.len() + self.source.len() + 256
     }
 }
 
@@ -82,6 +100,7 @@ impl Clone for Event {
             time: self.time,
             raw: self.raw.clone(),
             content_type: self.content_type.clone(),
+            given: self.given.clone(),
             peer: self.peer,
             parsed: OnceLock::new(),
         }
@@ -115,6 +134,20 @@ mod tests {
         event = Event::new("t", None, &b"1"[..], Timestamp::UNIX_EPOCH);
         event.content_type = "text/plain; charset=utf-8".into();
         assert_eq!(event.data(), &Value::String("1".into()));
+    }
+
+    #[test]
+    fn data_that_is_given_wins_over_the_bytes() {
+        let mut event = Event::new("t", None, &b"a=1"[..], Timestamp::UNIX_EPOCH);
+        assert_eq!(event.data(), &Value::String("a=1".into()));
+        event.give_data(Some("{\"a\":\"1\"}".into()));
+        assert_eq!(
+            (&event.data()["a"], &event.clone().data()["a"], &event.raw[..]),
+            (&"1".into(), &"1".into(), &b"a=1"[..])
+        );
+        assert_eq!(event.weight(), 256 + 1 + event.id.len() + 3 + 9);
+        event.give_data(None);
+        assert_eq!(event.data(), &Value::String("a=1".into()));
     }
 
     #[test]
