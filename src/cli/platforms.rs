@@ -143,6 +143,7 @@ fn kind(kind: &Kind) -> String {
         Kind::List => "list",
         Kind::Bool => "bool",
         Kind::Integer => "integer",
+        Kind::Sign => "sign",
         Kind::Choice(words) => return words.join("|"),
         Kind::Tree => "tree",
     };

@@ -19,10 +19,10 @@ mod compare;
 mod read;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
-use crate::rules::hook::read_options;
+use crate::rules::hook::{read_options, render_option};
 use crate::rules::platform::{Given, Platform, RenderError};
 use crate::rules::yaml::reader::{Map as Entries, Reader};
 use crate::rules::yaml::{self, Value};
@@ -102,11 +102,11 @@ fn request(platform: &Platform, cases: &Source, case: &Entries<'_>, sent: &Sent)
     let event = event(sent);
     let given =
         Given { id: &sent.id, attempt: sent.attempt, now: sent.now, hook: "case", event: &event, secrets: &secrets };
-    let mut options = Map::new();
-    for (name, tree) in trees {
-        options.insert(name, tree.render(&given).map_err(in_full)?);
+    let mut options = platform.options(&Json::Null);
+    for option in &trees {
+        render_option(platform, &mut options, option, &given).map_err(in_full)?;
     }
-    platform.request(&given, platform.options(&Json::Object(options))).map_err(in_full)
+    platform.request(&given, options).map_err(in_full)
 }
 
 fn event(sent: &Sent) -> Event {

@@ -5,7 +5,9 @@
 //! * `fn request(delivery)`: `delivery = #{id, attempt, time, time_s, time_ms, event, options, hook}`, where `time` is
 //!   RFC 3339 text, `time_s` and `time_ms` are the same moment in seconds and milliseconds since 1970, and
 //!   `event = #{id, type, source, time, data, raw, content_type}`. It gives
-//!   `#{url, method?, headers?, json? | form? | text? | body?}`; without a body the event's bytes go out as they came.
+//!   `#{url, method?, headers?, json? | form? | text? | body?, sign?}`; without a body the event's bytes go out as they
+//!   came. `sign` is an option of that kind, or a map in the grammar of `rules::signature`: URL, headers and body are
+//!   signed as they leave, with the time of the attempt.
 //!   A tree among the options (`json: delivery.options.json`) keeps its order and its numbers;
 //! * `fn verdict(response)`, optional: `response = #{status, headers, text, json, retry_after}`, header names in lower
 //!   case, `json` and `retry_after` (seconds) `()` when there is none. Without it `by_status(response)` decides;
@@ -25,6 +27,7 @@ pub use crate::rules::answer::Judged;
 use crate::rules::answer::{by_status, retry_after};
 use crate::rules::diagnostic::{Diagnostic, Source};
 use crate::rules::manifest::{Kind, Manifest, OptionSpec};
+pub use crate::rules::script::Signer;
 use crate::rules::script::{Opaque, Script, blob, from_json, map, type_word};
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
@@ -82,6 +85,13 @@ pub struct Options {
     map: Map,
     /// Whether `check` has nothing against them.
     pub checked: bool,
+}
+
+impl Options {
+    /// Sets how the request is signed.
+    pub fn sign(&mut self, name: &str, signer: Signer) {
+        self.map.insert(name.into(), Dynamic::from(signer));
+    }
 }
 
 /// Why a request could not be made.
@@ -151,8 +161,8 @@ impl Platform {
     }
 
     /// The same when the hook is loaded: a script that stumbles over an option that is not known yet has said nothing.
-    pub fn check_known(&self, options: &Json) -> Option<String> {
-        let said = self.uses.check.then(|| self.script.call("check", (self.options(options).map,)))?;
+    pub fn check_known(&self, options: Options) -> Option<String> {
+        let said = self.uses.check.then(|| self.script.call("check", (options.map,)))?;
         said.ok()?.into_string().ok()
     }
 
@@ -175,7 +185,7 @@ impl Platform {
             found.notes.push(format!("in the platform {}", self.name));
             RenderError::Wrong(found)
         })?;
-        request::read(&made, given.event).map_err(refused)
+        request::read(&made, given).map_err(refused)
     }
 
     /// What an answer means. A verdict that itself fails counts as a retry.

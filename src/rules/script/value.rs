@@ -9,9 +9,20 @@ use std::sync::Arc;
 use rhai::{Array, Blob, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
 use serde_json::{Number, Value as Json};
 
+use crate::rules::signature::{Outline, Scheme};
+
 /// A JSON value that a script passes on untouched.
 #[derive(Clone, Debug)]
 pub(crate) struct Opaque(pub(crate) Arc<Json>);
+
+/// How a request is signed: a script passes it on, and asks at most what is signed.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// Everything but the keys.
+    pub outline: Arc<Outline>,
+    /// With the keys, once they are known.
+    pub scheme: Option<Arc<Scheme>>,
+}
 
 /// Turns JSON into plain values. Integers beyond the signed range become floats.
 pub(crate) fn from_json(value: &Json) -> Dynamic {
@@ -89,6 +100,8 @@ pub(crate) fn type_word(value: &Dynamic) -> &'static str {
         "bytes"
     } else if value.is::<Opaque>() {
         "a tree"
+    } else if value.is::<Signer>() {
+        "a signature"
     } else {
         "a function or another value without data"
     }
@@ -128,7 +141,9 @@ pub(super) fn register(engine: &mut Engine) {
         })
         .register_fn("len", length)
         .register_get("len", length)
-        .register_fn("is_empty", |tree: &mut Opaque| length(tree) == 0);
+        .register_fn("is_empty", |tree: &mut Opaque| length(tree) == 0)
+        .register_type_with_name::<Signer>("signature")
+        .register_get("signs_fields", |signer: &mut Signer| signer.outline.signs_fields());
 }
 
 fn length(tree: &mut Opaque) -> i64 {
