@@ -23,6 +23,8 @@ pub struct Event {
     pub raw: Bytes,
     /// The media type of `raw`.
     pub content_type: String,
+    /// What it says, as JSON text, where that is not simply `raw`: a form's fields, half of an envelope.
+    given: Option<Box<str>>,
     /// Who handed it in over a local socket, by the kernel's word.
     pub peer: Option<Peer>,
     parsed: OnceLock<Parsed>,
@@ -60,13 +62,14 @@ impl Event {
             time: now,
             raw: raw.into(),
             content_type: JSON.to_owned(),
+            given: None,
             peer: None,
             parsed: OnceLock::new(),
         }
     }
 
-    /// What the event says: `raw` as JSON, else as text, else (bytes that are not UTF-8) null.
-    /// A foreign body that is not JSON is still an event, and its hooks can still use `event.raw`.
+    /// What the event says: what was given beside the bytes, else `raw` as JSON, else as text, else (bytes that are not
+    /// UTF-8) null. A foreign body that is not JSON is still an event, and its hooks can still use `event.raw`.
     pub fn data(&self) -> &Value {
         &self.parsed().data
     }
@@ -79,15 +82,28 @@ impl Event {
 
     fn parsed(&self) -> &Parsed {
         self.parsed.get_or_init(|| {
-            let json = may_be_json(&self.content_type, &self.raw).then(|| Parsed::read(&self.raw)).flatten();
+            let given = self.given.as_deref().and_then(|text| Parsed::read(text.as_bytes()));
+            let json = || may_be_json(&self.content_type, &self.raw).then(|| Parsed::read(&self.raw)).flatten();
             let text = || std::str::from_utf8(&self.raw).map_or(Value::Null, |text| Value::String(text.to_owned()));
-            json.unwrap_or_else(|| Parsed { data: text(), exact: None })
+            given.or_else(json).unwrap_or_else(|| Parsed { data: text(), exact: None })
         })
     }
 
-    /// What it weighs in memory, for the bounds: nearly all of it is `raw`.
+    /// What the event says, as JSON text, where that is not simply its bytes.
+    pub fn given_data(&self) -> Option<&str> {
+        self.given.as_deref()
+    }
+
+    /// Says what the event says beside its bytes, as JSON text; `None`: the bytes say it all.
+    pub fn give_data(&mut self, data: Option<String>) {
+        self.given = data.map(String::into_boxed_str);
+        self.parsed = OnceLock::new();
+    }
+
+    /// What it weighs in memory, for the bounds: nearly all of it is `raw` and what was given beside it.
     pub fn weight(&self) -> usize {
-        self.raw.len() + self.id.len() + self.kind.len() + self.source.len() + 256
+        let given = self.given.as_ref().map_or(0, |given| given.len());
+        self.raw.len() + given + self.id.len() + self.kind.len() + self.source.len() + 256
     }
 }
 
@@ -109,6 +125,7 @@ impl Clone for Event {
             time: self.time,
             raw: self.raw.clone(),
             content_type: self.content_type.clone(),
+            given: self.given.clone(),
             peer: self.peer,
             parsed: OnceLock::new(),
         }
@@ -151,6 +168,20 @@ mod tests {
         event = Event::new("t", None, &b"{\"a\":1.10,\"b\":1e400}"[..], Timestamp::UNIX_EPOCH);
         assert_eq!(event.data(), &serde_json::json!({"a": 1.1, "b": f64::MAX}));
         assert_eq!(event.exact().map(Exact::to_string).as_deref(), Some("{\"a\":1.10,\"b\":1e400}"));
+    }
+
+    #[test]
+    fn data_that_is_given_wins_over_the_bytes() {
+        let mut event = Event::new("t", None, &b"a=1"[..], Timestamp::UNIX_EPOCH);
+        assert_eq!(event.data(), &Value::String("a=1".into()));
+        event.give_data(Some("{\"a\":\"1\"}".into()));
+        assert_eq!(
+            (&event.data()["a"], &event.clone().data()["a"], &event.raw[..]),
+            (&"1".into(), &"1".into(), &b"a=1"[..])
+        );
+        assert_eq!(event.weight(), 256 + 1 + event.id.len() + 3 + 9);
+        event.give_data(None);
+        assert_eq!(event.data(), &Value::String("a=1".into()));
     }
 
     #[test]
