@@ -164,6 +164,8 @@ pub const RETRY_MAX: Duration = Duration::from_secs(3600);
 pub const MAX_AGE: Duration = Duration::from_secs(3 * 24 * 3600);
 /// Longest wait that a receiver may ask for with Retry-After: an absurd date must not park a delivery for a year.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Shortest `pause` that a verdict rule may ask for: below it a pause is only a retry.
+pub const PAUSE_SHORTEST: Duration = Duration::from_secs(1);
 /// Shortest wait after any retryable failure.
 pub const RETRY_FLOOR: Duration = Duration::from_millis(100);
 /// Requests in the largest `rate_limit` window: each is remembered by its time.

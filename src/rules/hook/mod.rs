@@ -3,6 +3,7 @@
 mod read;
 pub(crate) use self::read::read_options;
 pub mod trial;
+pub mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,7 +11,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
@@ -22,6 +22,7 @@ pub use crate::rules::settings::Retry;
 use crate::rules::template::{Condition, Tree};
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
+use crate::words::json::{Exact, Members};
 use crate::words::secret::Secrets;
 
 /// A checked hook: every value present, every template compiled.
@@ -53,6 +54,8 @@ pub struct Hook {
     pub options: Vec<(String, Tree)>,
     /// What of them is the same for every event, made ready once.
     pub prepared: Prepared,
+    /// What answers mean to this hook, before its platform is asked.
+    pub verdict: verdict::Rules,
     /// The pace towards the receiver: the hook's own, else the platform's.
     pub pace: Option<Rate>,
     /// Deliveries at once.
@@ -94,8 +97,8 @@ fn known_options(platform: &Platform, trees: &[(String, Tree)]) -> Options {
     let (event, secrets) = (Event::new("", Some(String::new()), "null", Timestamp::UNIX_EPOCH), Secrets::default());
     let given = Given { id: "", attempt: 1, now: Timestamp::UNIX_EPOCH, hook: "", event: &event, secrets: &secrets };
     let known = trees.iter().filter(|(_, tree)| !varies(tree));
-    let options = known.filter_map(|(name, tree)| Some((name.clone(), tree.render(&given).ok()?)));
-    let mut options = platform.options(&Json::Object(options.collect()));
+    let known: Members = known.filter_map(|(name, tree)| Some((name.clone(), tree.render(&given).ok()?))).collect();
+    let mut options = platform.options(&known);
     for (name, tree) in trees {
         if let Some(signer) = tree.outline() {
             options.sign(name, signer);
@@ -113,7 +116,7 @@ pub(crate) fn render_option(
 ) -> Result<(), RenderError> {
     match tree.signer(given)? {
         Some(signer) => options.sign(name, signer),
-        None => platform.set_option(options, name, &tree.render(given)?),
+        None => platform.set_option(options, name, tree.render(given)?),
     }
     Ok(())
 }
@@ -200,7 +203,7 @@ impl Hook {
         for name in named_by {
             let value = match self.option(name) {
                 Some(tree) => tree.render(given)?,
-                None => Json::Null,
+                None => Exact::Null,
             };
             key.push('\0');
             key.push_str(&value.to_string());
@@ -214,9 +217,13 @@ impl Hook {
         named_by.iter().all(|name| self.option(name).is_none_or(Tree::is_constant))
     }
 
-    /// What an answer means.
-    pub fn verdict(&self, response: &Response, now: jiff::Timestamp) -> Judged {
-        self.platform.verdict(response, now)
+    /// What an answer means: by the hook's own rules, else by its platform. `failed` is told of each rule that could
+    /// not be evaluated, and why.
+    pub fn verdict(&self, response: &Response, now: Timestamp, failed: impl FnMut(&verdict::Rule, &str)) -> Judged {
+        match self.verdict.judge(response, now, failed) {
+            Some(verdict) => verdict.into(),
+            None => self.platform.verdict(response, now),
+        }
     }
 
     fn option(&self, name: &str) -> Option<&Tree> {

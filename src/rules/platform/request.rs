@@ -60,7 +60,7 @@ fn signed(mut request: Request, sign: &Dynamic, given: &Given<'_>) -> Result<Req
     let known = sign.read_lock::<Signer>().and_then(|signer| signer.scheme.clone());
     let scheme = match known {
         Some(scheme) => scheme,
-        None => Arc::new(Scheme::from_json(&to_json(sign).map_err(|why| format!("sign {why}"))?)?),
+        None => Arc::new(Scheme::from_json(&to_json(sign).map_err(|why| format!("sign {why}"))?.plain())?),
     };
     let Request { method, url, headers, body } = &request;
     let content = Signed { method, url, headers, body };

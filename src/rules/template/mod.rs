@@ -9,9 +9,12 @@
 //! * `sign`: a map in the grammar of `rules::signature`, of which only the key may vary;
 //! * `tree`: any JSON, where `{secret: …}` is plain data.
 //!
+//! In a map or a list `{{ field | default(omit) }}` leaves out the member or entry when the event lacks the field.
+//!
 //! Everywhere but in a tree, `{secret: NAME}` is the value of a secret. A text that ends in a line break loses it,
 //! except in `text` and `tree`: the `|` of YAML leaves one that nobody wants in a message.
 
+pub mod answers;
 mod engine;
 mod escape;
 mod filters;
@@ -19,9 +22,12 @@ mod kinds;
 mod leaf;
 mod scope;
 mod signing;
+mod value;
+
+use std::sync::Arc;
 
 use minijinja::Expression;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use self::leaf::{Fault, FaultKind, Leaf};
 use self::scope::{Needs, Root};
@@ -32,6 +38,7 @@ use crate::rules::platform::{Given, RenderError, Signer};
 use crate::rules::yaml::reader::nearest;
 use crate::rules::yaml::{self, Node};
 use crate::words::event::Event;
+use crate::words::json::{Exact, Members};
 use crate::words::secret::Secret;
 
 /// A compiled tree of one option.
@@ -56,7 +63,7 @@ enum Origin {
 
 /// A piece of a tree.
 enum Part {
-    Fixed(Json),
+    Fixed(Exact),
     Leaf(Box<Leaf>, Box<Node>),
     Secret(String, Box<Node>),
     List(Vec<Self>),
@@ -85,7 +92,7 @@ impl Tree {
     pub fn compile_default(platform: &str, option: &str, value: &Json, kind: &Kind) -> Result<Self, Vec<Diagnostic>> {
         let origin = Origin::Default(format!("the default of `{option}` in the platform {platform}"));
         if value.is_null() {
-            let (root, needs) = (Part::Fixed(Json::Null), Needs::default());
+            let (root, needs) = (Part::Fixed(Exact::Null), Needs::default());
             let (secrets, warnings) = (Vec::new(), Vec::new());
             return Ok(Self { root, kind: kind.clone(), origin, needs, secrets, signing: None, warnings });
         }
@@ -96,7 +103,7 @@ impl Tree {
     ///
     /// # Errors
     /// A secret is missing, a field that the event lacks has no default, or the result is not of the option's kind.
-    pub fn render(&self, given: &Given<'_>) -> Result<Json, RenderError> {
+    pub fn render(&self, given: &Given<'_>) -> Result<Exact, RenderError> {
         if let Part::Fixed(value) = &self.root {
             return Ok(value.clone());
         }
@@ -105,7 +112,14 @@ impl Tree {
             secrets.push((name.clone(), secret(given, name)?));
         }
         let root = Root::value(given.event, given.hook, Some(given.attempt), &self.needs, secrets);
-        let value = self.part(&self.root, &root, given)?;
+        let exact = given.event.exact();
+        let spellings = exact.map(|exact| Arc::new(value::spellings(exact)));
+        let value = value::spelled(spellings, || self.part(&self.root, &root, given))?;
+        let value = value.ok_or_else(|| {
+            let help = Some("write default('') for an empty text, or default(none) for null".to_owned());
+            let what = "omit leaves out a member of a map or an entry of a list, and this is neither".to_owned();
+            self.wrong(given, self.first_place(), what, help)
+        })?;
         kinds::finish(value, &self.kind).map_err(|what| self.wrong(given, self.first_place(), what, None))
     }
 
@@ -160,27 +174,37 @@ impl Tree {
         }
     }
 
-    fn part(&self, part: &Part, root: &minijinja::Value, given: &Given<'_>) -> Result<Json, RenderError> {
-        match part {
-            Part::Fixed(value) => Ok(value.clone()),
-            Part::Secret(name, _) => secret(given, name).map(|secret| Json::String(secret.expose().to_owned())),
+    /// `None` is left out.
+    fn part(&self, part: &Part, root: &minijinja::Value, given: &Given<'_>) -> Result<Option<Exact>, RenderError> {
+        Ok(Some(match part {
+            Part::Fixed(value) => value.clone(),
+            Part::Secret(name, _) => Exact::String(secret(given, name)?.expose().to_owned()),
             Part::Leaf(leaf, node) => {
-                let value = leaf.render(root).map_err(|fault| self.fault(fault, node, given))?;
-                kinds::check_leaf(&value, &self.kind)
-                    .map_err(|(what, help)| self.wrong(given, self.origin.place(node, None), what, Some(help)))?;
-                Ok(value)
+                let value = match self.kind {
+                    Kind::Headers => leaf.text_or_nothing(root).map(|text| text.map(Exact::String)),
+                    _ => leaf.render(root, given.event.exact()),
+                };
+                let value = value.map_err(|fault| self.fault(fault, node, given))?;
+                if let Some(value) = &value {
+                    kinds::check_leaf(value, &self.kind)
+                        .map_err(|(what, help)| self.wrong(given, self.origin.place(node, None), what, Some(help)))?;
+                }
+                return Ok(value);
             }
             Part::List(parts) => {
-                parts.iter().map(|part| self.part(part, root, given)).collect::<Result<Vec<_>, _>>().map(Json::Array)
+                let values = parts.iter().filter_map(|part| self.part(part, root, given).transpose());
+                Exact::List(values.collect::<Result<_, _>>()?)
             }
             Part::Map(parts) => {
-                let mut map = Map::with_capacity(parts.len());
+                let mut members = Members::with_capacity(parts.len());
                 for (name, part) in parts {
-                    map.insert(name.clone(), self.part(part, root, given)?);
+                    if let Some(value) = self.part(part, root, given)? {
+                        members.insert(name.clone(), value);
+                    }
                 }
-                Ok(Json::Object(map))
+                Exact::Map(members)
             }
-        }
+        }))
     }
 
     fn fault(&self, fault: Fault, node: &Node, given: &Given<'_>) -> RenderError {

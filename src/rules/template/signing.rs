@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use serde_json::{Map, Value as Json};
+use serde_json::Map;
 
 use super::kinds::Compiler;
 use super::leaf::is_template;
@@ -11,13 +11,14 @@ use crate::rules::diagnostic::{Diagnostic, Place};
 use crate::rules::platform::{Given, RenderError, Signer};
 use crate::rules::signature::{Fault, KEYS, Outline, Scheme};
 use crate::rules::yaml::{Key, Node, Style, Value};
+use crate::words::json::Exact;
 use crate::words::secret::Secret;
 
 /// How a request is signed. The root of its tree is the list of its keys.
 pub(super) struct Signing {
     outline: Arc<Outline>,
     /// The keys of the last attempt, made ready: reading them costs more than a signature.
-    latest: RwLock<Option<(Json, Arc<Scheme>)>>,
+    latest: RwLock<Option<(Exact, Arc<Scheme>)>>,
 }
 
 impl std::fmt::Debug for Signing {
@@ -32,7 +33,7 @@ impl Compiler<'_> {
         let Value::Map(entries) = &node.value else {
             let what = format!("a signature is a map, not {}", node.describe());
             self.wrong(node, None, what, "write it as in {preset: standard-webhooks, key: {secret: NAME}}");
-            return Part::Fixed(Json::Null);
+            return Part::Fixed(Exact::Null);
         };
         let mut literal = Map::new();
         for (key, node) in entries.iter().filter(|(key, _)| key.name != "key") {
@@ -57,12 +58,12 @@ impl Compiler<'_> {
             if !misspelt {
                 self.wrong(node, None, "a signature needs a key", "add `key: {secret: NAME}`");
             }
-            return Part::Fixed(Json::Null);
+            return Part::Fixed(Exact::Null);
         };
         let nodes = match &key.value {
             Value::List(nodes) if nodes.is_empty() => {
                 self.wrong(key, None, "a signature needs a key", "write `key: {secret: NAME}`");
-                return Part::Fixed(Json::Null);
+                return Part::Fixed(Exact::Null);
             }
             Value::List(nodes) => nodes.iter().collect(),
             _ => vec![key],
@@ -76,7 +77,7 @@ impl Compiler<'_> {
 
     fn key(&mut self, node: &Node, outline: Option<&Arc<Outline>>, is_public: bool) -> Part {
         let part = self.scalar(node);
-        if let Part::Fixed(Json::String(text)) = &part {
+        if let Part::Fixed(Exact::String(text)) = &part {
             self.literal_key(text, node, outline, is_public);
         }
         part
@@ -173,6 +174,7 @@ impl Signing {
     }
 }
 
-fn texts(keys: &Json) -> impl Iterator<Item = &str> {
-    keys.as_array().into_iter().flatten().filter_map(Json::as_str)
+fn texts(keys: &Exact) -> impl Iterator<Item = &str> {
+    let list = if let Exact::List(keys) = keys { keys.as_slice() } else { &[] };
+    list.iter().filter_map(Exact::as_str)
 }
