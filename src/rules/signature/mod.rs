@@ -20,6 +20,7 @@ mod content;
 mod key;
 mod outgoing;
 mod read;
+mod search;
 mod verify;
 mod words;
 
@@ -31,6 +32,7 @@ use serde_json::Value as Json;
 use self::key::Key;
 pub use self::outgoing::{Signature, sign};
 pub use self::read::{Fault, KEYS, Outline};
+pub use self::search::{Match, search};
 pub use self::verify::{Refused, Verified, verify};
 use crate::words::limits;
 use crate::words::secret::Secret;
