@@ -16,7 +16,7 @@ use postrider::words::exchange::Request;
 use postrider::words::secret::{Secret, Secrets};
 
 /// Which sample each example is rendered with.
-const SAMPLES: [(&str, &str); 12] = [
+const SAMPLES: [(&str, &str); 16] = [
     ("pgyer-mirror", "pgyer-updateVersion"),
     ("pgyer-wecom", "pgyer-updateVersion"),
     ("pgyer-dingtalk", "pgyer-updateVersion"),
@@ -29,6 +29,10 @@ const SAMPLES: [(&str, &str); 12] = [
     ("patchkit-ping", "patchkit-version.published"),
     ("patchkit-xml", "patchkit-version.published"),
     ("appgo-sync", "appgo-feedback"),
+    ("signed-mirror", "pgyer-updateVersion"),
+    ("pushpushgo", "pushpushgo-subscriber.created"),
+    ("pushpushgo", "pushpushgo-subscriber.removed"),
+    ("pushpushgo-url", "pushpushgo-subscriber.created"),
 ];
 
 fn root(folder: &str) -> PathBuf {
@@ -63,6 +67,9 @@ pub(crate) fn secrets() -> Secrets {
         ("lark-release", "https://open.feishu.cn/open-apis/bot/v2/hook/TOKEN"),
         ("lark-release-sign", "demo"),
         ("ci-token", "t0ken"),
+        ("mirror-sign", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("mirror-sign-old", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
+        ("pushpushgo-project", "5e1f0c2ab3d4e5f607182930"),
     ] {
         secrets.insert(name, Ok(Secret::new(value)));
     }
