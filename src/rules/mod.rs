@@ -14,4 +14,5 @@ pub mod script;
 pub mod settings;
 pub mod template;
 pub mod text;
+pub(crate) mod xml;
 pub mod yaml;
