@@ -12,6 +12,7 @@ pub mod pace;
 pub mod platform;
 pub mod script;
 pub mod settings;
+pub mod signature;
 pub mod template;
 pub mod text;
 pub(crate) mod xml;

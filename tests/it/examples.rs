@@ -29,6 +29,7 @@ const SAMPLES: &[(&str, &str)] = &[
     ("patchkit-ping", "patchkit-version.published"),
     ("patchkit-xml", "patchkit-version.published"),
     ("patchkit-xml-tree", "patchkit-version.published"),
+    ("appgo-sync", "appgo-feedback"),
 ];
 
 fn root(folder: &str) -> PathBuf {

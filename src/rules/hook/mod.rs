@@ -3,6 +3,7 @@
 mod read;
 pub(crate) use self::read::read_options;
 pub mod trial;
+pub mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -53,6 +54,8 @@ pub struct Hook {
     pub options: Vec<(String, Tree)>,
     /// What of them is the same for every event, made ready once.
     pub prepared: Prepared,
+    /// What answers mean to this hook, before its platform is asked.
+    pub verdict: verdict::Rules,
     /// The pace towards the receiver: the hook's own, else the platform's.
     pub pace: Option<Rate>,
     /// Deliveries at once.
@@ -193,9 +196,13 @@ impl Hook {
         named_by.iter().all(|name| self.option(name).is_none_or(Tree::is_constant))
     }
 
-    /// What an answer means.
-    pub fn verdict(&self, response: &Response, now: jiff::Timestamp) -> Judged {
-        self.platform.verdict(response, now)
+    /// What an answer means: by the hook's own rules, else by its platform. `failed` is told of each rule that could
+    /// not be evaluated, and why.
+    pub fn verdict(&self, response: &Response, now: Timestamp, failed: impl FnMut(&verdict::Rule, &str)) -> Judged {
+        match self.verdict.judge(response, now, failed) {
+            Some(verdict) => verdict.into(),
+            None => self.platform.verdict(response, now),
+        }
     }
 
     fn option(&self, name: &str) -> Option<&Tree> {

@@ -1,5 +1,7 @@
 //! What a hook's author wants to be true of it: the `tests:` of its file, and a first rendering before it is loaded.
 
+mod answer;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
@@ -12,7 +14,7 @@ use crate::rules::platform::{Given, RenderError};
 use crate::rules::yaml::reader::Reader;
 use crate::rules::yaml::{Node, Value};
 use crate::words::event::Event;
-use crate::words::exchange::Request;
+use crate::words::exchange::{Request, Response};
 use crate::words::json::{Exact, Members};
 use crate::words::secret::{Secret, Secrets};
 
@@ -23,8 +25,10 @@ pub struct HookTest {
     pub name: String,
     /// Where it stands.
     pub place: Place,
-    /// The event.
-    pub event: TestEvent,
+    /// The event; a test of an answer alone needs none.
+    pub event: Option<TestEvent>,
+    /// What the receiver answers.
+    pub response: Option<Response>,
     /// What is to come of it.
     pub expect: Expect,
 }
@@ -63,6 +67,10 @@ pub struct Expect {
     pub form: Vec<(String, String)>,
     /// Rendering fails, and this stands in the reason.
     pub error: Option<String>,
+    /// The verdict on the response: its word.
+    pub verdict: Option<String>,
+    /// This stands in the verdict's reason.
+    pub why: Option<String>,
 }
 
 /// What came of one test.
@@ -90,7 +98,7 @@ impl From<String> for Failure {
     }
 }
 
-const EXPECT: [&str; 8] = ["wanted", "method", "url", "headers", "json", "text", "form", "error"];
+const EXPECT: [&str; 10] = ["wanted", "method", "url", "headers", "json", "text", "form", "error", "verdict", "why"];
 
 /// Reads `tests:`.
 pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<HookTest> {
@@ -105,20 +113,29 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<HookTest> {
 fn read_test(reader: &mut Reader<'_>, at: usize, node: &Node) -> Option<HookTest> {
     const EXAMPLE: &str = "{name: …, event: {type: …, data: {…}}, expect: {…}}";
     let test = reader.map("tests", node, EXAMPLE)?;
-    reader.only(&test, &["name", "event", "expect"]);
+    reader.only(&test, &["name", "event", "response", "expect"]);
     let name = test.get("name").and_then(|node| reader.text("tests.name", node)).map(str::to_owned);
+    let response = test.get("response").map(|node| answer::read(reader, node));
     let event = match test.get("event") {
-        Some(node) => read_event(reader, node),
+        Some(node) => read_event(reader, node).map(Some),
+        None if response.is_some() => Some(None),
         None => missing(reader, node, "event", "add `event: {type: …, data: {…}}`"),
     };
     let expect = match test.get("expect") {
-        Some(node) => read_expect(reader, node),
+        Some(node) => {
+            answer::belong_together(reader, node, response.is_some());
+            read_expect(reader, node)
+        }
         None => missing(reader, node, "expect", "add `expect: {json: {…}}`, or `expect: {wanted: false}`"),
     };
     Some(HookTest {
         name: name.unwrap_or_else(|| format!("number {}", at + 1)),
         place: reader.source.place(node.span),
         event: event?,
+        response: match response {
+            Some(response) => Some(response?),
+            None => None,
+        },
         expect: expect?,
     })
 }
@@ -178,6 +195,8 @@ fn read_expect(reader: &mut Reader<'_>, node: &Node) -> Option<Expect> {
         },
         form: expect.get("form").map(|node| read_pairs(reader, "expect.form", node)).unwrap_or_default(),
         error: text(reader, "error"),
+        verdict: expect.get("verdict").and_then(|node| answer::read_word(reader, node)),
+        why: text(reader, "why"),
     })
 }
 
@@ -208,9 +227,9 @@ impl Hook {
     /// An event to try the hook with: that of its first test which it wants, else an empty one of its first type. It
     /// happens at the beginning of time unless the test says when; whoever sends it for real sets `time`.
     pub fn sample_event(&self) -> Event {
-        let of_test = self.tests.iter().find(|test| test.expect.wanted != Some(false) && test.expect.error.is_none());
-        if let Some(test) = of_test {
-            return test.event.to_event(Timestamp::UNIX_EPOCH);
+        let wanted = self.tests.iter().filter(|test| test.expect.wanted != Some(false) && test.expect.error.is_none());
+        if let Some(event) = wanted.filter_map(|test| test.event.as_ref()).next() {
+            return event.to_event(Timestamp::UNIX_EPOCH);
         }
         let kind = self.events.first().map_or_else(|| "sample".to_owned(), |pattern| pattern.replace('*', "sample"));
         Event::new(kind, Some("sample".to_owned()), &b"{}"[..], Timestamp::UNIX_EPOCH)
@@ -221,7 +240,8 @@ impl Hook {
     pub fn dry_run(&self, secrets: &Secrets, now: Timestamp) -> Vec<Diagnostic> {
         let results = self.run_tests(secrets, now).into_iter();
         let mut found: Vec<_> = results.filter_map(TestResult::into_diagnostic).collect();
-        if self.tests.is_empty() && self.options.iter().all(|(_, tree)| tree.is_constant()) {
+        if self.tests.iter().all(|test| test.event.is_none()) && self.options.iter().all(|(_, tree)| tree.is_constant())
+        {
             match self.try_request(&self.sample_event(), &self.with_stand_ins(secrets), now) {
                 Ok(_) => {}
                 Err(RenderError::Wrong(error)) => found.push(*error),
@@ -248,7 +268,11 @@ impl Hook {
     }
 
     fn run_test(&self, test: &HookTest, secrets: &Secrets, now: Timestamp) -> Result<(), Failure> {
-        let (event, expect) = (test.event.to_event(now), &test.expect);
+        if let Some(response) = &test.response {
+            answer::try_verdict(self, response, &test.expect, now)?;
+        }
+        let Some(event) = &test.event else { return Ok(()) };
+        let (event, expect) = (event.to_event(now), &test.expect);
         match (self.matches(&event), expect.wanted) {
             (Err(NotWanted::WhenFailed(why)), _) => return Err(format!("`when` failed: {why}").into()),
             (Err(_), Some(false)) => return Ok(()),

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use minijinja::machinery::ast::{Expr, Stmt};
 use minijinja::value::Value;
-use minijinja::{Error, ErrorKind, Expression, Template};
+use minijinja::{Environment, Error, ErrorKind, Expression, Template};
 use self_cell::self_cell;
 
 use super::engine::{CONDITIONS, Inspection, TEXTS, inspect};
@@ -70,6 +70,16 @@ pub(super) fn is_template(text: &str) -> bool {
 impl Leaf {
     /// Compiles a text; `typed` keeps the type of a leaf that is exactly one expression.
     pub(super) fn compile(text: &str, escape: Escape, typed: bool) -> Result<(Self, Inspection), Fault> {
+        Self::compile_in(&TEXTS, text, escape, typed)
+    }
+
+    /// The same with the rules of another environment for what is undefined.
+    pub(super) fn compile_in(
+        environment: &'static Environment<'static>,
+        text: &str,
+        escape: Escape,
+        typed: bool,
+    ) -> Result<(Self, Inspection), Fault> {
         if let Some(at) = oversized_tag(text) {
             let what = format!("one template expression is longer than {} bytes", limits::TEMPLATE_TAG);
             return Err(Fault {
@@ -77,12 +87,13 @@ impl Leaf {
                 kind: FaultKind::Wrong { what, help: Some("split it with {% set %}".into()) },
             });
         }
-        let compiled = Compiled::try_new(text.to_owned(), |text| TEXTS.template_from_named_str(escape.name(), text))
-            .map_err(|error| syntax(&error, text.len()))?;
+        let compiled =
+            Compiled::try_new(text.to_owned(), |text| environment.template_from_named_str(escape.name(), text))
+                .map_err(|error| syntax(&error, text.len()))?;
         let inspection = inspect(compiled.borrow_dependent());
         let typed = match typed.then(|| only_expression(text)).flatten() {
             Some(inner) => {
-                let expression = TEXTS.compile_expression_owned(text[inner.clone()].to_owned());
+                let expression = environment.compile_expression_owned(text[inner.clone()].to_owned());
                 let expression = expression.map_err(|error| syntax(&error, text.len()))?;
                 Some(Typed { expression, offset: inner.start, path: path_of(text) })
             }

@@ -14,6 +14,7 @@
 //! Everywhere but in a tree, `{secret: NAME}` is the value of a secret. A text that ends in a line break loses it,
 //! except in `text` and `tree`: the `|` of YAML leaves one that nobody wants in a message.
 
+pub mod answers;
 mod engine;
 mod escape;
 mod filters;
