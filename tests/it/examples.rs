@@ -24,11 +24,40 @@ const SAMPLES: &[(&str, &str)] = &[
     ("pgyer-paused", "pgyer-updateVersion"),
     ("appgo-support", "appgo-feedback"),
     ("appgo-support", "appgo-crashlog"),
+    ("appgo-mirror", "appgo-updateVersion"),
+    ("appgo-mirror", "appgo-feedback"),
+    ("appgo-mirror", "appgo-crashlog"),
+    ("appgo-crash", "appgo-crashlog"),
     ("patchkit-ci", "patchkit-version.published"),
     ("patchkit-form", "patchkit-version.published"),
     ("patchkit-ping", "patchkit-version.published"),
     ("patchkit-xml", "patchkit-version.published"),
     ("patchkit-xml-tree", "patchkit-version.published"),
+    ("pushpushgo", "pushpushgo-subscribe"),
+    ("pushpushgo", "pushpushgo-unsubscribe"),
+    ("appery-project", "appery-PROJECT_BUILD_IOS_START"),
+    ("appery-account", "appery-PROJECT_VERSION_CREATE"),
+    ("appery-account", "appery-PROJECT_VERSION_RESTORE"),
+    ("appery-account", "appery-PROJECT_PUBLISH_APPERY_SUCCESS"),
+    ("appery-account", "appery-PROJECT_BUILD_ANDROID_START"),
+    ("appery-account", "appery-PROJECT_BUILD_ANDROID_SUCCESS"),
+    ("appery-account", "appery-PROJECT_BUILD_ANDROID_ABORT"),
+    ("appery-account", "appery-PROJECT_BUILD_ANDROID_FAIL"),
+    ("appery-account", "appery-PROJECT_BUILD_IOS_START"),
+    ("appery-account", "appery-PROJECT_BUILD_IOS_SUCCESS"),
+    ("appery-account", "appery-PROJECT_BUILD_IOS_FAIL"),
+    ("appery-account", "appery-PROJECT_PREVIEW_TEST"),
+    ("appery-account", "appery-APPLICATION_VERSION_CREATE"),
+    ("appery-account", "appery-APPLICATION_VERSION_REMOVE"),
+    ("appery-account", "appery-APPLICATION_VERSION_RENAME"),
+    ("appery-releases", "appery-PROJECT_VERSION_CREATE"),
+    ("appery-builds", "appery-PROJECT_BUILD_ANDROID_START"),
+    ("appery-builds", "appery-PROJECT_BUILD_ANDROID_SUCCESS"),
+    ("appery-builds", "appery-PROJECT_BUILD_ANDROID_ABORT"),
+    ("appery-builds", "appery-PROJECT_BUILD_ANDROID_FAIL"),
+    ("appery-builds", "appery-PROJECT_BUILD_IOS_START"),
+    ("appery-builds", "appery-PROJECT_BUILD_IOS_SUCCESS"),
+    ("appery-builds", "appery-PROJECT_BUILD_IOS_FAIL"),
     ("appgo-sync", "appgo-feedback"),
 ];
 
@@ -50,7 +79,7 @@ pub(crate) fn examples() -> BTreeMap<String, Hook> {
         let hook = hook.expect("a hook without diagnostics");
         hooks.insert(hook.name.to_string(), hook);
     }
-    assert!(hooks.len() >= 10, "only {} examples found", hooks.len());
+    assert!(hooks.len() >= 18, "only {} examples found", hooks.len());
     hooks
 }
 
