@@ -5,7 +5,7 @@
 //! * `fn request(delivery)`: `delivery = #{id, attempt, time, time_s, time_ms, event, options, hook}`, where `time` is
 //!   RFC 3339 text, `time_s` and `time_ms` are the same moment in seconds and milliseconds since 1970, and
 //!   `event = #{id, type, source, time, data, raw, content_type}`. It gives
-//!   `#{url, method?, headers?, json? | form? | text? | body?}`; without a body the event's bytes go out as they came.
+//!   `#{url, method?, headers?, json? | form? | text? | xml? | body?}`; without a body the event's bytes go out as they came.
 //!   A tree among the options (`json: delivery.options.json`) keeps its order and its numbers;
 //! * `fn verdict(response)`, optional: `response = #{status, headers, text, json, retry_after}`, header names in lower
 //!   case, `json` and `retry_after` (seconds) `()` when there is none. Without it `by_status(response)` decides;

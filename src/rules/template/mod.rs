@@ -6,7 +6,8 @@
 //! * `headers`: a map of texts that cannot break out of their line;
 //! * `list`: a text or a list of texts; an expression may give the whole list;
 //! * `bool integer choice`: checked when they are constant, else when they are rendered;
-//! * `tree`: any JSON, where `{secret: …}` is plain data.
+//! * `tree`: any JSON, where `{secret: …}` is plain data;
+//! * `xml`: a document as a text, or as a tree of elements; what cannot be read as XML is refused.
 //!
 //! In a map or a list `{{ field | default(omit) }}` leaves out the member or entry when the event lacks the field.
 //!
