@@ -180,13 +180,24 @@ impl Platform {
 
     /// What an answer means. A verdict that itself fails counts as a retry.
     pub fn verdict(&self, response: &Response, now: Timestamp) -> Judged {
+        self.judge(response, now).unwrap_or_else(|found| {
+            let why = if found.place.is_some() { found.one_line() } else { found.what };
+            Verdict::retry(format!("the answer could not be judged: {why}")).into()
+        })
+    }
+
+    /// The same, or how the verdict fails.
+    ///
+    /// # Errors
+    /// The script fails, or gives something that is no verdict.
+    pub fn judge(&self, response: &Response, now: Timestamp) -> Result<Judged, Box<Diagnostic>> {
         if !self.uses.verdict && (200..300).contains(&response.status) {
-            return by_status(response.status, None).into();
+            return Ok(by_status(response.status, None).into());
         }
         let json = serde_json::from_slice(&response.body).unwrap_or(Json::Null);
         let wait = retry_after(&response.headers, &json, now);
         if !self.uses.verdict {
-            return by_status(response.status, wait).into();
+            return Ok(by_status(response.status, wait).into());
         }
         let headers: Map = response
             .headers
@@ -200,11 +211,10 @@ impl Platform {
             ("json", from_json(&json)),
             ("retry_after", wait.map_or(Dynamic::UNIT, |wait| i64::try_from(wait.as_secs()).unwrap_or(0).into())),
         ]);
-        let judged = self.script.call("verdict", (answer,)).map_err(|found| found.one_line()).and_then(|judged| {
-            let word = type_word(&judged);
-            judged.try_cast::<Judged>().ok_or_else(|| format!("fn verdict gave {word} instead of a verdict"))
-        });
-        judged.unwrap_or_else(|why| Verdict::retry(format!("the answer could not be judged: {why}")).into())
+        let judged = self.script.call("verdict", (answer,))?;
+        let word = type_word(&judged);
+        let refused = || Box::new(Diagnostic::error("script", format!("fn verdict gave {word} instead of a verdict")));
+        judged.try_cast::<Judged>().ok_or_else(refused)
     }
 
     fn delivery(&self, given: &Given<'_>, options: Map) -> Map {
