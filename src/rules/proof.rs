@@ -279,7 +279,7 @@ mod tests {
         let found = hook(&one, &mut |what, place| steps.push((what.to_owned(), place.map(|place| place.line))));
         assert_eq!(found.len(), 1, "{found:?}");
         let place = found[0].place.as_ref().unwrap();
-        assert_eq!((found[0].code, place.line, place.column), (TOO_MUCH, 5, 33), "{found:?}");
+        assert_eq!((found[0].code, place.line, place.column), (TOO_MUCH, 5, 36), "{found:?}");
         assert!(steps.contains(&("`text`".to_owned(), Some(5))), "{steps:?}");
     }
 

@@ -292,7 +292,8 @@ fn format(state: &mut State, form: &Value, args: Rest<ValueOrKwargs>) -> Result<
 /// The usual `join`, under a name that no template may use.
 const JOIN: &str = " join";
 
-fn join(state: &mut State, args: Rest<Value>) -> Result<Value, Error> {
+fn join(state: &mut State, args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+    let args = args.into_values();
     let joint = args.iter().skip(1).find_map(|arg| {
         let named =
             Kwargs::try_from(arg.clone()).ok().and_then(|named| named.get::<Option<String>>("d").ok().flatten());
@@ -312,7 +313,8 @@ fn join(state: &mut State, args: Rest<Value>) -> Result<Value, Error> {
 /// The usual `tojson`, under a name that no template may use.
 const TOJSON: &str = " tojson";
 
-fn tojson(state: &mut State, args: Rest<Value>) -> Result<Value, Error> {
+fn tojson(state: &mut State, args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+    let args = args.into_values();
     for arg in args.iter().skip(1) {
         let named =
             Kwargs::try_from(arg.clone()).ok().and_then(|named| named.get::<Option<usize>>("indent").ok().flatten());
