@@ -282,7 +282,7 @@ fn option(name: &str, value: &Dynamic, found: &mut Vec<Diagnostic>) -> Option<Op
         }
     };
     let default = match script::to_json(map.get("default").unwrap_or(&Dynamic::UNIT)) {
-        Ok(default) => default,
+        Ok(default) => default.plain(),
         Err(why) => {
             found.push(wrong(format!("the default of `{name}` {why}")));
             return None;

@@ -13,6 +13,7 @@ pub mod platform;
 pub mod proof;
 pub mod script;
 pub mod settings;
+pub mod signature;
 pub mod template;
 pub mod text;
 pub mod yaml;

@@ -46,6 +46,19 @@ pub const SCRIPT_ARRAY: usize = 100_000;
 /// A map that a script builds, in members.
 pub const SCRIPT_MAP: usize = 10_000;
 
+// ---- signatures ----
+
+/// Keys of one signature: the current one and those that are being replaced.
+pub const SIGNING_KEYS: usize = 16;
+/// Signatures in one header that are looked at; each may cost the time of an elliptic curve.
+pub const SIGNATURES: usize = 16;
+/// How far a signed time may be from ours: what the libraries of Standard Webhooks and of Stripe allow.
+pub const SIGNATURE_TOLERANCE: Duration = Duration::from_secs(5 * 60);
+/// The least that can be asked for: clocks are never nearer.
+pub const SIGNATURE_TOLERANCE_MIN: Duration = Duration::from_secs(1);
+/// The most: so long a request that was seen could be sent again.
+pub const SIGNATURE_TOLERANCE_MAX: Duration = Duration::from_secs(24 * 3600);
+
 // ---- intake ----
 
 /// One NDJSON line, and the data of one event.
@@ -151,6 +164,8 @@ pub const RETRY_MAX: Duration = Duration::from_secs(3600);
 pub const MAX_AGE: Duration = Duration::from_secs(3 * 24 * 3600);
 /// Longest wait that a receiver may ask for with Retry-After: an absurd date must not park a delivery for a year.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Shortest `pause` that a verdict rule may ask for: below it a pause is only a retry.
+pub const PAUSE_SHORTEST: Duration = Duration::from_secs(1);
 /// Shortest wait after any retryable failure.
 pub const RETRY_FLOOR: Duration = Duration::from_millis(100);
 /// Requests in the largest `rate_limit` window: each is remembered by its time.

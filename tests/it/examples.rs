@@ -16,7 +16,7 @@ use postrider::words::exchange::Request;
 use postrider::words::secret::{Secret, Secrets};
 
 /// Which sample each example is rendered with.
-const SAMPLES: [(&str, &str); 11] = [
+const SAMPLES: [(&str, &str); 12] = [
     ("pgyer-mirror", "pgyer-updateVersion"),
     ("pgyer-wecom", "pgyer-updateVersion"),
     ("pgyer-dingtalk", "pgyer-updateVersion"),
@@ -28,6 +28,7 @@ const SAMPLES: [(&str, &str); 11] = [
     ("patchkit-form", "patchkit-version.published"),
     ("patchkit-ping", "patchkit-version.published"),
     ("patchkit-xml", "patchkit-version.published"),
+    ("appgo-sync", "appgo-feedback"),
 ];
 
 fn root(folder: &str) -> PathBuf {

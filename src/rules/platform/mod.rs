@@ -25,9 +25,10 @@ pub use crate::rules::answer::Judged;
 use crate::rules::answer::{by_status, retry_after};
 use crate::rules::diagnostic::{Diagnostic, Source};
 use crate::rules::manifest::{Kind, Manifest, OptionSpec};
-use crate::rules::script::{Opaque, Script, blob, from_json, map, type_word};
+use crate::rules::script::{Opaque, Script, blob, from_exact, from_json, map, type_word};
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
+use crate::words::json::{Exact, Members};
 use crate::words::secret::Secrets;
 use crate::words::verdict::Verdict;
 
@@ -135,7 +136,7 @@ impl Platform {
     }
 
     /// Why the constant options of a hook cannot work together, if so. Options that depend on the event are `Null`.
-    pub fn check(&self, options: &Json) -> Option<String> {
+    pub fn check(&self, options: &Members) -> Option<String> {
         self.object(&self.options(options))
     }
 
@@ -151,7 +152,7 @@ impl Platform {
     }
 
     /// The same when the hook is loaded: a script that stumbles over an option that is not known yet has said nothing.
-    pub fn check_known(&self, options: &Json) -> Option<String> {
+    pub fn check_known(&self, options: &Members) -> Option<String> {
         let said = self.uses.check.then(|| self.script.call("check", (self.options(options).map,)))?;
         said.ok()?.into_string().ok()
     }
@@ -234,14 +235,15 @@ impl Platform {
     }
 
     /// These options of the manifest, and `()` for all others.
-    pub fn options(&self, options: &Json) -> Options {
-        let value = |spec: &OptionSpec| options.get(&spec.name).map_or(Dynamic::UNIT, |value| given_as(spec, value));
+    pub fn options(&self, options: &Members) -> Options {
+        let value =
+            |spec: &OptionSpec| options.get(&spec.name).map_or(Dynamic::UNIT, |value| given_as(spec, value.clone()));
         let map = self.manifest.options.iter().map(|spec| (spec.name.as_str().into(), value(spec)));
         Options { map: map.collect(), checked: false }
     }
 
     /// Sets one of them.
-    pub fn set_option(&self, options: &mut Options, name: &str, value: &Json) {
+    pub fn set_option(&self, options: &mut Options, name: &str, value: Exact) {
         if let Some(spec) = self.manifest.options.iter().find(|spec| spec.name == name) {
             options.map.insert(name.into(), given_as(spec, value));
         }
@@ -249,10 +251,10 @@ impl Platform {
 }
 
 /// A tree keeps the order and the numbers of its author; a script may look into it and pass it on.
-fn given_as(spec: &OptionSpec, value: &Json) -> Dynamic {
+fn given_as(spec: &OptionSpec, value: Exact) -> Dynamic {
     match (&spec.kind, value) {
-        (Kind::Tree, tree @ (Json::Array(_) | Json::Object(_))) => Dynamic::from(Opaque(Arc::new(tree.clone()))),
-        (_, value) => from_json(value),
+        (Kind::Tree, tree @ (Exact::List(_) | Exact::Map(_))) => Opaque::dynamic(tree),
+        (_, value) => from_exact(&value),
     }
 }
 
@@ -266,7 +268,7 @@ fn event(event: &Event) -> Map {
         ("type", event.kind.as_str().into()),
         ("source", event.source.as_str().into()),
         ("time", event.time.to_string().into()),
-        ("data", from_json(event.data())),
+        ("data", event.exact().map_or_else(|| from_json(event.data()), from_exact)),
         ("raw", raw),
         ("content_type", event.content_type.as_str().into()),
     ])

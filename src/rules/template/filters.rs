@@ -10,11 +10,12 @@ use minijinja::value::{Kwargs, Rest, Value, ValueOrKwargs};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State};
 
 use super::escape::Escape;
+use super::value::{from_engine, printed};
 use crate::rules::text::{component, truncate_bytes, truncate_chars};
 use crate::words::limits;
 
 /// Every filter that a template may use.
-pub(super) const FILTERS: [&str; 54] = [
+pub(super) const FILTERS: [&str; 55] = [
     "abs",
     "as_zone",
     "attr",
@@ -47,6 +48,7 @@ pub(super) const FILTERS: [&str; 54] = [
     "map",
     "max",
     "min",
+    "printable",
     "reject",
     "rejectattr",
     "replace",
@@ -109,6 +111,8 @@ pub(super) fn add(env: &mut Environment<'static>) {
     env.add_filter("date", date);
     env.add_filter("as_zone", as_zone);
     env.add_filter("json", json);
+    env.add_filter("tojson", tojson);
+    env.add_filter("printable", printable);
     env.add_filter("truncate_bytes", |text: String, most: usize| truncate_bytes(&text, most).to_owned());
     env.add_filter("truncate_chars", |text: String, most: usize| truncate_chars(&text, most).to_owned());
     env.add_filter("urlencode", urlencode);
@@ -226,7 +230,33 @@ fn offset(zone: &str) -> Result<Offset, Error> {
 
 /// JSON in one line, as text.
 fn json(value: &Value) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|_| wrong("this value cannot be written as JSON"))
+    printed(value)
+}
+
+/// The same for a script inside HTML, which it cannot break; with a number, over several lines.
+fn tojson(value: &Value, indent: Option<usize>, kwargs: Kwargs) -> Result<Value, Error> {
+    let indent = indent.or(kwargs.get("indent")?);
+    kwargs.assert_all_used()?;
+    let exact = from_engine(value)?.unwrap_or_default();
+    let text = match indent {
+        Some(width) if width > 16 => return Err(wrong("tojson indents by at most 16")),
+        Some(width) => exact.indented(width),
+        None => exact.to_string(),
+    };
+    // Outside of texts JSON has none of these.
+    let escapes = [('<', "\\u003c"), ('>', "\\u003e"), ('&', "\\u0026"), ('\'', "\\u0027")];
+    let text = escapes.iter().fold(text, |text, (c, escape)| text.replace(*c, escape));
+    Ok(Value::from_safe_string(text))
+}
+
+/// Without control characters and what else XML cannot carry; line breaks and tabs stay.
+fn printable(value: &Value) -> Result<String, Error> {
+    let text = match value.as_str() {
+        Some(text) => text.to_owned(),
+        None => printed(value)?,
+    };
+    let keep = |c: &char| (!c.is_control() || "\t\n\r".contains(*c)) && !matches!(c, '\u{fffe}' | '\u{ffff}');
+    Ok(text.chars().filter(keep).collect())
 }
 
 /// One component. In a URL it is already encoded then, and not encoded again.

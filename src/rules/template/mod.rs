@@ -8,18 +8,24 @@
 //! * `bool integer choice`: checked when they are constant, else when they are rendered;
 //! * `tree`: any JSON, where `{secret: …}` is plain data.
 //!
+//! In a map or a list `{{ field | default(omit) }}` leaves out the member or entry when the event lacks the field.
+//!
 //! Everywhere but in a tree, `{secret: NAME}` is the value of a secret. A text that ends in a line break loses it,
 //! except in `text` and `tree`: the `|` of YAML leaves one that nobody wants in a message.
 
+pub mod answers;
 mod engine;
 mod escape;
 mod filters;
 mod kinds;
 mod leaf;
 mod scope;
+mod value;
+
+use std::sync::Arc;
 
 use minijinja::Expression;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use self::leaf::{Fault, FaultKind, Leaf};
 use self::scope::{Needs, Root};
@@ -29,6 +35,7 @@ use crate::rules::platform::{Given, RenderError};
 use crate::rules::yaml::reader::nearest;
 use crate::rules::yaml::{self, Node};
 use crate::words::event::Event;
+use crate::words::json::{Exact, Members};
 use crate::words::secret::Secret;
 
 /// A compiled tree of one option.
@@ -51,7 +58,7 @@ enum Origin {
 
 /// A piece of a tree.
 enum Part {
-    Fixed(Json),
+    Fixed(Exact),
     Leaf(Box<Leaf>, Box<Node>),
     Secret(String, Box<Node>),
     List(Vec<Self>),
@@ -80,7 +87,7 @@ impl Tree {
     pub fn compile_default(platform: &str, option: &str, value: &Json, kind: &Kind) -> Result<Self, Vec<Diagnostic>> {
         let origin = Origin::Default(format!("the default of `{option}` in the platform {platform}"));
         if value.is_null() {
-            let (root, needs) = (Part::Fixed(Json::Null), Needs::default());
+            let (root, needs) = (Part::Fixed(Exact::Null), Needs::default());
             return Ok(Self { root, kind: kind.clone(), origin, needs, secrets: Vec::new() });
         }
         kinds::compile(origin, &kinds::node_of(value), kind)
@@ -90,7 +97,7 @@ impl Tree {
     ///
     /// # Errors
     /// A secret is missing, a field that the event lacks has no default, or the result is not of the option's kind.
-    pub fn render(&self, given: &Given<'_>) -> Result<Json, RenderError> {
+    pub fn render(&self, given: &Given<'_>) -> Result<Exact, RenderError> {
         if let Part::Fixed(value) = &self.root {
             return Ok(value.clone());
         }
@@ -99,7 +106,14 @@ impl Tree {
             secrets.push((name.clone(), secret(given, name)?));
         }
         let root = Root::value(given.event, given.hook, Some(given.attempt), &self.needs, secrets);
-        let value = self.part(&self.root, &root, given)?;
+        let exact = given.event.exact();
+        let spellings = exact.map(|exact| Arc::new(value::spellings(exact)));
+        let value = value::spelled(spellings, || self.part(&self.root, &root, given))?;
+        let value = value.ok_or_else(|| {
+            let help = Some("write default('') for an empty text, or default(none) for null".to_owned());
+            let what = "omit leaves out a member of a map or an entry of a list, and this is neither".to_owned();
+            self.wrong(given, self.first_place(), what, help)
+        })?;
         kinds::finish(value, &self.kind).map_err(|what| self.wrong(given, self.first_place(), what, None))
     }
 
@@ -145,27 +159,37 @@ impl Tree {
         }
     }
 
-    fn part(&self, part: &Part, root: &minijinja::Value, given: &Given<'_>) -> Result<Json, RenderError> {
-        match part {
-            Part::Fixed(value) => Ok(value.clone()),
-            Part::Secret(name, _) => secret(given, name).map(|secret| Json::String(secret.expose().to_owned())),
+    /// `None` is left out.
+    fn part(&self, part: &Part, root: &minijinja::Value, given: &Given<'_>) -> Result<Option<Exact>, RenderError> {
+        Ok(Some(match part {
+            Part::Fixed(value) => value.clone(),
+            Part::Secret(name, _) => Exact::String(secret(given, name)?.expose().to_owned()),
             Part::Leaf(leaf, node) => {
-                let value = leaf.render(root).map_err(|fault| self.fault(fault, node, given))?;
-                kinds::check_leaf(&value, &self.kind)
-                    .map_err(|(what, help)| self.wrong(given, self.origin.place(node, None), what, Some(help)))?;
-                Ok(value)
+                let value = match self.kind {
+                    Kind::Headers => leaf.text_or_nothing(root).map(|text| text.map(Exact::String)),
+                    _ => leaf.render(root, given.event.exact()),
+                };
+                let value = value.map_err(|fault| self.fault(fault, node, given))?;
+                if let Some(value) = &value {
+                    kinds::check_leaf(value, &self.kind)
+                        .map_err(|(what, help)| self.wrong(given, self.origin.place(node, None), what, Some(help)))?;
+                }
+                return Ok(value);
             }
             Part::List(parts) => {
-                parts.iter().map(|part| self.part(part, root, given)).collect::<Result<Vec<_>, _>>().map(Json::Array)
+                let values = parts.iter().filter_map(|part| self.part(part, root, given).transpose());
+                Exact::List(values.collect::<Result<_, _>>()?)
             }
             Part::Map(parts) => {
-                let mut map = Map::with_capacity(parts.len());
+                let mut members = Members::with_capacity(parts.len());
                 for (name, part) in parts {
-                    map.insert(name.clone(), self.part(part, root, given)?);
+                    if let Some(value) = self.part(part, root, given)? {
+                        members.insert(name.clone(), value);
+                    }
                 }
-                Ok(Json::Object(map))
+                Exact::Map(members)
             }
-        }
+        }))
     }
 
     fn fault(&self, fault: Fault, node: &Node, given: &Given<'_>) -> RenderError {
