@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use crate::rules::diagnostic::{Diagnostic, Place, Source, Span, TOO_MUCH};
 use crate::rules::hook::Hook;
@@ -18,6 +18,7 @@ use crate::rules::manifest::{Kind, OptionSpec};
 use crate::rules::platform::{Given, Platform, RenderError};
 use crate::words::event::Event;
 use crate::words::exchange::Response;
+use crate::words::json::{Exact, Members};
 use crate::words::limits;
 use crate::words::secret::Secrets;
 
@@ -44,7 +45,7 @@ pub fn hook(hook: &Hook, tell: &mut Tell<'_>) -> Vec<Diagnostic> {
     let request_place = place_of_key(&hook.source, "platform");
     tell("the verdict", request_place);
     for response in responses() {
-        hook.verdict(&response, Timestamp::UNIX_EPOCH);
+        hook.verdict(&response, Timestamp::UNIX_EPOCH, |_, _| {});
     }
     found
 }
@@ -78,9 +79,10 @@ pub fn render(hook: &Hook, event: &Event, secrets: &Secrets, tell: &mut Tell<'_>
 pub fn platform(platform: &Platform, tell: &mut Tell<'_>) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let place = |function: &str| place_of(&platform.source, &format!("fn {function}"));
-    let options: Map<_, _> =
-        platform.manifest.options.iter().map(|spec| (spec.name.clone(), option_value(spec))).collect();
-    let options = platform.options(&Json::Object(options));
+    let option =
+        |spec: &OptionSpec| Some((spec.name.clone(), Exact::parse(option_value(spec).to_string().as_bytes())?));
+    let options: Members = platform.manifest.options.iter().filter_map(option).collect();
+    let options = platform.options(&options);
     let secrets = Secrets::default();
     tell("`request`", place("request"));
     for data in [json!({}), filled(&fields_of_nothing(), &json!("sample"))] {
@@ -122,7 +124,7 @@ fn given<'a>(hook: &'a Hook, event: &'a Event, secrets: &'a Secrets) -> Given<'a
 
 /// The events of its `tests:`, and made-up ones that have every field the hook names, filled with one thing each.
 fn samples(hook: &Hook) -> Vec<Sample> {
-    let of_tests = hook.tests.iter().map(|test| test.event.to_event(Timestamp::UNIX_EPOCH));
+    let of_tests = hook.tests.iter().filter_map(|test| Some(test.event.as_ref()?.to_event(Timestamp::UNIX_EPOCH)));
     let mut samples: Vec<_> = of_tests.map(|event| Sample { event, small: true }).collect();
     let fields = fields(hook);
     let kind = hook.events.first().map_or_else(|| "sample".to_owned(), |pattern| pattern.replace(['*', '?'], "sample"));

@@ -128,12 +128,8 @@ impl EventText {
 
 impl Said {
     pub(super) fn refused(found: Vec<Diagnostic>) -> Self {
-        let finding = |found: Diagnostic| Finding {
-            what: found.what,
-            place: found.place,
-            notes: found.notes,
-            help: found.help,
-        };
+        let finding =
+            |found: Diagnostic| Finding { what: found.what, place: found.place, notes: found.notes, help: found.help };
         Self::Refused(found.into_iter().map(finding).collect())
     }
 

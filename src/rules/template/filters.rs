@@ -123,8 +123,6 @@ pub(super) fn add(env: &mut Environment<'static>) {
     env.add_filter("format", format);
     env.add_filter(JOIN, filters::join);
     env.add_filter("join", join);
-    env.add_filter(TOJSON, filters::tojson);
-    env.add_filter("tojson", tojson);
     env.remove_filter("pprint");
 }
 
@@ -239,7 +237,7 @@ fn tojson(value: &Value, indent: Option<usize>, kwargs: Kwargs) -> Result<Value,
     kwargs.assert_all_used()?;
     let exact = from_engine(value)?.unwrap_or_default();
     let text = match indent {
-        Some(width) if width > 16 => return Err(wrong("tojson indents by at most 16")),
+        Some(width) if width > 16 => return Err(too_much("tojson indents by at most 16")),
         Some(width) => exact.indented(width),
         None => exact.to_string(),
     };
@@ -338,26 +336,6 @@ fn join(state: &mut State, args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
         }
     }
     state.apply_filter(JOIN, &args)
-}
-
-/// The usual `tojson`, under a name that no template may use.
-const TOJSON: &str = " tojson";
-
-fn tojson(state: &mut State, args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
-    let args = args.into_values();
-    for arg in args.iter().skip(1) {
-        let named =
-            Kwargs::try_from(arg.clone()).ok().and_then(|named| named.get::<Option<usize>>("indent").ok().flatten());
-        if let Some(indent) = named.or_else(|| arg.as_usize()) {
-            bounded_indent(indent)?;
-        }
-    }
-    state.apply_filter(TOJSON, &args)
-}
-
-/// Every member of a value may stand in a line of its own, however deep.
-fn bounded_indent(indent: usize) -> Result<(), Error> {
-    if indent <= 16 { Ok(()) } else { Err(too_much(format!("tojson indents by at most 16, not by {indent}"))) }
 }
 
 fn bounded(number: usize) -> Result<usize, Error> {

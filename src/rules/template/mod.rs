@@ -132,7 +132,7 @@ impl Tree {
         let mut beyond = None;
         self.root.each_leaf(&mut |leaf, node| {
             tell(self.origin.place(node, None));
-            if let Err(fault @ Fault { kind: FaultKind::TooMuch(_), .. }) = leaf.render(&root)
+            if let Err(fault @ Fault { kind: FaultKind::TooMuch(_), .. }) = leaf.render(&root, given.event.exact())
                 && let RenderError::Wrong(found) = self.fault(fault, node, given)
             {
                 beyond.get_or_insert(*found);
