@@ -10,6 +10,7 @@ pub mod hook;
 pub mod manifest;
 pub mod pace;
 pub mod platform;
+pub mod proof;
 pub mod script;
 pub mod settings;
 pub mod signature;

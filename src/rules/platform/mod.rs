@@ -192,30 +192,39 @@ impl Platform {
         request::read(&made, given.event, &options.known_url).map_err(refused)
     }
 
-    /// What an answer means. A verdict that itself fails counts as a retry.
+    /// What an answer means. A verdict that itself fails, perhaps only this time, proves nothing: it counts as a retry.
     pub fn verdict(&self, response: &Response, now: Timestamp) -> Judged {
         if !self.uses.verdict && (200..300).contains(&response.status) {
             return by_status(response.status, None).into();
         }
         let timeless = !self.uses.headers && !response.headers.contains_key(RETRY_AFTER);
-        if !timeless {
-            return self.judge(response, now).unwrap_or_else(unjudged);
-        }
         let latest = || self.judged.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((status, body, judged)) = &*latest()
+        if timeless
+            && let Some((status, body, judged)) = &*latest()
             && (*status, body) == (response.status, &response.body)
         {
             return judged.clone();
         }
-        let judged = self.judge(response, now);
-        if let Ok(judged) = &judged {
-            // A copy: the body may be a piece of something larger.
-            *latest() = Some((response.status, Bytes::copy_from_slice(&response.body), judged.clone()));
+        match self.judge(response, now) {
+            Ok(judged) => {
+                if timeless {
+                    // A copy: the body may be a piece of something larger.
+                    *latest() = Some((response.status, Bytes::copy_from_slice(&response.body), judged.clone()));
+                }
+                judged
+            }
+            Err(found) => {
+                let why = if found.place.is_some() { found.one_line() } else { found.what };
+                Verdict::retry(format!("the answer could not be judged: {why}")).into()
+            }
         }
-        judged.unwrap_or_else(unjudged)
     }
 
-    fn judge(&self, response: &Response, now: Timestamp) -> Result<Judged, String> {
+    /// The same, or how the verdict fails.
+    ///
+    /// # Errors
+    /// The script fails, or gives something that is no verdict.
+    pub fn judge(&self, response: &Response, now: Timestamp) -> Result<Judged, Box<Diagnostic>> {
         let json = serde_json::from_slice(&response.body).unwrap_or(Json::Null);
         let wait = retry_after(&response.headers, &json, now);
         if !self.uses.verdict {
@@ -232,10 +241,10 @@ impl Platform {
             ("json", from_json(&json)),
             ("retry_after", wait.map_or(Dynamic::UNIT, |wait| i64::try_from(wait.as_secs()).unwrap_or(0).into())),
         ]);
-        self.script.call("verdict", [answer.into()]).map_err(|found| found.one_line()).and_then(|judged| {
-            let word = type_word(&judged);
-            judged.try_cast::<Judged>().ok_or_else(|| format!("fn verdict gave {word} instead of a verdict"))
-        })
+        let judged = self.script.call("verdict", [answer.into()])?;
+        let word = type_word(&judged);
+        let refused = || Box::new(Diagnostic::error("script", format!("fn verdict gave {word} instead of a verdict")));
+        judged.try_cast::<Judged>().ok_or_else(refused)
     }
 
     fn delivery(&self, given: &Given<'_>, options: Map) -> Map {
@@ -268,11 +277,6 @@ impl Platform {
             options.map.insert(name.into(), given_as(spec, value));
         }
     }
-}
-
-/// A verdict that fails, perhaps only this time, proves nothing.
-fn unjudged(why: String) -> Judged {
-    Verdict::retry(format!("the answer could not be judged: {why}")).into()
 }
 
 /// A tree keeps the order and the numbers of its author; a script may look into it and pass it on.

@@ -110,6 +110,7 @@ pub(super) fn diagnose(origin: &Origin, node: &Node, fault: Fault, code: &'stati
     let place = origin.place(node, fault.at);
     let (what, help) = match fault.kind {
         FaultKind::Wrong { what, help } => (what, help),
+        FaultKind::TooMuch(what) => (what, None),
         FaultKind::Undefined(path) => (format!("`{}` is not defined", path.unwrap_or_default()), None),
     };
     let mut found = Diagnostic::error(code, what);
