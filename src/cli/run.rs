@@ -44,11 +44,12 @@ impl Run {
         let here = self.here.then(|| Paths::here(Path::new(".")));
         let paths = global.paths_or(here);
         start_log(global);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(usize::from(self.threads))
-            .enable_all()
-            .build()
-            .map_err(|error| failed(format!("cannot start threads: {error}")))?;
+        let runtime = match usize::from(self.threads) {
+            // Tasks that are never moved are cheaper to wake.
+            1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+            threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+        };
+        let runtime = runtime.map_err(|error| failed(format!("cannot start threads: {error}")))?;
         let ended = runtime.block_on(serve(paths));
         // A name that is being resolved cannot be interrupted; the process need not wait for it.
         runtime.shutdown_background();

@@ -91,8 +91,12 @@ impl Tree {
     /// # Errors
     /// A secret is missing, a field that the event lacks has no default, or the result is not of the option's kind.
     pub fn render(&self, given: &Given<'_>) -> Result<Json, RenderError> {
-        if let Part::Fixed(value) = &self.root {
-            return Ok(value.clone());
+        match &self.root {
+            Part::Fixed(value) => return Ok(value.clone()),
+            Part::Secret(name, _) => {
+                return self.finished(Json::String(secret(given, name)?.expose().to_owned()), given);
+            }
+            _ => {}
         }
         let mut secrets = Vec::with_capacity(self.secrets.len());
         for (name, _) in &self.secrets {
@@ -100,6 +104,10 @@ impl Tree {
         }
         let root = Root::value(given.event, given.hook, Some(given.attempt), &self.needs, secrets);
         let value = self.part(&self.root, &root, given)?;
+        self.finished(value, given)
+    }
+
+    fn finished(&self, value: Json, given: &Given<'_>) -> Result<Json, RenderError> {
         kinds::finish(value, &self.kind).map_err(|what| self.wrong(given, self.first_place(), what, None))
     }
 

@@ -20,6 +20,8 @@ pub(super) const OWN: [&str; 5] = ["event", "data", "hook", "attempt", SECRET];
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Needs {
     everything: bool,
+    /// Whether `event` is named at all.
+    envelope: bool,
     keys: BTreeSet<String>,
     varies: bool,
 }
@@ -30,6 +32,7 @@ impl Needs {
         for path in paths {
             let mut parts = path.split('.');
             let first = parts.next().unwrap_or_default();
+            self.envelope |= first == "event";
             match (first, parts.next(), parts.next()) {
                 ("hook" | "range" | "dict" | "namespace" | SECRET, ..) => continue,
                 ("attempt", ..) => {}
@@ -47,8 +50,12 @@ impl Needs {
         self.varies
     }
 
-    fn take(&self, data: &Json) -> Value {
-        match data {
+    fn take(&self, event: &Event) -> Value {
+        if !self.everything && self.keys.is_empty() {
+            // Large events are not read for nothing.
+            return Value::UNDEFINED;
+        }
+        match event.data() {
             Json::Object(map) if !self.everything => {
                 let wanted = self
                     .keys
@@ -80,17 +87,17 @@ impl Root {
         needs: &Needs,
         secrets: Vec<(String, Secret)>,
     ) -> Value {
-        let data = needs.take(event.data());
-        let envelope = Envelope {
+        let data = needs.take(event);
+        let envelope = needs.envelope.then(|| Envelope {
             id: event.id.as_str().into(),
             kind: event.kind.as_str().into(),
             source: event.source.as_str().into(),
             time: event.time.to_string().into(),
             data: data.clone(),
             raw: event.raw.clone(),
-        };
+        });
         Value::from_object(Self {
-            event: Value::from_object(envelope),
+            event: envelope.map_or(Value::UNDEFINED, Value::from_object),
             data,
             hook: hook.into(),
             attempt: attempt.map_or(Value::UNDEFINED, Value::from),
