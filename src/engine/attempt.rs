@@ -195,12 +195,16 @@ fn kept(response: &Response) -> String {
 
 /// Takes secrets out of what a receiver said: known secrets, and the request's own URL, which is a credential.
 pub fn redact(config: &Config, request: &Request, text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
     let mut clean = config.secrets.redact(text);
-    let path = url::Url::parse(&request.url).map(|url| url[url::Position::BeforePath..].to_owned());
-    for part in [Ok(request.url.clone()), path].into_iter().flatten() {
+    // A request's URL has been brought into form: the path begins where the host ends.
+    let path = request.url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+    for part in [Some(&*request.url), path].into_iter().flatten() {
         // A path as short as "/hook" is no credential, and replacing it would garble ordinary words.
-        if part.len() >= 12 && clean.contains(&part) {
-            clean = clean.replace(&part, "/…");
+        if part.len() >= 12 && clean.contains(part) {
+            clean = clean.replace(part, "/…");
         }
     }
     clean
