@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +19,7 @@ use crate::edges::config::{Keeper, Paths, ReloadRequest};
 use crate::edges::journal::{Journal, JournalError, sqlite::SqliteJournal};
 use crate::edges::proof::Prover;
 use crate::engine::admin::About;
+use crate::engine::care::Care;
 use crate::engine::daemon::{self, Parts};
 use crate::rules::diagnostic::Severity;
 use crate::words::limits;
@@ -116,6 +118,7 @@ async fn serve(paths: Paths) -> Result<(), Exit> {
         emit: Some(bind(&paths.emit)?),
         admin: Some(bind(&paths.admin)?),
         http,
+        care: Care::begin(&paths.state, Prover::own(), Timestamp::now()),
         about: about.clone(),
         reload: (reload.0.clone(), reload.1),
         drain: daemon::DRAIN,
