@@ -6,6 +6,7 @@
 //! * `headers`: a map of texts that cannot break out of their line;
 //! * `list`: a text or a list of texts; an expression may give the whole list;
 //! * `bool integer choice`: checked when they are constant, else when they are rendered;
+//! * `xml`: a document as a text, or as a tree of elements; what cannot be read as XML is refused.
 //! * `sign`: a map in the grammar of `rules::signature`, of which only the key may vary;
 //! * `tree`: any JSON, where `{secret: …}` is plain data.
 //!
@@ -32,7 +33,7 @@ use serde_json::Value as Json;
 use self::leaf::{Fault, FaultKind, Leaf};
 use self::scope::{Needs, Root};
 use self::signing::Signing;
-use crate::rules::diagnostic::{Diagnostic, Place, Source};
+use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
 use crate::rules::manifest::Kind;
 use crate::rules::platform::{Given, RenderError, Signer};
 use crate::rules::yaml::reader::nearest;
@@ -104,15 +105,19 @@ impl Tree {
     /// # Errors
     /// A secret is missing, a field that the event lacks has no default, or the result is not of the option's kind.
     pub fn render(&self, given: &Given<'_>) -> Result<Exact, RenderError> {
-        if let Part::Fixed(value) = &self.root {
-            return Ok(value.clone());
+        match &self.root {
+            Part::Fixed(value) => return Ok(value.clone()),
+            Part::Secret(name, _) => {
+                return self.finished(Exact::String(secret(given, name)?.expose().to_owned()), given);
+            }
+            _ => {}
         }
         let mut secrets = Vec::with_capacity(self.secrets.len());
         for (name, _) in &self.secrets {
             secrets.push((name.clone(), secret(given, name)?));
         }
         let root = Root::value(given.event, given.hook, Some(given.attempt), &self.needs, secrets);
-        let exact = given.event.exact();
+        let exact = if self.needs.reads_data() { given.event.exact() } else { None };
         let spellings = exact.map(|exact| Arc::new(value::spellings(exact)));
         let value = value::spelled(spellings, || self.part(&self.root, &root, given))?;
         let value = value.ok_or_else(|| {
@@ -120,7 +125,35 @@ impl Tree {
             let what = "omit leaves out a member of a map or an entry of a list, and this is neither".to_owned();
             self.wrong(given, self.first_place(), what, help)
         })?;
+        self.finished(value, given)
+    }
+
+    fn finished(&self, value: Exact, given: &Given<'_>) -> Result<Exact, RenderError> {
         kinds::finish(value, &self.kind).map_err(|what| self.wrong(given, self.first_place(), what, None))
+    }
+
+    /// The event's fields that it names, as paths such as `data.app.name`.
+    pub fn variables(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        self.root.each_leaf(&mut |leaf, _| found.extend(leaf.variables()));
+        found
+    }
+
+    /// Renders one leaf after the other, each after its place was told: whoever was told last is the one that did not
+    /// come to its end. Gives the first leaf that goes beyond a bound.
+    pub fn try_leaves(&self, given: &Given<'_>, tell: &mut dyn FnMut(Option<Place>)) -> Option<Diagnostic> {
+        let secrets = self.secrets.iter().filter_map(|(name, _)| Some((name.clone(), secret(given, name).ok()?)));
+        let root = Root::value(given.event, given.hook, Some(given.attempt), &self.needs, secrets.collect());
+        let mut beyond = None;
+        self.root.each_leaf(&mut |leaf, node| {
+            tell(self.origin.place(node, None));
+            if let Err(fault @ Fault { kind: FaultKind::TooMuch(_), .. }) = leaf.render(&root, given.event.exact())
+                && let RenderError::Wrong(found) = self.fault(fault, node, given)
+            {
+                beyond.get_or_insert(*found);
+            }
+        });
+        beyond
     }
 
     /// Whether it is the same for every event and attempt; secrets are constant.
@@ -213,6 +246,10 @@ impl Tree {
             FaultKind::Undefined(path) => {
                 RenderError::Wrong(Box::new(self.origin.finish(undefined(path.as_deref(), given.event), place)))
             }
+            FaultKind::TooMuch(what) => {
+                let found = Diagnostic::error(TOO_MUCH, what).help("make it smaller: no message needs as much");
+                RenderError::Wrong(Box::new(self.origin.finish(found, place)))
+            }
             FaultKind::Wrong { what, help } => self.wrong(given, place, what, help),
         }
     }
@@ -248,6 +285,15 @@ impl Origin {
 }
 
 impl Part {
+    fn each_leaf(&self, visit: &mut dyn FnMut(&Leaf, &Node)) {
+        match self {
+            Self::Fixed(_) | Self::Secret(..) => {}
+            Self::Leaf(leaf, node) => visit(leaf, node),
+            Self::List(parts) => parts.iter().for_each(|part| part.each_leaf(visit)),
+            Self::Map(parts) => parts.iter().for_each(|(_, part)| part.each_leaf(visit)),
+        }
+    }
+
     fn list(&self) -> &[Self] {
         if let Self::List(parts) = self { parts } else { &[] }
     }
@@ -317,11 +363,30 @@ impl Condition {
     /// # Errors
     /// It failed, in words.
     pub fn holds(&self, event: &Event, hook: &str) -> Result<bool, String> {
-        let root = Root::value(event, hook, None, &self.needs, Vec::new());
-        leaf::holds(&self.expression, root).map_err(|fault| match fault.kind {
+        self.evaluate(event, hook).map_err(|fault| match fault.kind {
             FaultKind::Undefined(path) => undefined(path.as_deref(), event).what,
-            FaultKind::Wrong { what, .. } => what,
+            FaultKind::Wrong { what, .. } | FaultKind::TooMuch(what) => what,
         })
+    }
+}
+
+impl Condition {
+    /// The event's fields that it names.
+    pub fn variables(&self) -> Vec<String> {
+        self.expression.undeclared_variables(true).into_iter().collect()
+    }
+
+    /// How it goes beyond a bound with this event, if it does.
+    pub fn too_much(&self, event: &Event, hook: &str) -> Option<String> {
+        match self.evaluate(event, hook).err()?.kind {
+            FaultKind::TooMuch(what) => Some(what),
+            _ => None,
+        }
+    }
+
+    fn evaluate(&self, event: &Event, hook: &str) -> Result<bool, Fault> {
+        let root = Root::value(event, hook, None, &self.needs, Vec::new());
+        leaf::holds(&self.expression, root)
     }
 }
 
