@@ -248,8 +248,8 @@ pub const PROOF_BATCH: usize = 512;
 pub const PROOF_BYTES: usize = 4 * 1024 * 1024;
 /// Processes that prove at the same time.
 pub const PROOF_PROCESSES: usize = 4;
-/// Processes that may die in one look at the files. More broken hooks than that are left for the next look.
-pub const PROOF_DEATHS: usize = 32;
+/// How long one look at the files goes on after what kills the proving process. What is left is tried at the next look.
+pub const PROOF_PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes that a proving process may say about its own death.
 pub const PROOF_WORDS: u64 = 4 * 1024;
 /// A made-up text for a field, long enough to be cut everywhere.

@@ -1,5 +1,6 @@
 //! Stories and tables: each module is named for what it shows.
 
+mod bombs;
 mod broken_hooks;
 mod commands;
 mod config_folders;
@@ -13,6 +14,7 @@ mod journal;
 mod kill;
 mod layers;
 mod platform_cases;
+mod process;
 mod readme;
 mod seeds;
 mod sending;

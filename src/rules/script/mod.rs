@@ -24,6 +24,7 @@ use crate::rules::yaml::reader::nearest;
 use crate::words::limits;
 
 pub(crate) use self::functions::form;
+pub use self::value::Signer;
 pub(crate) use self::value::{Opaque, blob, from_exact, from_json, to_json, type_word};
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(engine);

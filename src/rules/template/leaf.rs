@@ -287,7 +287,10 @@ fn failure(error: &Error, offset: usize) -> Fault {
     let too_much = match error.kind() {
         ErrorKind::OutOfFuel => Some("the template takes too many steps".to_owned()),
         ErrorKind::WriteFailure => Some(format!("the text grows beyond {} bytes", limits::TEMPLATE_OUTPUT)),
-        _ if goes_beyond(error) => Some(detail.to_owned()),
+        // The engine's own bounds have no kind of their own.
+        _ if goes_beyond(error) || detail.contains("too large") || detail.contains("too many elements") => {
+            Some(detail.to_owned())
+        }
         _ => None,
     };
     if let Some(what) = too_much {
