@@ -8,6 +8,7 @@ mod delivering;
 mod examples;
 mod fake_platforms;
 mod good_hooks;
+mod hostile;
 mod intake;
 mod journal;
 mod kill;
