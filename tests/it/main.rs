@@ -4,6 +4,7 @@ mod bombs;
 mod broken_hooks;
 mod commands;
 mod config_folders;
+mod crash_loops;
 mod delivering;
 mod examples;
 mod fake_platforms;
