@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::cli::exit::{Code, Exit};
 use crate::cli::output::{self, BAD, DIM, GOOD, count, paint};
 use crate::cli::{Global, local};
-use crate::edges::config::{Keeper, Paths};
+use crate::edges::config::{Keeper, Paths, exposed};
 use crate::edges::proof::{Prover, Surroundings, Verdict};
 use crate::rules::config::{Config, Ignored};
 use crate::rules::diagnostic::{Diagnostic, Place, Severity, Source};
@@ -111,6 +111,7 @@ impl Findings {
         match hook {
             Some(hook) => {
                 self.missing_secrets(&hook, &config, paths);
+                exposed(&hook).into_iter().for_each(|problem| self.add(problem));
                 self.prove(&hook, &config.secrets);
             }
             None => {

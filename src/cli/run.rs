@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -48,17 +49,30 @@ impl Run {
         let here = self.here.then(|| Paths::here(Path::new(".")));
         let paths = global.paths_or(here);
         start_log(global);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(usize::from(self.threads))
-            .thread_stack_size(limits::STACK)
-            .enable_all()
-            .build()
-            .map_err(|error| failed(format!("cannot start threads: {error}")))?;
-        let ended = runtime.block_on(serve(paths));
-        // A name that is being resolved cannot be interrupted; the process need not wait for it.
-        runtime.shutdown_background();
-        ended
+        match self.threads {
+            // Tasks that are never moved are cheaper to wake. A thread of its own has a stack of a known size.
+            1 => std::thread::Builder::new()
+                .stack_size(limits::STACK)
+                .spawn(move || live(Builder::new_current_thread(), paths))
+                .map_err(|error| failed(format!("cannot start a thread: {error}")))?
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            threads => {
+                let mut builder = Builder::new_multi_thread();
+                builder.worker_threads(usize::from(threads));
+                live(builder, paths)
+            }
+        }
     }
+}
+
+fn live(mut builder: Builder, paths: Paths) -> Result<(), Exit> {
+    let runtime = builder.thread_stack_size(limits::STACK).enable_all().build();
+    let runtime = runtime.map_err(|error| failed(format!("cannot start threads: {error}")))?;
+    let ended = runtime.block_on(serve(paths));
+    // A name that is being resolved cannot be interrupted; the process need not wait for it.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(paths: Paths) -> Result<(), Exit> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::edges::journal::LogRow;
+use crate::edges::journal::{JournalError, LogRow};
 use crate::engine::desk::{Desk, Gate};
 use crate::rules::backoff;
 use crate::rules::config::Config;
@@ -29,7 +29,7 @@ struct Ended {
 
 /// Tries a delivery once and hands its outcome to the journal. Returns when the lane may go on; the outcome reaches
 /// the disk a little later, and until then it counts among `limits::UNSETTLED`.
-pub async fn deliver(desk: Arc<Desk>, config: Arc<Config>, hook: Arc<Hook>, delivery: Delivery, gate: Option<Gate>) {
+pub async fn deliver(desk: &Arc<Desk>, config: &Config, hook: &Hook, delivery: Delivery, gate: Option<Gate>) {
     let permit = desk.unsettled.clone().acquire_owned().await.ok();
     let started = desk.clock.now();
     let given = Given {
@@ -41,13 +41,13 @@ pub async fn deliver(desk: Arc<Desk>, config: Arc<Config>, hook: Arc<Hook>, deli
         secrets: &config.secrets,
     };
     if desk.care.is_watching()
-        && let Some(why) = Box::pin(desk.care.against(&config, &hook, &delivery)).await
+        && let Some(why) = Box::pin(desk.care.against(config, hook, &delivery)).await
     {
         tracing::error!(delivery = %delivery.id, hook = %delivery.hook, why, "given up so that the daemon lives");
         let attempt = (unsent(&delivery, started, why.clone()), delivery.attempts);
         return record(desk, delivery, Some(attempt), Outcome::Dead { why }, permit);
     }
-    let (gate, request) = match desk.care.watching(&delivery, || make(&desk, &hook, &given, gate)) {
+    let (gate, request) = match desk.care.watching(&delivery, || make(desk, hook, &given, gate)) {
         Ok(made) => made,
         Err(Detained::Until(until, why)) => {
             return record(desk, delivery, None, Outcome::Waiting { until, why }, permit);
@@ -60,10 +60,10 @@ pub async fn deliver(desk: Arc<Desk>, config: Arc<Config>, hook: Arc<Hook>, deli
     let begun = Instant::now();
     let answer = desk.sender().send(&request, hook.timeout).await;
     let took = begun.elapsed();
-    let judged = desk.care.watching(&delivery, || judge(&hook, &answer, desk.clock.now()));
-    act_on(&desk, &config, &hook, &gate, &judged.verdict).await;
+    let judged = desk.care.watching(&delivery, || judge(hook, &answer, desk.clock.now()));
+    act_on(desk, config, hook, &gate, &judged.verdict).await;
     let seen = Seen { started, took, request: &request, answer: &answer, judged: &judged };
-    let ended = ended(&desk, &config, &hook, &delivery, &seen);
+    let ended = ended(desk, config, hook, &delivery, &seen);
     record_attempt(desk, delivery, ended, permit);
 }
 
@@ -203,12 +203,16 @@ fn kept(response: &Response) -> String {
 
 /// Takes secrets out of what a receiver said: known secrets, and the request's own URL, which is a credential.
 pub fn redact(config: &Config, request: &Request, text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
     let mut clean = config.secrets.redact(text);
-    let path = url::Url::parse(&request.url).map(|url| url[url::Position::BeforePath..].to_owned());
-    for part in [Ok(request.url.clone()), path].into_iter().flatten() {
+    // A request's URL has been brought into form: the path begins where the host ends.
+    let path = request.url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+    for part in [Some(&*request.url), path].into_iter().flatten() {
         // A path as short as "/hook" is no credential, and replacing it would garble ordinary words.
-        if part.len() >= 12 && clean.contains(&part) {
-            clean = clean.replace(&part, "/…");
+        if part.len() >= 12 && clean.contains(part) {
+            clean = clean.replace(part, "/…");
         }
     }
     clean
@@ -226,12 +230,12 @@ fn map_why(outcome: Outcome, clean: impl Fn(&str) -> String) -> Outcome {
 
 type Permit = Option<tokio::sync::OwnedSemaphorePermit>;
 
-fn record_attempt(desk: Arc<Desk>, delivery: Delivery, ended: Ended, permit: Permit) {
+fn record_attempt(desk: &Arc<Desk>, delivery: Delivery, ended: Ended, permit: Permit) {
     record(desk, delivery, Some((ended.attempt, ended.attempts)), ended.outcome, permit);
 }
 
 /// Hands an outcome to the journal. The lane goes on; the permit is given back when the outcome is on disk.
-pub fn record(desk: Arc<Desk>, delivery: Delivery, attempt: Option<(Attempt, u32)>, outcome: Outcome, permit: Permit) {
+pub fn record(desk: &Arc<Desk>, delivery: Delivery, attempt: Option<(Attempt, u32)>, outcome: Outcome, permit: Permit) {
     // A row is made where somebody reads it: a delivery that simply arrived interests only who follows the log.
     let read = desk.log.receiver_count() > 0 || outcome != Outcome::Delivered;
     let row = attempt.as_ref().filter(|_| read).map(|(attempt, _)| row(&delivery, attempt, &outcome));
@@ -239,21 +243,24 @@ pub fn record(desk: Arc<Desk>, delivery: Delivery, attempt: Option<(Attempt, u32
         Some((attempt, attempts)) => (Some(attempt), attempts),
         None => (None, delivery.attempts),
     };
-    let waits = matches!(outcome, Outcome::Waiting { .. });
-    let settled = desk.journal.settle(&delivery, attempt, attempts, outcome);
-    tokio::spawn(async move {
-        if let Err(error) = settled.await {
-            tracing::error!(delivery = %delivery.id, %error, "an outcome was not recorded: it will be tried again");
+    // Not the desk: whoever drops the last of it closes the journal, and the journal cannot wait for itself.
+    let bell = matches!(outcome, Outcome::Waiting { .. }).then(|| desk.journal.bell(&delivery.hook));
+    let row = row.map(|row| (row, desk.log.clone()));
+    let id = delivery.id.clone();
+    let then = move |recorded: Result<(), JournalError>| {
+        if let Err(error) = recorded {
+            tracing::error!(delivery = %id, %error, "an outcome was not recorded: it will be tried again");
         }
         drop(permit);
-        if waits {
-            desk.journal.bell(&delivery.hook).notify_one();
+        if let Some(bell) = bell {
+            bell.notify_one();
         }
-        if let Some(row) = row {
+        if let Some((row, listeners)) = row {
             log(&row);
-            let _nobody_listens = desk.log.send(Arc::new(row));
+            let _nobody_listens = listeners.send(Arc::new(row));
         }
-    });
+    };
+    desk.journal.settle_then(&delivery, attempt, attempts, outcome, Box::new(then));
 }
 
 fn row(delivery: &Delivery, attempt: &Attempt, outcome: &Outcome) -> LogRow {

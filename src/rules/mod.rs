@@ -16,4 +16,5 @@ pub mod settings;
 pub mod signature;
 pub mod template;
 pub mod text;
+pub(crate) mod xml;
 pub mod yaml;

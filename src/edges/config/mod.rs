@@ -7,6 +7,8 @@ mod proofs;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use crate::edges::config::folders::Seen;
 use crate::edges::config::last_good::{Kind, LastGood};
 pub use crate::edges::config::paths::Paths;
 use crate::edges::config::proofs::Proofs;
+use crate::edges::files;
 use crate::edges::proof::Prover;
 use crate::edges::secrets::SecretFolders;
 use crate::rules::config::Config;
@@ -132,6 +135,7 @@ impl Keeper {
             problems.extend(found);
             hooks.retain(|name, _| !refused.contains(name));
         }
+        problems.extend(hooks.values().filter_map(|hook| exposed(hook)));
         let secrets = self.load_secrets(&hooks, &settings, &mut problems);
         self.settings = Some(settings.clone());
         problems.extend(self.good.save());
@@ -385,6 +389,19 @@ fn is_url_of(name: &str, users: &[&Arc<Hook>]) -> bool {
 
 fn holds_url(secret: &Secret) -> bool {
     url::Url::parse(secret.expose()).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+/// A warning about a file that everybody may read although a secret stands in it.
+pub fn exposed(hook: &Hook) -> Option<Diagnostic> {
+    let place = hook.inline_secret.as_ref()?;
+    let path = Path::new(&*hook.source.name);
+    let mode = fs::metadata(path).ok()?.permissions().mode();
+    (mode & 0o004 != 0).then(|| {
+        Diagnostic::warning("readable-secret", "a secret stands in a file that everybody on this machine can read")
+            .at(place.clone())
+            .note("put the secret into a file in secrets.d and write {secret: NAME} here")
+            .help(format!("chmod o-r {}", files::quoted(path)))
+    })
 }
 
 fn missing_secret(name: &str, why: &str, users: &[&Arc<Hook>]) -> Diagnostic {

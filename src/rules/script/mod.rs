@@ -7,16 +7,16 @@ mod functions;
 mod value;
 
 use std::cell::Cell;
-use std::sync::LazyLock;
-// Only to bound a call (see `deadline`); no decision depends on it.
-use std::time::Instant;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 use rhai::packages::{
     BasicArrayPackage, BasicBlobPackage, BasicMapPackage, BasicMathPackage, BitFieldPackage, CorePackage, LogicPackage,
     MoreStringPackage, Package,
 };
 use rhai::{
-    AST, CallFnOptions, Dynamic, Engine, EvalAltResult, FuncArgs, Map, Module, ParseErrorType, Position, Scope,
+    AST, Caches, CallFnOptions, Dynamic, Engine, EvalAltResult, EvalContext, Map, Module, ParseErrorType, Position,
+    Scope,
 };
 
 use crate::rules::diagnostic::{Diagnostic, Source, Span, TOO_MUCH};
@@ -28,12 +28,18 @@ pub(crate) use self::value::{Opaque, blob, from_exact, from_json, to_json, type_
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(engine);
 
+/// What a function gave, in the words of the language.
+type Called = Result<Dynamic, Box<EvalAltResult>>;
+
 /// A compiled script.
 pub(crate) struct Script {
     ast: AST,
     source: Source,
     /// Whether anything stands outside of its functions.
     has_statements: bool,
+    /// Which function each call in the script means: found once, then used again by whoever calls next. A value of it
+    /// is with one call at a time, so there are as many as threads have met here.
+    resolved: Mutex<Vec<Caches>>,
 }
 
 impl std::fmt::Debug for Script {
@@ -66,7 +72,7 @@ impl Script {
             }
         })?;
         let has_statements = ast.iter_literal_variables(true, true).next().is_some();
-        Ok(Self { ast, source: source.clone(), has_statements })
+        Ok(Self { ast, source: source.clone(), has_statements, resolved: Mutex::default() })
     }
 
     /// How many parameters a function of this name takes.
@@ -97,10 +103,40 @@ impl Script {
     ///
     /// # Errors
     /// It failed; the place is in the script.
-    pub(crate) fn call(&self, function: &str, arguments: impl FuncArgs) -> Result<Dynamic, Box<Diagnostic>> {
-        let options = CallFnOptions::new().eval_ast(self.has_statements);
-        deadline(|| ENGINE.call_fn_with_options::<Dynamic>(options, &mut Scope::new(), &self.ast, function, arguments))
-            .map_err(|error| Box::new(self.diagnose(&error)))
+    pub(crate) fn call<const N: usize>(
+        &self,
+        function: &str,
+        arguments: [Dynamic; N],
+    ) -> Result<Dynamic, Box<Diagnostic>> {
+        bounded(|| {
+            if self.has_statements { self.call_whole(function, arguments) } else { self.call_one(function, arguments) }
+        })
+        .map_err(|error| Box::new(self.diagnose(&error)))
+    }
+
+    /// Evaluates what stands outside of the functions first.
+    fn call_whole<const N: usize>(&self, function: &str, arguments: [Dynamic; N]) -> Called {
+        let (options, arguments) = (CallFnOptions::new().eval_ast(true), Vec::from(arguments));
+        ENGINE.call_fn_with_options(options, &mut Scope::new(), &self.ast, function, arguments)
+    }
+
+    /// As `Engine::call_fn` does, which resolves every function anew: what it resolved does not survive a call.
+    fn call_one<const N: usize>(&self, function: &str, mut arguments: [Dynamic; N]) -> Called {
+        let kept = self.resolved().pop();
+        let (mut resolved, mut scope) = (kept.unwrap_or_default(), Scope::new());
+        let mut state = ENGINE.new_global_runtime_state();
+        state.lib.push(self.ast.shared_lib().clone());
+        let mut context = EvalContext::new(&ENGINE, &mut state, &mut resolved, &mut scope, None);
+        let result = context.call_fn_raw(function, false, false, &mut arguments.each_mut());
+        self.resolved().push(resolved);
+        result.map_err(|error| match *error {
+            EvalAltResult::ErrorInFunctionCall(name, _, inner, _) if name == function => inner,
+            _ => error,
+        })
+    }
+
+    fn resolved(&self) -> std::sync::MutexGuard<'_, Vec<Caches>> {
+        self.resolved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the script speaks of a word outside of its line comments. It may say yes too often, never too seldom.
@@ -155,7 +191,8 @@ fn engine() -> Engine {
     engine
         .set_module_resolver(rhai::module_resolvers::DummyModuleResolver::new())
         .set_max_operations(limits::SCRIPT_OPERATIONS)
-        .set_max_call_levels(limits::SCRIPT_CALL_LEVELS)
+        // The call from outside counts as one.
+        .set_max_call_levels(limits::SCRIPT_CALL_LEVELS + 1)
         .set_max_expr_depths(limits::SCRIPT_EXPRESSION_DEPTH, limits::SCRIPT_EXPRESSION_DEPTH)
         .set_max_string_size(limits::SCRIPT_STRING)
         .set_max_array_size(limits::SCRIPT_ARRAY)
@@ -168,8 +205,7 @@ fn engine() -> Engine {
         .on_progress(|operations| {
             // Looking at the clock costs more than an operation.
             let look = operations % 256 == 0;
-            let late = || STARTED.get().is_some_and(|started| started.elapsed() > limits::SCRIPT_DEADLINE);
-            (look && late()).then(|| "deadline".into())
+            (look && spent_since_first_look() > limits::SCRIPT_PROCESSOR_TIME).then(|| "processor time".into())
         });
     for symbol in ["eval", "import", "export", "print", "debug"] {
         engine.disable_symbol(symbol);
@@ -180,15 +216,25 @@ fn engine() -> Engine {
 }
 
 thread_local! {
-    static STARTED: Cell<Option<Instant>> = const { Cell::new(None) };
+    static FIRST_LOOK: Cell<Option<Duration>> = const { Cell::new(None) };
 }
 
-/// Runs a call under the wall-clock bound. The time is a bound, not an input: no script can see it.
-fn deadline<T>(call: impl FnOnce() -> T) -> T {
-    let outer = STARTED.replace(Some(Instant::now()));
+/// Runs a call under the bound of processor time. The time is a bound, not an input: no script can see it, and a busy
+/// machine that lets the thread wait does not use it up.
+fn bounded<T>(call: impl FnOnce() -> T) -> T {
+    let outer = FIRST_LOOK.take();
     let result = call();
-    STARTED.set(outer);
+    FIRST_LOOK.set(outer);
     result
+}
+
+/// Processor time of this thread since the call first looked, a few hundred operations in: most calls never look.
+fn spent_since_first_look() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let now = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0));
+    let first = FIRST_LOOK.get().unwrap_or(now);
+    FIRST_LOOK.set(Some(first));
+    now.saturating_sub(first)
 }
 
 fn placed(found: Diagnostic, source: &Source, position: Position) -> Diagnostic {
@@ -256,7 +302,7 @@ fn error_words(error: &EvalAltResult) -> String {
             format!("the script takes more than {} steps", limits::SCRIPT_OPERATIONS)
         }
         EvalAltResult::ErrorTerminated(..) => {
-            format!("the script takes longer than {} ms", limits::SCRIPT_DEADLINE.as_millis())
+            format!("the script takes more than {} ms of processor time", limits::SCRIPT_PROCESSOR_TIME.as_millis())
         }
         EvalAltResult::ErrorStackOverflow(_) => "functions call each other too deeply".to_owned(),
         EvalAltResult::ErrorDataTooLarge(what, _) => {

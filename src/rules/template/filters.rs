@@ -11,11 +11,11 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, State};
 
 use super::escape::Escape;
 use super::value::{from_engine, printed};
-use crate::rules::text::{component, truncate_bytes, truncate_chars};
+use crate::rules::text::{component, truncate_bytes, truncate_chars, truncate_lines};
 use crate::words::limits;
 
 /// Every filter that a template may use.
-pub(super) const FILTERS: [&str; 55] = [
+pub(super) const FILTERS: [&str; 56] = [
     "abs",
     "as_zone",
     "attr",
@@ -67,6 +67,7 @@ pub(super) const FILTERS: [&str; 55] = [
     "trim",
     "truncate_bytes",
     "truncate_chars",
+    "truncate_lines",
     "unique",
     "upper",
     "urlencode",
@@ -115,6 +116,7 @@ pub(super) fn add(env: &mut Environment<'static>) {
     env.add_filter("printable", printable);
     env.add_filter("truncate_bytes", |text: String, most: usize| truncate_bytes(&text, most).to_owned());
     env.add_filter("truncate_chars", |text: String, most: usize| truncate_chars(&text, most).to_owned());
+    env.add_filter("truncate_lines", |text: String, most: usize| truncate_lines(&text, most).to_owned());
     env.add_filter("urlencode", urlencode);
     env.add_filter("replace", replace);
     env.add_filter("indent", indent);

@@ -6,7 +6,8 @@
 //! * `headers`: a map of texts that cannot break out of their line;
 //! * `list`: a text or a list of texts; an expression may give the whole list;
 //! * `bool integer choice`: checked when they are constant, else when they are rendered;
-//! * `tree`: any JSON, where `{secret: …}` is plain data.
+//! * `tree`: any JSON, where `{secret: …}` is plain data;
+//! * `xml`: a document as a text, or as a tree of elements; what cannot be read as XML is refused.
 //!
 //! In a map or a list `{{ field | default(omit) }}` leaves out the member or entry when the event lacks the field.
 //!
@@ -111,15 +112,19 @@ impl Tree {
     /// # Errors
     /// A secret is missing, a field that the event lacks has no default, or the result is not of the option's kind.
     pub fn render(&self, given: &Given<'_>) -> Result<Exact, RenderError> {
-        if let Part::Fixed(value) = &self.root {
-            return Ok(value.clone());
+        match &self.root {
+            Part::Fixed(value) => return Ok(value.clone()),
+            Part::Secret(name, _) => {
+                return self.finished(Exact::String(secret(given, name)?.expose().to_owned()), given);
+            }
+            _ => {}
         }
         let mut secrets = Vec::with_capacity(self.secrets.len());
         for (name, _) in &self.secrets {
             secrets.push((name.clone(), secret(given, name)?));
         }
         let root = Root::value(given.event, given.hook, Some(given.attempt), &self.needs, secrets);
-        let exact = given.event.exact();
+        let exact = if self.needs.reads_data() { given.event.exact() } else { None };
         let spellings = exact.map(|exact| Arc::new(value::spellings(exact)));
         let value = value::spelled(spellings, || self.part(&self.root, &root, given))?;
         let value = value.ok_or_else(|| {
@@ -127,6 +132,10 @@ impl Tree {
             let what = "omit leaves out a member of a map or an entry of a list, and this is neither".to_owned();
             self.wrong(given, self.first_place(), what, help)
         })?;
+        self.finished(value, given)
+    }
+
+    fn finished(&self, value: Exact, given: &Given<'_>) -> Result<Exact, RenderError> {
         kinds::finish(value, &self.kind).map_err(|what| self.wrong(given, self.first_place(), what, None))
     }
 
