@@ -22,6 +22,7 @@ use crate::rules::backoff;
 use crate::rules::config::Config;
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::{Hook, NotWanted};
+use crate::words::delivery::Why;
 use crate::words::event::{Event, Peer};
 use crate::words::limits;
 
@@ -167,15 +168,16 @@ impl Admin {
         if let Some(why) = config.missing_secret(hook) {
             return ("secret missing", None, why);
         }
-        match self.paused(config, hook) {
-            Some((until, why)) => ("paused", Some(until), why),
+        match self.shut(config, hook) {
+            Some((until, Why::Breaker(why))) => ("failing", Some(until), why),
+            Some((until, why)) => ("paused", Some(until), why.detail().to_owned()),
             None => ("ready", None, String::new()),
         }
     }
 
-    fn paused(&self, config: &Config, hook: &Hook) -> Option<(Timestamp, String)> {
+    fn shut(&self, config: &Config, hook: &Hook) -> Option<(Timestamp, Why)> {
         let (now, elapsed) = (self.desk.clock.now(), self.desk.clock.elapsed());
-        let (until, why) = self.desk.constant_gate(config, hook)?.paused(elapsed)?;
+        let (until, why) = self.desk.constant_gate(config, hook)?.closed(elapsed)?;
         Some((backoff::later(now, until.saturating_sub(elapsed)), why))
     }
 
@@ -314,10 +316,13 @@ impl Admin {
         let to = asked["to"].as_str();
         let gate = if to.is_none() { self.desk.constant_gate(&config, &hook) } else { None };
         if let Some(gate) = &gate
-            && let Err(wait) = gate.take(self.desk.clock.elapsed(), hook.pace)
+            && let Err(wait) = gate.try_out(self.desk.clock.elapsed(), &hook)
         {
             let seconds = wait.until.saturating_sub(self.desk.clock.elapsed()).as_secs() + 1;
-            let why = wait.paused.unwrap_or_else(|| "its rate_limit is used up".to_owned());
+            let why = match &wait.why {
+                Why::Pace => "its rate_limit is used up",
+                why => why.detail(),
+            };
             return Err((429, "busy", format!("the receiver may be used again in {seconds} s: {why}")));
         }
         let probed = probe(&self.desk.sender(), &config, &hook, &event, to, now).await;

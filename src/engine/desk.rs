@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, broadcast};
@@ -11,10 +10,9 @@ use tokio::sync::{Semaphore, broadcast};
 use crate::edges::journal::{Hold, Journal, LogRow};
 use crate::edges::send::Sender;
 use crate::engine::clock::Clock;
+use crate::engine::gate::Gate;
 use crate::rules::config::Config;
 use crate::rules::hook::{Hook, ReceiverKey};
-use crate::rules::manifest::Rate;
-use crate::rules::pace::{Pace, Wait};
 use crate::rules::platform::Given;
 use crate::words::event::Event;
 use crate::words::limits;
@@ -37,44 +35,6 @@ pub struct Desk {
     pub accepted: AtomicU64,
     /// When the daemon started.
     pub since: Timestamp,
-}
-
-/// The gate of one receiver, shared by every hook that posts to it.
-#[derive(Clone, Debug, Default)]
-pub struct Gate(Arc<Mutex<Pace>>);
-
-impl Gate {
-    fn pace(&self) -> MutexGuard<'_, Pace> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Uses the receiver once, or says when.
-    ///
-    /// # Errors
-    /// When it may be used next.
-    pub fn take(&self, now: Duration, rate: Option<Rate>) -> Result<(), Wait> {
-        self.pace().take(now, rate)
-    }
-
-    /// Nothing was sent after all.
-    pub fn give_back(&self) {
-        self.pace().give_back();
-    }
-
-    /// It was used then, before this daemon started.
-    pub fn used(&self, at: Duration) {
-        self.pace().used(at);
-    }
-
-    /// Closes it for a while.
-    pub fn pause(&self, until: Duration, why: &str) {
-        self.pace().pause(until, why);
-    }
-
-    /// The pause in force: until when, why.
-    pub fn paused(&self, now: Duration) -> Option<(Duration, String)> {
-        self.pace().paused(now).map(|(until, why)| (until, why.to_owned()))
-    }
 }
 
 impl Desk {
@@ -110,7 +70,7 @@ impl Desk {
         let mut receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
         if receivers.len() >= limits::RECEIVERS && !receivers.contains_key(&key) {
             let now = self.clock.elapsed();
-            receivers.retain(|_, gate| Arc::strong_count(&gate.0) > 1 || !gate.pace().is_idle(now));
+            receivers.retain(|_, gate| !gate.is_idle(now));
         }
         receivers.entry(key).or_default().clone()
     }

@@ -7,18 +7,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::edges::journal::JournalError;
 use crate::engine::attempt::{deliver, record, unsent};
-use crate::engine::desk::{Desk, Gate};
+use crate::engine::desk::Desk;
+use crate::engine::gate::{Gate, Pass, Wait};
 use crate::rules::backoff;
 use crate::rules::config::Config;
 use crate::rules::hook::Hook;
-use crate::words::delivery::{Delivery, Outcome};
+use crate::words::delivery::{Delivery, Outcome, Why};
 use crate::words::limits;
 
 /// How long a lane sleeps at most: a clock that was set, and deliveries that expire while nothing may be sent.
@@ -32,6 +33,9 @@ pub struct Lane {
     stop: CancellationToken,
     /// The gate of a receiver that is the same for every event, found once per configuration.
     gate: Option<(Arc<Config>, Gate)>,
+    bell: Arc<Notify>,
+    /// When what had grown too old was last given up although nothing could be sent.
+    tidied: Option<Instant>,
 }
 
 /// What a lane waits for besides its bell.
@@ -46,12 +50,13 @@ impl Lane {
     /// The lane of a hook, by name: the hook itself is looked up anew for each delivery, so a mended file applies to
     /// everything that still waits.
     pub fn new(name: Arc<str>, desk: Arc<Desk>, config: watch::Receiver<Arc<Config>>, stop: CancellationToken) -> Self {
-        Self { name, desk, config, stop, gate: None }
+        let bell = desk.journal.bell(&name);
+        Self { name, desk, config, stop, gate: None, bell, tidied: None }
     }
 
     /// Runs until the stop signal, then waits for what is in the air; whoever cannot wait aborts it without loss.
     pub async fn run(mut self) {
-        let bell = self.desk.journal.bell(&self.name);
+        let bell = self.bell.clone();
         let flying = self.desk.flying(&self.name);
         let mut flights = JoinSet::new();
         loop {
@@ -95,34 +100,43 @@ impl Lane {
             if room == 0 {
                 return Ok(Rest::Full);
             }
-            let gate = self.constant_gate(&config, &hook);
-            let room = match &gate {
-                None => room,
-                Some(gate) => match gate.take(self.desk.clock.elapsed(), hook.pace) {
-                    Err(wait) => return Ok(Rest::Until(self.desk.clock.reaches(wait.until, LONGEST_SLEEP))),
-                    Ok(()) if hook.pace.is_some() => 1,
-                    Ok(()) => room,
+            let passes = match self.constant_gate(&config, &hook) {
+                None => None,
+                Some(gate) => match gate.enter(self.desk.clock.elapsed(), &hook, Some(&self.bell)) {
+                    Ok(passes) => Some(passes),
+                    Err(wait) => return self.outside(&hook, &wait).await,
                 },
             };
+            let room = if passes.as_ref().is_some_and(|passes| !passes.many) { 1 } else { room };
             let now = self.desk.clock.now();
             let claimed = self.desk.journal.claim(&self.name, now, room).await?;
+            let mut passes = passes.map(|passes| passes.take(claimed.len())).unwrap_or_default();
             if claimed.is_empty() {
-                if let Some(gate) = gate.filter(|_| hook.pace.is_some()) {
-                    gate.give_back();
-                }
                 let due = self.desk.journal.next_due(&self.name).await?;
                 let wake = due.map(|due| self.desk.clock.until(due, LONGEST_SLEEP));
                 return Ok(Rest::Until(wake.unwrap_or_else(|| Instant::now() + LONGEST_SLEEP)));
             }
             for delivery in claimed {
+                let pass: Option<Pass> = passes.pop();
                 if backoff::expired(&hook.retry, delivery.created, now) {
                     self.bury(delivery, hook.retry.max_age, "it was not delivered in time");
                 } else {
-                    let flight = deliver(self.desk.clone(), config.clone(), hook.clone(), delivery, gate.clone());
+                    let flight = deliver(self.desk.clone(), config.clone(), hook.clone(), delivery, pass);
                     flights.spawn(flight);
                 }
             }
         }
+    }
+
+    /// The gate is shut. A pause or a breaker may keep it so for long, and what grows too old meanwhile is given up.
+    async fn outside(&mut self, hook: &Hook, wait: &Wait) -> Result<Rest, JournalError> {
+        let opens = self.desk.clock.reaches(wait.until, LONGEST_SLEEP);
+        let due = self.tidied.is_none_or(|last| last.elapsed() >= LONGEST_SLEEP / 2);
+        if due && matches!(wait.why, Why::Pause(_) | Why::Breaker(_)) {
+            self.tidied = Some(Instant::now());
+            self.expire(hook.retry.max_age, &wait.why.to_string()).await?;
+        }
+        Ok(Rest::Until(opens))
     }
 
     /// Why the hook may not send at all. A hold that was about a broken receiver ends when the hook's file, its script

@@ -6,6 +6,7 @@ pub mod attempt;
 pub mod clock;
 pub mod daemon;
 pub mod desk;
+pub mod gate;
 pub mod lane;
 pub mod probe;
 pub mod recall;

@@ -82,6 +82,8 @@ pub enum Why {
     Pause(String),
     /// The hook's own pace.
     Pace,
+    /// The receiver failed several times in a row and is left alone for a while.
+    Breaker(String),
     /// The hook is held until a person acts.
     Hold(String),
     /// Its file is gone from hooks.d.
@@ -100,6 +102,7 @@ impl Why {
             Self::Retry(_) => "retry",
             Self::Pause(_) => "pause",
             Self::Pace => "pace",
+            Self::Breaker(_) => "breaker",
             Self::Hold(_) => "hold",
             Self::HookRemoved => "hook removed",
             Self::HookDisabled => "hook disabled",
@@ -110,7 +113,7 @@ impl Why {
     /// What stands behind the word.
     pub fn detail(&self) -> &str {
         match self {
-            Self::Retry(detail) | Self::Pause(detail) | Self::Hold(detail) => detail,
+            Self::Retry(detail) | Self::Pause(detail) | Self::Breaker(detail) | Self::Hold(detail) => detail,
             _ => "",
         }
     }
@@ -122,6 +125,7 @@ impl Why {
             "new" => Self::New,
             "pause" => Self::Pause(detail),
             "pace" => Self::Pace,
+            "breaker" => Self::Breaker(detail),
             "hold" => Self::Hold(detail),
             "hook removed" => Self::HookRemoved,
             "hook disabled" => Self::HookDisabled,

@@ -16,7 +16,7 @@ use postrider::words::exchange::Request;
 use postrider::words::secret::{Secret, Secrets};
 
 /// Which sample each example is rendered with.
-const SAMPLES: [(&str, &str); 12] = [
+const SAMPLES: [(&str, &str); 13] = [
     ("pgyer-mirror", "pgyer-updateVersion"),
     ("pgyer-wecom", "pgyer-updateVersion"),
     ("pgyer-dingtalk", "pgyer-updateVersion"),
@@ -29,6 +29,7 @@ const SAMPLES: [(&str, &str); 12] = [
     ("patchkit-ping", "patchkit-version.published"),
     ("patchkit-xml", "patchkit-version.published"),
     ("appgo-sync", "appgo-feedback"),
+    ("patchkit-fragile", "patchkit-version.published"),
 ];
 
 fn root(folder: &str) -> PathBuf {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use crate::rules::breaker;
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
 use crate::rules::hook::trial::HookTest;
 use crate::rules::manifest::Rate;
@@ -58,6 +59,8 @@ pub struct Hook {
     pub verdict: verdict::Rules,
     /// The pace towards the receiver: the hook's own, else the platform's.
     pub pace: Option<Rate>,
+    /// When the receiver is left alone for a while; `None` never.
+    pub breaker: Option<breaker::Terms>,
     /// Deliveries at once.
     pub concurrency: usize,
     /// Total deadline of one attempt.

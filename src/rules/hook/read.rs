@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::rules::breaker;
 use crate::rules::diagnostic::{Diagnostic, Place, Source, Span};
 use crate::rules::hook::{Hook, Prepared, known_options, name_of, trial, verdict};
 use crate::rules::manifest::{Kind, OptionSpec, resolve_message};
@@ -36,14 +37,13 @@ const KEYS: [&str; 17] = [
 ];
 
 /// Keys that are reserved for later versions, and what to do instead.
-const NOT_YET: [(&str, &str); 3] = [
-    ("breaker", "remove `breaker`; failing deliveries are retried with growing waits all the same"),
+const NOT_YET: [(&str, &str); 2] = [
     ("dedupe", "remove `dedupe`; an event whose id is already known is stored once all the same"),
     ("order_by", "remove `order_by`; deliveries of one hook may overtake each other"),
 ];
 
 /// What people write who come from other tools.
-const OTHER_WORDS: [(&str, &str); 15] = [
+const OTHER_WORDS: [(&str, &str); 16] = [
     ("on", "events"),
     ("event", "events"),
     ("types", "events"),
@@ -59,6 +59,7 @@ const OTHER_WORDS: [(&str, &str); 15] = [
     ("retries", "retry"),
     ("throttle", "rate_limit"),
     ("order", "order_by"),
+    ("circuit_breaker", "breaker"),
 ];
 
 /// What a reader of a new file needs to see first.
@@ -125,6 +126,10 @@ fn read(
     });
     let timeout = file.get("timeout").and_then(|node| read_timeout(reader, "timeout", node));
     let retry = file.get("retry").map(|node| Retry::read(reader, "retry", node, defaults.retry));
+    let breaker = match file.get("breaker") {
+        Some(node) => breaker::Terms::read(reader, node),
+        None => Some(breaker::Terms::default()),
+    };
     let options = read_options(reader, &file, platform.as_deref());
     let tests = file.get("tests").map(|node| trial::read(reader, node)).unwrap_or_default();
     let platform = platform?;
@@ -140,6 +145,7 @@ fn read(
         scope,
         scope_place: file.get("scope").map(|node| reader.source.place(node.span)),
         verdict,
+        breaker,
         pace: pace.or(platform.manifest.rate_limit),
         concurrency: concurrency.unwrap_or(platform.manifest.concurrency),
         timeout: timeout.unwrap_or(defaults.timeout),
