@@ -241,7 +241,7 @@ impl Terms {
         if let Value::Bool(true) = node.value {
             return Some(base);
         }
-        let Some(map) = reader.map("breaker", node, "{failures: 5, probe: 30s, max: 10m}, or breaker: false") else {
+        let Some(map) = reader.map("breaker", node, "{failures: 10, probe: 5s, max: 10m}, or breaker: false") else {
             return Some(base);
         };
         let others = [

@@ -174,12 +174,13 @@ pub const PACE_WINDOW: usize = 10_000;
 pub const PACE_MARGIN: Duration = Duration::from_millis(250);
 /// Receivers remembered without use before they are forgotten.
 pub const RECEIVERS: usize = 10_000;
-/// Retryable failures in a row after which a receiver is left alone for a while.
-pub const BREAKER_FAILURES: u32 = 5;
+/// Retryable failures in a row after which a receiver is left alone for a while. One that fails every fifth time must
+/// not get there by chance, however much it is sent: five in a row would come every few thousand requests.
+pub const BREAKER_FAILURES: u32 = 10;
 /// The largest `breaker.failures`; more is the same as none.
 pub const BREAKER_FAILURES_MAX: u32 = 1_000_000;
-/// How long a receiver that fails is left alone at first.
-pub const BREAKER_PROBE: Duration = Duration::from_secs(30);
+/// How long a receiver that fails is left alone at first: no longer than a delivery waits after its first failure.
+pub const BREAKER_PROBE: Duration = Duration::from_secs(5);
 /// … and at most: a receiver that is back should not wait for us much longer than it was away.
 pub const BREAKER_MAX: Duration = Duration::from_secs(600);
 /// The shortest wait of a breaker: below it, it is only a backoff.
