@@ -22,6 +22,7 @@ use crate::rules::backoff;
 use crate::rules::config::Config;
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::{Hook, NotWanted};
+use crate::rules::yaml::reader::parse_duration;
 use crate::words::delivery::Why;
 use crate::words::event::{Event, Peer};
 use crate::words::limits;
@@ -163,7 +164,7 @@ impl Admin {
             return ("disabled", None, "enabled: false".to_owned());
         }
         if let Some(hold) = self.desk.held(&hook.name) {
-            return ("held", None, hold.why);
+            return ("held", hold.until, hold.why);
         }
         if let Some(why) = config.missing_secret(hook) {
             return ("secret missing", None, why);
@@ -291,8 +292,13 @@ impl Admin {
     async fn hold(&self, body: &[u8]) -> Result<Reply, Refused> {
         let asked = object(body)?;
         let hook = self.known_hook(&asked)?;
-        self.desk.hold(&hook.name, asked["why"].as_str().unwrap_or("held by hand"), String::new()).await;
-        Ok(Reply::Json(200, json!({"hook": hook.name.as_ref()})))
+        let until = match asked["for"].as_str().map(parse_duration) {
+            None => None,
+            Some(Ok(span)) => Some(backoff::later(self.desk.clock.now(), span)),
+            Some(Err(_)) => return Err((400, "bad_request", "`for` is no duration such as 2h".to_owned())),
+        };
+        self.desk.hold(&hook.name, asked["why"].as_str().unwrap_or("held by hand"), String::new(), until).await;
+        Ok(Reply::Json(200, json!({"hook": hook.name.as_ref(), "until": until})))
     }
 
     async fn release(&self, body: &[u8]) -> Result<Reply, Refused> {

@@ -135,7 +135,7 @@ async fn act_on(desk: &Desk, config: &Config, hook: &Hook, gate: &Gate, verdict:
             tracing::info!(hook = %hook.name, why, seconds = wait.as_secs(), "receiver asked for a pause");
             gate.pause(desk.clock.elapsed() + (*wait).min(limits::RETRY_AFTER_MAX), why);
         }
-        Verdict::Hold { why } => desk.hold(&hook.name, why, config.fingerprint(hook)).await,
+        Verdict::Hold { why } => desk.hold(&hook.name, why, config.fingerprint(hook), None).await,
         _ => {}
     }
 }

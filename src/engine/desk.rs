@@ -98,13 +98,16 @@ impl Desk {
     }
 
     /// Holds a hook, now and across a restart.
-    pub async fn hold(&self, hook: &Arc<str>, why: &str, fingerprint: String) {
-        let hold = Hold { why: why.to_owned(), since: self.clock.now(), fingerprint };
+    pub async fn hold(&self, hook: &Arc<str>, why: &str, fingerprint: String, until: Option<Timestamp>) {
+        let hold = Hold { why: why.to_owned(), since: self.clock.now(), fingerprint, until };
         self.holds.lock().unwrap_or_else(PoisonError::into_inner).insert(hook.clone(), hold.clone());
-        tracing::warn!(hook = %hook, why, "hook is held: its deliveries wait until it is mended");
+        let until = until.map(|until| until.to_string());
+        tracing::warn!(hook = %hook, why, until, "hook is held: its deliveries wait until it is released");
         if let Err(error) = self.journal.set_hold(hook, Some(hold)).await {
             tracing::error!(hook = %hook, %error, "the hold could not be recorded, a restart forgets it");
         }
+        // The lane must learn when it ends.
+        self.journal.bell(hook).notify_one();
     }
 
     /// Lets a held hook go on. Answers whether it was held.

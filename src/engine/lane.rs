@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -44,6 +45,15 @@ enum Rest {
     Full,
     /// Nothing to do before this.
     Until(Instant),
+}
+
+impl Rest {
+    fn at_latest(self, at: Option<Instant>) -> Self {
+        match (self, at) {
+            (Self::Until(rest), Some(at)) => Self::Until(rest.min(at)),
+            (rest, _) => rest,
+        }
+    }
 }
 
 impl Lane {
@@ -92,8 +102,9 @@ impl Lane {
         let Some(hook) = config.hooks.get(&self.name).cloned() else {
             return self.expire(config.settings.defaults.retry.max_age, "its file is gone from hooks.d").await;
         };
-        if self.blocked(&config, &hook).await.is_some() {
-            return self.expire(hook.retry.max_age, "the hook could not send").await;
+        if let Some(until) = self.blocked(&config, &hook).await {
+            let rest = self.expire(hook.retry.max_age, "the hook could not send").await?;
+            return Ok(rest.at_latest(until.map(|until| self.desk.clock.until(until, LONGEST_SLEEP))));
         }
         loop {
             let room = hook.concurrency.saturating_sub(flights.len());
@@ -139,19 +150,23 @@ impl Lane {
         Ok(Rest::Until(opens))
     }
 
-    /// Why the hook may not send at all. A hold that was about a broken receiver ends when the hook's file, its script
-    /// or a secret of it has changed: somebody has acted.
-    async fn blocked(&self, config: &Config, hook: &Hook) -> Option<String> {
+    /// Whether the hook may not send at all, and until when if that is known. A hold that was about a broken receiver
+    /// ends when the hook's file, its script or a secret of it has changed: somebody has acted.
+    async fn blocked(&self, config: &Config, hook: &Hook) -> Option<Option<Timestamp>> {
         if !hook.enabled {
-            return Some("the hook is disabled".to_owned());
+            return Some(None);
         }
         if let Some(hold) = self.desk.held(&self.name) {
-            if hold.fingerprint.is_empty() || hold.fingerprint == config.fingerprint(hook) {
-                return Some(hold.why);
+            let over = hold.until.is_some_and(|until| until <= self.desk.clock.now());
+            if over {
+                self.desk.release(&self.name, "its time is over").await;
+            } else if hold.fingerprint.is_empty() || hold.fingerprint == config.fingerprint(hook) {
+                return Some(hold.until);
+            } else {
+                self.desk.release(&self.name, "its file or a secret changed").await;
             }
-            self.desk.release(&self.name, "its file or a secret changed").await;
         }
-        config.missing_secret(hook)
+        config.missing_secret(hook).map(|_| None)
     }
 
     fn constant_gate(&mut self, config: &Arc<Config>, hook: &Hook) -> Option<Gate> {

@@ -24,6 +24,21 @@ pub struct Delivery {
     pub due: Timestamp,
     /// Attempts that counted so far.
     pub attempts: u32,
+    /// Deliveries of one hook with the same key go out one after the other.
+    pub order: Option<Key>,
+}
+
+/// What a hook derives from an event to tell which deliveries belong together. A hash: the text may be long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub [u8; 16]);
+
+/// What a hook asks of a delivery besides being made: decided when the event is accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// After every earlier one with this key.
+    pub order: Option<Key>,
+    /// Not at all when there was one with this key within this time.
+    pub once: Option<(Key, Duration)>,
 }
 
 /// What the journal says of a delivery.
@@ -92,6 +107,8 @@ pub enum Why {
     HookDisabled,
     /// `replay` made it wait again.
     Replayed,
+    /// An earlier one with the same `order_by` must arrive first.
+    Order(String),
 }
 
 impl Why {
@@ -107,13 +124,18 @@ impl Why {
             Self::HookRemoved => "hook removed",
             Self::HookDisabled => "hook disabled",
             Self::Replayed => "replayed",
+            Self::Order(_) => "order",
         }
     }
 
     /// What stands behind the word.
     pub fn detail(&self) -> &str {
         match self {
-            Self::Retry(detail) | Self::Pause(detail) | Self::Breaker(detail) | Self::Hold(detail) => detail,
+            Self::Retry(detail)
+            | Self::Pause(detail)
+            | Self::Breaker(detail)
+            | Self::Hold(detail)
+            | Self::Order(detail) => detail,
             _ => "",
         }
     }
@@ -130,6 +152,7 @@ impl Why {
             "hook removed" => Self::HookRemoved,
             "hook disabled" => Self::HookDisabled,
             "replayed" => Self::Replayed,
+            "order" => Self::Order(detail),
             _ => Self::Retry(detail),
         }
     }

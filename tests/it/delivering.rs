@@ -345,6 +345,93 @@ async fn a_held_hook_waits_until_its_file_changes() {
 }
 
 #[tokio::test]
+async fn a_hold_ends_by_itself_when_its_time_is_over_also_after_a_restart() {
+    let sink = receiver().await;
+    let daemon = Daemon::start(&[("hook", &webhook(&sink.url(""), "")), ("other", &webhook(&sink.url(""), ""))]).await;
+    for (hook, time) in [("hook", "2s"), ("other", "3s")] {
+        let order = json!({"hook": hook, "why": "a short break", "for": time}).to_string();
+        let (status, answer) = daemon.admin("POST", "/v1/hold", Some(&order)).await;
+        assert!(status == 200 && answer["until"].is_string(), "{answer}");
+    }
+    daemon.emit(&json!({"type": "thing"})).await;
+    let (_, status) = daemon.admin("GET", "/v1/status", None).await;
+    assert_eq!(status["hooks"][0]["state"], "held");
+    assert!(status["hooks"][0]["until"].is_string(), "{status}");
+    assert_eq!(sink.count(), 0);
+    daemon.until_all("hook", "delivered").await;
+    let daemon = Daemon::start_in(daemon.stop().await).await;
+    daemon.until_all("other", "delivered").await;
+    let (status, _) = daemon.admin("POST", "/v1/hold", Some(r#"{"hook": "hook", "for": "2"}"#)).await;
+    assert_eq!(status, 400);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_secret_releases_a_hook_that_was_held_for_it() {
+    let sink = receiver().await;
+    sink.script(Step::status(401)).expect("a step");
+    let hook = format!(
+        "events: [thing]\nplatform: webhook\noptions:\n  url: {}\n  headers: {{Authorization: {{secret: token}}}}\n",
+        sink.url("")
+    );
+    let daemon = Daemon::start(&[]).await;
+    daemon.put_secret("token", "Bearer old-token");
+    daemon.put_hook("hook", &hook).await;
+    daemon.emit(&json!({"type": "thing"})).await;
+    daemon.until("hook", |rows| rows[0].why.starts_with("hold")).await;
+    daemon.put_secret("token", "Bearer new-token");
+    daemon.reload().await;
+    daemon.until_all("hook", "delivered").await;
+    assert_eq!(sink.count(), 2);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn one_key_goes_out_in_order_and_a_head_that_waits_blocks_only_its_own() {
+    let sink = receiver().await;
+    sink.script(Step::status(503).times(2)).expect("a step");
+    let more = "concurrency: 8\norder_by: data.app\nretry: {first: 2s, max: 2s}\n";
+    let daemon = Daemon::start(&[("hook", &webhook(&sink.url(""), more))]).await;
+    daemon.emit(&json!({"type": "thing", "data": {"app": "a", "n": 1}})).await;
+    daemon.until("hook", |rows| rows[0].attempts == 1).await;
+    for (app, n) in [("a", 2), ("b", 1), ("a", 3), ("b", 2)] {
+        daemon.emit(&json!({"type": "thing", "data": {"app": app, "n": n}})).await;
+    }
+    daemon.emit(&json!({"type": "thing", "data": {"n": 0}})).await;
+    let rows = daemon.deliveries("hook").await;
+    assert_eq!(rows[1].why, format!("order: after {}", rows[0].delivery));
+    // A restart in the middle changes nothing.
+    let daemon = Daemon::start_in(daemon.stop().await).await;
+    assert_eq!(daemon.until_all("hook", "delivered").await.len(), 6);
+    let of = |app: &str| -> Vec<i64> {
+        let taken = sink.records().into_iter().filter(|record| record.status == Some(200));
+        let data = taken.map(|record| serde_json::from_slice::<serde_json::Value>(&record.request.body).expect("JSON"));
+        data.filter(|data| data["app"] == app).map(|data| data["n"].as_i64().expect("a number")).collect()
+    };
+    assert_eq!((of("a"), of("b")), (vec![1, 2, 3], vec![1, 2]));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn the_same_key_is_sent_once_and_the_record_says_why() {
+    let sink = receiver().await;
+    let more = "dedupe: {key: data.id, for: 1h}\n";
+    let daemon =
+        Daemon::start(&[("hook", &webhook(&sink.url(""), more)), ("all", &webhook(&sink.url("/all"), ""))]).await;
+    let emit = async |id: &str| daemon.emit(&json!({"type": "thing", "data": {"id": id}})).await["hooks"].clone();
+    assert_eq!(emit("x").await, json!(["all", "hook"]));
+    assert_eq!(emit("x").await, json!(["all"]));
+    assert_eq!(emit("y").await, json!(["all", "hook"]));
+    assert_eq!(daemon.until_all("all", "delivered").await.len(), 3);
+    let done = |rows: &[postrider::edges::journal::DeliveryRow]| rows.iter().all(|row| row.outcome != "waiting");
+    let rows = daemon.until("hook", done).await;
+    let came: Vec<_> = rows.iter().map(|row| row.outcome.as_str()).collect();
+    assert_eq!(came, ["delivered", "dropped", "delivered"]);
+    assert!(rows[1].why.starts_with("duplicate: the same `dedupe` key as "), "{}", rows[1].why);
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn an_operator_holds_and_releases_a_hook() {
     let sink = receiver().await;
     let daemon = Daemon::start(&[("hook", &webhook(&sink.url(""), ""))]).await;

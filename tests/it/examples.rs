@@ -16,7 +16,7 @@ use postrider::words::exchange::Request;
 use postrider::words::secret::{Secret, Secrets};
 
 /// Which sample each example is rendered with.
-const SAMPLES: [(&str, &str); 13] = [
+const SAMPLES: [(&str, &str); 14] = [
     ("pgyer-mirror", "pgyer-updateVersion"),
     ("pgyer-wecom", "pgyer-updateVersion"),
     ("pgyer-dingtalk", "pgyer-updateVersion"),
@@ -30,6 +30,7 @@ const SAMPLES: [(&str, &str); 13] = [
     ("patchkit-xml", "patchkit-version.published"),
     ("appgo-sync", "appgo-feedback"),
     ("patchkit-fragile", "patchkit-version.published"),
+    ("appgo-tickets", "appgo-feedback"),
 ];
 
 fn root(folder: &str) -> PathBuf {

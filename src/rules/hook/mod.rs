@@ -1,5 +1,6 @@
 //! One file in hooks.d: which events go where, and how.
 
+pub mod keys;
 mod read;
 pub(crate) use self::read::read_options;
 pub mod trial;
@@ -20,6 +21,7 @@ use crate::rules::manifest::Rate;
 use crate::rules::platform::{Given, Judged, Options, Platform, Platforms, RenderError};
 use crate::rules::settings::Defaults;
 pub use crate::rules::settings::Retry;
+use crate::rules::template::key::KeyText;
 use crate::rules::template::{Condition, Tree};
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
@@ -63,6 +65,10 @@ pub struct Hook {
     pub breaker: Option<breaker::Terms>,
     /// Deliveries at once.
     pub concurrency: usize,
+    /// Deliveries with the same key go out one after the other.
+    pub order_by: Option<KeyText>,
+    /// Deliveries with the same key within a time are made once.
+    pub dedupe: Option<keys::Dedupe>,
     /// Total deadline of one attempt.
     pub timeout: Duration,
     /// When again, and until when.

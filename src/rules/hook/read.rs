@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::rules::breaker;
 use crate::rules::diagnostic::{Diagnostic, Place, Source, Span};
-use crate::rules::hook::{Hook, Prepared, known_options, name_of, trial, verdict};
+use crate::rules::hook::{Hook, Prepared, keys, known_options, name_of, trial, verdict};
 use crate::rules::manifest::{Kind, OptionSpec, resolve_message};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Retry, read_timeout};
@@ -34,12 +34,6 @@ const KEYS: [&str; 17] = [
     "dedupe",
     "order_by",
     "tests",
-];
-
-/// Keys that are reserved for later versions, and what to do instead.
-const NOT_YET: [(&str, &str); 2] = [
-    ("dedupe", "remove `dedupe`; an event whose id is already known is stored once all the same"),
-    ("order_by", "remove `order_by`; deliveries of one hook may overtake each other"),
 ];
 
 /// What people write who come from other tools.
@@ -130,6 +124,8 @@ fn read(
         Some(node) => breaker::Terms::read(reader, node),
         None => Some(breaker::Terms::default()),
     };
+    let order_by = file.get("order_by").and_then(|node| keys::read_order(reader, node));
+    let dedupe = file.get("dedupe").and_then(|node| keys::read_dedupe(reader, node));
     let options = read_options(reader, &file, platform.as_deref());
     let tests = file.get("tests").map(|node| trial::read(reader, node)).unwrap_or_default();
     let platform = platform?;
@@ -145,6 +141,8 @@ fn read(
         scope,
         scope_place: file.get("scope").map(|node| reader.source.place(node.span)),
         verdict,
+        order_by,
+        dedupe,
         breaker,
         pace: pace.or(platform.manifest.rate_limit),
         concurrency: concurrency.unwrap_or(platform.manifest.concurrency),
@@ -169,9 +167,7 @@ fn fingerprint(source: &Source, platform: &Platform) -> String {
 fn check_keys(reader: &mut Reader<'_>, file: &Map<'_>, platform: Option<&Platform>) {
     for (key, _) in file.entries {
         let name = key.name.as_str();
-        if let Some((_, help)) = NOT_YET.iter().find(|(later, _)| *later == name) {
-            reader.error(key.span, "not-yet", format!("this version of postrider cannot do `{name}` yet"), *help);
-        } else if !KEYS.contains(&name) {
+        if !KEYS.contains(&name) {
             unknown_key(reader, key, platform);
         }
     }
@@ -196,10 +192,7 @@ fn unknown_key(reader: &mut Reader<'_>, key: &Key, platform: Option<&Platform>) 
         ("name" | "id", _) => "remove it: a hook is named after its file".to_owned(),
         ("disabled", _) => "write `enabled: false`".to_owned(),
         (_, Some(near)) => format!("did you mean `{near}`?"),
-        (_, None) => {
-            let now: Vec<_> = KEYS.into_iter().filter(|key| !NOT_YET.iter().any(|(later, _)| later == key)).collect();
-            format!("remove it, or use one of: {}", now.join(", "))
-        }
+        (_, None) => format!("remove it, or use one of: {}", KEYS.join(", ")),
     };
     reader.error(key.span, "unknown-key", format!("there is no key `{name}`"), help);
 }

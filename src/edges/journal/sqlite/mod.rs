@@ -27,6 +27,7 @@ mod lanes;
 mod query;
 mod reader;
 mod schema;
+mod terms;
 mod transaction;
 mod writer;
 
@@ -214,8 +215,16 @@ impl Journal for SqliteJournal {
     }
 
     fn settle(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome) -> Pending<()> {
-        let settle =
-            Settle { seq: delivery.seq, hook: delivery.hook.clone(), attempt, attempts, outcome, retried: false };
+        let order = delivery.order;
+        let settle = Settle {
+            seq: delivery.seq,
+            hook: delivery.hook.clone(),
+            attempt,
+            attempts,
+            outcome,
+            retried: false,
+            order,
+        };
         self.command(|answer| Command::Settle { settle: Box::new(settle), answer })
     }
 
