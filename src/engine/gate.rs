@@ -144,15 +144,20 @@ impl Passes {
         self.first
     }
 
-    /// As many as were asked for; those that come to nothing give back what they took.
-    pub fn take(self, count: usize) -> Vec<Pass> {
-        let Self { first, paced, .. } = self;
-        if count == 0 {
-            if paced {
-                first.gate.receiver().pace.give_back();
-            }
-            return Vec::new();
+    /// None after all: what was taken is given back.
+    pub fn none(self) -> Option<Pass> {
+        if self.paced {
+            self.first.gate.receiver().pace.give_back();
         }
+        None
+    }
+
+    /// As many as were asked for.
+    pub fn take(self, count: usize) -> Vec<Pass> {
+        if count == 0 {
+            return self.none().into_iter().collect();
+        }
+        let Self { first, .. } = self;
         let more = (1..count).map(|_| Pass { gate: first.gate.clone(), begun: first.begun, ended: false });
         let mut passes: Vec<_> = more.collect();
         passes.push(first);

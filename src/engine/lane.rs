@@ -111,7 +111,8 @@ impl Lane {
             if room == 0 {
                 return Ok(Rest::Full);
             }
-            let passes = match self.constant_gate(&config, &hook) {
+            let gate = self.constant_gate(&config, &hook);
+            let passes = match &gate {
                 None => None,
                 Some(gate) => match gate.enter(self.desk.clock.elapsed(), &hook, Some(&self.bell)) {
                     Ok(passes) => Some(passes),
@@ -128,12 +129,17 @@ impl Lane {
                 return Ok(Rest::Until(wake.unwrap_or_else(|| Instant::now() + LONGEST_SLEEP)));
             }
             for delivery in claimed {
-                let pass: Option<Pass> = passes.pop();
-                if backoff::expired(&hook.retry, delivery.created, now) {
-                    self.bury(delivery, hook.retry.max_age, "it was not delivered in time");
-                } else {
-                    let flight = deliver(self.desk.clone(), config.clone(), hook.clone(), delivery, pass);
-                    flights.spawn(flight);
+                let flight = Flight {
+                    desk: self.desk.clone(),
+                    changes: self.config.clone(),
+                    config: config.clone(),
+                    hook: hook.clone(),
+                    gate: gate.clone(),
+                    stop: self.stop.clone(),
+                };
+                let pass = passes.pop();
+                if let Some(delivery) = flight.in_time(delivery, now) {
+                    flights.spawn(flight.fly(delivery, pass));
                 }
             }
         }
@@ -195,18 +201,65 @@ impl Lane {
                 self.desk.journal.unclaim(delivery);
             }
             for delivery in old {
-                self.bury(delivery, max_age, why);
+                bury(&self.desk, delivery, max_age, why);
             }
             if before == 0 || !young.is_empty() {
                 return Ok(Rest::Until(Instant::now() + LONGEST_SLEEP));
             }
         }
     }
+}
 
-    fn bury(&self, delivery: Delivery, max_age: Duration, why: &str) {
-        let why = format!("gave up at max_age {}: {why}", backoff::shown(max_age));
-        let attempt = unsent(&delivery, self.desk.clock.now(), why.clone());
-        let attempts = delivery.attempts;
-        record(self.desk.clone(), delivery, Some((attempt, attempts)), Outcome::Dead { why }, None);
+/// One of a hook's slots at work: a delivery, and whatever can follow it at once.
+struct Flight {
+    desk: Arc<Desk>,
+    /// The configuration as it changes, and as it was when the flight began.
+    changes: watch::Receiver<Arc<Config>>,
+    config: Arc<Config>,
+    hook: Arc<Hook>,
+    gate: Option<Gate>,
+    stop: CancellationToken,
+}
+
+impl Flight {
+    async fn fly(self, first: Delivery, pass: Option<Pass>) {
+        let mut next = Some((first, pass));
+        while let Some((delivery, pass)) = next {
+            deliver(&self.desk, &self.config, &self.hook, delivery, pass).await;
+            next = self.next();
+        }
     }
+
+    /// The next delivery, where nothing stands in its way and it is at hand. In every other case the lane looks.
+    fn next(&self) -> Option<(Delivery, Option<Pass>)> {
+        let changed = self.changes.has_changed().unwrap_or(true);
+        if changed || self.stop.is_cancelled() || self.desk.held(&self.hook.name).is_some() {
+            return None;
+        }
+        let passes = match &self.gate {
+            Some(gate) => Some(gate.enter(self.desk.clock.elapsed(), &self.hook, None).ok()?),
+            None => None,
+        };
+        let now = self.desk.clock.now();
+        let claimed = self.desk.journal.claim_one(&self.hook.name, now);
+        let next = claimed.and_then(|delivery| self.in_time(delivery, now));
+        let pass = passes.and_then(|passes| if next.is_some() { Some(passes.single()) } else { passes.none() });
+        Some((next?, pass))
+    }
+
+    /// The delivery, unless it is too old: then it is given up.
+    fn in_time(&self, delivery: Delivery, now: Timestamp) -> Option<Delivery> {
+        if !backoff::expired(&self.hook.retry, delivery.created, now) {
+            return Some(delivery);
+        }
+        bury(&self.desk, delivery, self.hook.retry.max_age, "it was not delivered in time");
+        None
+    }
+}
+
+fn bury(desk: &Arc<Desk>, delivery: Delivery, max_age: Duration, why: &str) {
+    let why = format!("gave up at max_age {}: {why}", backoff::shown(max_age));
+    let attempt = unsent(&delivery, desk.clock.now(), why.clone());
+    let attempts = delivery.attempts;
+    record(desk, delivery, Some((attempt, attempts)), Outcome::Dead { why }, None);
 }

@@ -1,5 +1,6 @@
 //! One file in hooks.d: which events go where, and how.
 
+mod inline;
 pub mod keys;
 mod read;
 pub(crate) use self::read::read_options;
@@ -75,6 +76,8 @@ pub struct Hook {
     pub retry: Retry,
     /// Every secret that the file names, with its place.
     pub secrets: Vec<(String, Place)>,
+    /// Where a secret stands in the file itself, if one does.
+    pub inline_secret: Option<Place>,
     /// What its author wants to be true of it.
     pub tests: Vec<HookTest>,
 }

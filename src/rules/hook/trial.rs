@@ -215,7 +215,7 @@ fn read_pairs(reader: &mut Reader<'_>, name: &str, node: &Node) -> Vec<(String, 
 }
 
 impl TestEvent {
-    fn to_event(&self, now: Timestamp) -> Event {
+    pub(crate) fn to_event(&self, now: Timestamp) -> Event {
         let id = self.id.clone().unwrap_or_else(|| "test".to_owned());
         let mut event = Event::new(self.kind.as_str(), Some(id), self.data.to_string(), self.time.unwrap_or(now));
         event.source = self.source.clone().unwrap_or_default();
@@ -296,7 +296,7 @@ impl Hook {
 
     /// The secrets given, and for each one that cannot be had a stand-in that is well-formed wherever it may be used:
     /// as a URL where it names the receiver, else as a base64 key of 32 bytes.
-    fn with_stand_ins(&self, secrets: &Secrets) -> Secrets {
+    pub(crate) fn with_stand_ins(&self, secrets: &Secrets) -> Secrets {
         let mut all = secrets.clone();
         for (option, tree) in &self.options {
             for (name, _) in tree.secrets() {

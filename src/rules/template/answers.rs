@@ -132,7 +132,7 @@ fn words(fault: Fault) -> String {
         FaultKind::Undefined(path) => {
             format!("`{}` is not in the answer", path.unwrap_or_else(|| "a field".to_owned()))
         }
-        FaultKind::Wrong { what, .. } => what,
+        FaultKind::Wrong { what, .. } | FaultKind::TooMuch(what) => what,
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::LazyLock;
 use minijinja::machinery::{Instruction, Instructions, get_compiled_template};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
-use minijinja::{AutoEscape, Environment, Error, Output, State, Template, UndefinedBehavior};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Template, UndefinedBehavior};
 
 use super::escape::Escape;
 use super::filters::{self, FILTERS, TESTS};
 use super::value::printed;
+use crate::rules::xml;
 use crate::rules::yaml::reader::nearest;
 use crate::words::limits;
 
@@ -65,6 +66,9 @@ fn print(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Resu
         Some(text) => text.into(),
         None => std::borrow::Cow::Owned(printed(value)?),
     };
+    if escape == Some(Escape::Xml) {
+        xml::check_text(&text).map_err(|why| Error::new(ErrorKind::InvalidOperation, why))?;
+    }
     match escape {
         Some(escape) if !value.is_safe() => out.write_str(&escape.apply(&text))?,
         _ => out.write_str(&text)?,

@@ -69,7 +69,7 @@ impl KeyText {
             Ok(value) => Ok(Some(hash(&value))),
             Err(fault) => Err(match fault.kind {
                 FaultKind::Undefined(path) => undefined(path.as_deref(), event).what,
-                FaultKind::Wrong { what, .. } => what,
+                FaultKind::Wrong { what, .. } | FaultKind::TooMuch(what) => what,
             }),
         }
     }

@@ -12,6 +12,7 @@ use super::scope::Needs;
 use super::{Origin, Part, Tree};
 use crate::rules::diagnostic::{Diagnostic, Span};
 use crate::rules::manifest::Kind;
+use crate::rules::xml;
 use crate::rules::yaml::reader::nearest;
 use crate::rules::yaml::{Key, Node, Style, Value};
 use crate::words::json::{Exact, Number};
@@ -23,8 +24,15 @@ pub(super) fn compile(origin: Origin, node: &Node, kind: &Kind) -> Result<Tree, 
     if !compiler.found.is_empty() {
         return Err(compiler.found);
     }
+    let finished = root.fixed().map(|fixed| finish(fixed, kind)).transpose();
+    let root = match finished {
+        Ok(fixed) => fixed.map_or(root, Part::Fixed),
+        Err(what) => {
+            compiler.wrong(node, None, what, "write it as the receiver will read it");
+            return Err(compiler.found);
+        }
+    };
     let Compiler { origin, needs, secrets, .. } = compiler;
-    let root = if let Some(fixed) = root.fixed() { Part::Fixed(finish(fixed, kind).unwrap_or_default()) } else { root };
     Ok(Tree { root, kind: kind.clone(), origin, needs, secrets })
 }
 
@@ -64,6 +72,9 @@ pub(super) fn finish(value: Exact, kind: &Kind) -> Result<Exact, String> {
             let float = || Some(number.as_f64()).filter(|n| n.fract() == 0.0 && n.abs() < 9e15).map(|n| n as i64);
             number.as_i64().or_else(float).map(integer).ok_or_else(not_integer)
         }
+        (Kind::Xml, Exact::String(text)) => xml::check(&text).map(|()| Exact::String(text)),
+        (Kind::Xml, Exact::Null) => Ok(Exact::Null),
+        (Kind::Xml, tree) => xml::document(&tree).map(Exact::String),
         (_, value) => Ok(value),
     }
 }
@@ -99,6 +110,7 @@ pub(super) fn diagnose(origin: &Origin, node: &Node, fault: Fault, code: &'stati
     let place = origin.place(node, fault.at);
     let (what, help) = match fault.kind {
         FaultKind::Wrong { what, help } => (what, help),
+        FaultKind::TooMuch(what) => (what, None),
         FaultKind::Undefined(path) => (format!("`{}` is not defined", path.unwrap_or_default()), None),
     };
     let mut found = Diagnostic::error(code, what);
@@ -128,6 +140,10 @@ impl Compiler<'_> {
     fn option(&mut self, node: &Node) -> Part {
         match (self.kind, &node.value) {
             (Kind::Tree, _) => self.tree(node),
+            (Kind::Xml, Value::Map(_)) => {
+                self.element_names(node);
+                self.tree(node)
+            }
             (Kind::Headers, _) => self.headers(node),
             (Kind::List, Value::List(nodes)) => Part::List(nodes.iter().map(|node| self.scalar(node)).collect()),
             _ => self.scalar(node),
@@ -146,6 +162,30 @@ impl Compiler<'_> {
             }
             Value::String(text) if is_template(text) => self.text(text, node, Escape::Text, true),
             _ => Part::Fixed(self.exact(node)),
+        }
+    }
+
+    /// Names of elements are the author's, so they are checked before an event comes.
+    fn element_names(&mut self, node: &Node) {
+        match &node.value {
+            Value::List(nodes) => nodes.iter().for_each(|node| self.element_names(node)),
+            Value::Map(entries) => {
+                for (key, node) in entries {
+                    let name = key.name.strip_prefix('@').unwrap_or(&key.name);
+                    if !xml::is_name(name) && key.name != "#text" {
+                        let what = format!("`{}` cannot be the name of an XML element", key.name);
+                        let at = Node { span: key.span, value: Value::Null, style: Style::Plain };
+                        self.wrong(
+                            &at,
+                            None,
+                            what,
+                            "use letters, digits, - and _; @name is an attribute, #text the text",
+                        );
+                    }
+                    self.element_names(node);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -216,6 +256,7 @@ impl Compiler<'_> {
             Kind::Chat | Kind::Message => self.text(chomped(text), node, Escape::Chat, false),
             Kind::Markdown => self.text(chomped(text), node, Escape::Markdown, false),
             Kind::Html => self.text(chomped(text), node, Escape::Html, false),
+            Kind::Xml => self.xml(text, node),
             Kind::Url => self.url(chomped(text), node),
             Kind::Headers => self.text(chomped(text), node, Escape::Text, text.contains(OMIT)),
             Kind::Secret | Kind::Choice(_) => self.text(chomped(text), node, Escape::Text, false),
@@ -241,6 +282,14 @@ impl Compiler<'_> {
         }
         self.needs.add(leaf.variables());
         Part::Leaf(Box::new(leaf), Box::new(node.clone()))
+    }
+
+    fn xml(&mut self, text: &str, node: &Node) -> Part {
+        if let Some((at, what)) = xml::unescapable(text) {
+            let help = "let it stand in an element or a quoted attribute, where it is escaped";
+            self.wrong(node, Some(at..at + 2), format!("in {what} of XML a value cannot be escaped"), help);
+        }
+        self.text(text, node, Escape::Xml, false)
     }
 
     fn url(&mut self, text: &str, node: &Node) -> Part {
@@ -341,6 +390,9 @@ fn secret_hint(node: &Node) -> Option<String> {
 /// What a kind takes, and how it is written.
 fn expected(kind: &Kind) -> (&'static str, &'static str) {
     match kind {
+        Kind::Xml => {
+            ("XML, or a map with the root element", "<order id=\"{{ id }}\"/> or {order: {\"@id\": \"{{ id }}\"}}")
+        }
         Kind::Url => ("a URL", "https://HOST/PATH or {secret: NAME}"),
         Kind::List => ("a text or a list of texts", "[a, b]"),
         Kind::Bool => ("true or false", "true"),

@@ -10,6 +10,7 @@ use self_cell::self_cell;
 
 use super::engine::{CONDITIONS, Inspection, TEXTS, inspect};
 use super::escape::Escape;
+use super::filters::TooMuch;
 use super::scope::OWN;
 use super::value::{Omit, from_engine};
 use crate::words::json::Exact;
@@ -58,6 +59,8 @@ pub(super) struct Fault {
 pub(super) enum FaultKind {
     /// A field that the event does not have; its path when it is known.
     Undefined(Option<String>),
+    /// It goes beyond a bound.
+    TooMuch(String),
     /// Anything else, in words.
     Wrong { what: String, help: Option<String> },
 }
@@ -293,14 +296,33 @@ fn failure(error: &Error, offset: usize) -> Fault {
     if error.kind() == ErrorKind::UndefinedError || undefined.is_some() {
         return Fault { at, kind: FaultKind::Undefined(undefined) };
     }
+    let too_much = match error.kind() {
+        ErrorKind::OutOfFuel => Some("the template takes too many steps".to_owned()),
+        ErrorKind::WriteFailure => Some(format!("the text grows beyond {} bytes", limits::TEMPLATE_OUTPUT)),
+        _ if goes_beyond(error) => Some(detail.to_owned()),
+        _ => None,
+    };
+    if let Some(what) = too_much {
+        return Fault { at, kind: FaultKind::TooMuch(what) };
+    }
     let what = match error.kind() {
-        ErrorKind::OutOfFuel => "the template takes too many steps".to_owned(),
-        ErrorKind::WriteFailure => format!("the text grows beyond {} bytes", limits::TEMPLATE_OUTPUT),
         ErrorKind::UnknownMethod => "values have no such method: use a filter, as in {{ value | upper }}".to_owned(),
         _ if detail.is_empty() => "the template fails on this event".to_owned(),
         _ => format!("the template fails on this event: {detail}"),
     };
     Fault { at, kind: FaultKind::Wrong { what, help: None } }
+}
+
+/// Whether it is the refusal of a bounded filter.
+fn goes_beyond(error: &Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<TooMuch>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Stops at `limits::TEMPLATE_OUTPUT`.

@@ -6,7 +6,8 @@
 //! * `headers`: a map of texts that cannot break out of their line;
 //! * `list`: a text or a list of texts; an expression may give the whole list;
 //! * `bool integer choice`: checked when they are constant, else when they are rendered;
-//! * `tree`: any JSON, where `{secret: …}` is plain data.
+//! * `tree`: any JSON, where `{secret: …}` is plain data;
+//! * `xml`: a document as a text, or as a tree of elements; what cannot be read as XML is refused.
 //!
 //! In a map or a list `{{ field | default(omit) }}` leaves out the member or entry when the event lacks the field.
 //!
@@ -30,7 +31,7 @@ use serde_json::Value as Json;
 
 use self::leaf::{Fault, FaultKind, Leaf};
 use self::scope::{Needs, Root};
-use crate::rules::diagnostic::{Diagnostic, Place, Source};
+use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
 use crate::rules::manifest::Kind;
 use crate::rules::platform::{Given, RenderError};
 use crate::rules::yaml::reader::nearest;
@@ -118,6 +119,30 @@ impl Tree {
         kinds::finish(value, &self.kind).map_err(|what| self.wrong(given, self.first_place(), what, None))
     }
 
+    /// The event's fields that it names, as paths such as `data.app.name`.
+    pub fn variables(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        self.root.each_leaf(&mut |leaf, _| found.extend(leaf.variables()));
+        found
+    }
+
+    /// Renders one leaf after the other, each after its place was told: whoever was told last is the one that did not
+    /// come to its end. Gives the first leaf that goes beyond a bound.
+    pub fn try_leaves(&self, given: &Given<'_>, tell: &mut dyn FnMut(Option<Place>)) -> Option<Diagnostic> {
+        let secrets = self.secrets.iter().filter_map(|(name, _)| Some((name.clone(), secret(given, name).ok()?)));
+        let root = Root::value(given.event, given.hook, Some(given.attempt), &self.needs, secrets.collect());
+        let mut beyond = None;
+        self.root.each_leaf(&mut |leaf, node| {
+            tell(self.origin.place(node, None));
+            if let Err(fault @ Fault { kind: FaultKind::TooMuch(_), .. }) = leaf.render(&root, given.event.exact())
+                && let RenderError::Wrong(found) = self.fault(fault, node, given)
+            {
+                beyond.get_or_insert(*found);
+            }
+        });
+        beyond
+    }
+
     /// Whether it is the same for every event and attempt; secrets are constant.
     pub fn is_constant(&self) -> bool {
         !self.needs.varies()
@@ -175,6 +200,10 @@ impl Tree {
             FaultKind::Undefined(path) => {
                 RenderError::Wrong(Box::new(self.origin.finish(undefined(path.as_deref(), given.event), place)))
             }
+            FaultKind::TooMuch(what) => {
+                let found = Diagnostic::error(TOO_MUCH, what).help("make it smaller: no message needs as much");
+                RenderError::Wrong(Box::new(self.origin.finish(found, place)))
+            }
             FaultKind::Wrong { what, help } => self.wrong(given, place, what, help),
         }
     }
@@ -210,6 +239,15 @@ impl Origin {
 }
 
 impl Part {
+    fn each_leaf(&self, visit: &mut dyn FnMut(&Leaf, &Node)) {
+        match self {
+            Self::Fixed(_) | Self::Secret(..) => {}
+            Self::Leaf(leaf, node) => visit(leaf, node),
+            Self::List(parts) => parts.iter().for_each(|part| part.each_leaf(visit)),
+            Self::Map(parts) => parts.iter().for_each(|(_, part)| part.each_leaf(visit)),
+        }
+    }
+
     fn first_node(&self) -> Option<&Node> {
         match self {
             Self::Fixed(_) => None,
@@ -275,11 +313,30 @@ impl Condition {
     /// # Errors
     /// It failed, in words.
     pub fn holds(&self, event: &Event, hook: &str) -> Result<bool, String> {
-        let root = Root::value(event, hook, None, &self.needs, Vec::new());
-        leaf::holds(&self.expression, root).map_err(|fault| match fault.kind {
+        self.evaluate(event, hook).map_err(|fault| match fault.kind {
             FaultKind::Undefined(path) => undefined(path.as_deref(), event).what,
-            FaultKind::Wrong { what, .. } => what,
+            FaultKind::Wrong { what, .. } | FaultKind::TooMuch(what) => what,
         })
+    }
+}
+
+impl Condition {
+    /// The event's fields that it names.
+    pub fn variables(&self) -> Vec<String> {
+        self.expression.undeclared_variables(true).into_iter().collect()
+    }
+
+    /// How it goes beyond a bound with this event, if it does.
+    pub fn too_much(&self, event: &Event, hook: &str) -> Option<String> {
+        match self.evaluate(event, hook).err()?.kind {
+            FaultKind::TooMuch(what) => Some(what),
+            _ => None,
+        }
+    }
+
+    fn evaluate(&self, event: &Event, hook: &str) -> Result<bool, Fault> {
+        let root = Root::value(event, hook, None, &self.needs, Vec::new());
+        leaf::holds(&self.expression, root)
     }
 }
 
