@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,6 +20,7 @@ use crate::edges::proof::Prover;
 use crate::engine::admin::About;
 use crate::engine::daemon::{self, Parts};
 use crate::rules::diagnostic::Severity;
+use crate::rules::yaml::reader::parse_duration;
 use crate::words::limits;
 
 /// Run the daemon: watch hooks.d, take events, deliver them until they arrive
@@ -35,6 +37,15 @@ pub(crate) struct Run {
     /// Worker threads; one is enough for tens of thousands of deliveries a second
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: u16,
+
+    /// How long a stopping daemon waits for what is being sent, such as 5s; what has not landed by then is tried again
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    drain: Duration,
+}
+
+/// A duration as hook files write it.
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|_| "write for example 5s or 1m".to_owned())
 }
 
 impl Run {
@@ -52,14 +63,14 @@ impl Run {
             .enable_all()
             .build()
             .map_err(|error| failed(format!("cannot start threads: {error}")))?;
-        let ended = runtime.block_on(serve(paths));
+        let ended = runtime.block_on(serve(paths, self.drain));
         // A name that is being resolved cannot be interrupted; the process need not wait for it.
         runtime.shutdown_background();
         ended
     }
 }
 
-async fn serve(paths: Paths) -> Result<(), Exit> {
+async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
     let stop = CancellationToken::new();
     let mut keeper = Keeper::new(paths.clone(), true).proving(Prover::own());
     let config = keeper.load().map_err(|problems| {
@@ -104,7 +115,7 @@ async fn serve(paths: Paths) -> Result<(), Exit> {
         http,
         about: about.clone(),
         reload: (reload.0.clone(), reload.1),
-        drain: daemon::DRAIN,
+        drain,
         config,
     };
     let hooks = parts.config.hooks.len();

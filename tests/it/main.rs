@@ -15,5 +15,6 @@ mod platform_cases;
 mod readme;
 mod seeds;
 mod sending;
+mod stopping;
 mod support;
 mod wrong_answers;
