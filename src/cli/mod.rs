@@ -37,6 +37,7 @@ mod run;
 mod script;
 mod show;
 mod sink;
+mod sources;
 mod status;
 mod test;
 
@@ -81,6 +82,7 @@ enum Command {
     Render(render::Render),
     Script(script::Script),
     Platforms(platforms::Platforms),
+    Sources(sources::Sources),
     Status(status::Status),
     Log(log::Log),
     Show(show::Show),
@@ -102,7 +104,7 @@ enum Command {
 /// The overview's headings. clap prints one flat list, which sorts nothing by what it is for.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Send", &["emit", "test"]),
-    ("Hooks", &["check", "render", "script", "platforms"]),
+    ("Hooks", &["check", "render", "script", "platforms", "sources"]),
     ("Look", &["status", "log", "show"]),
     ("Act", &["replay", "hold", "release"]),
     ("Run", &["run", "reload", "sink", "demo", "help"]),
@@ -154,8 +156,9 @@ fn dispatch(Cli { global, command }: Cli) -> Result<(), Exit> {
         Command::Test(test) => wait(test.run(global)),
         Command::Check(check) => check.run(global),
         Command::Render(render) => wait(render.run(global)),
-        Command::Script(script) => script.run(global),
+        Command::Script(script) => wait(script.run(global)),
         Command::Platforms(platforms) => platforms.run(global),
+        Command::Sources(sources) => sources.run(global),
         Command::Status(status) => wait(status.run(global)),
         Command::Log(log) => wait(log.run(global)),
         Command::Show(show) => wait(show.run(global)),

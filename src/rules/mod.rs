@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod backoff;
 pub mod cases;
+pub mod cloudevents;
 pub mod config;
 pub mod diagnostic;
 pub mod hook;
@@ -13,6 +14,7 @@ pub mod platform;
 pub mod script;
 pub mod settings;
 pub mod signature;
+pub mod source;
 pub mod template;
 pub mod text;
 pub mod yaml;

@@ -15,5 +15,6 @@ mod platform_cases;
 mod readme;
 mod seeds;
 mod sending;
+mod source_cases;
 mod support;
 mod wrong_answers;

@@ -4,6 +4,7 @@
 //! shared by all threads, each call has a fresh scope.
 
 mod functions;
+mod replies;
 mod value;
 
 use std::cell::Cell;
@@ -24,6 +25,7 @@ use crate::rules::yaml::reader::nearest;
 use crate::words::limits;
 
 pub(crate) use self::functions::form;
+pub(crate) use self::replies::{Refuse, Respond};
 pub(crate) use self::value::{Opaque, blob, from_json, to_json, type_word};
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(engine);
@@ -98,9 +100,24 @@ impl Script {
     /// # Errors
     /// It failed; the place is in the script.
     pub(crate) fn call(&self, function: &str, arguments: impl FuncArgs) -> Result<Dynamic, Box<Diagnostic>> {
+        self.run(function, arguments).map_err(|error| Box::new(self.diagnose(&error)))
+    }
+
+    /// The same where nobody but the script's author can do anything: what it throws has a place too.
+    ///
+    /// # Errors
+    /// It failed; the place is in the script.
+    pub(crate) fn call_placed(&self, function: &str, arguments: impl FuncArgs) -> Result<Dynamic, Box<Diagnostic>> {
+        self.run(function, arguments).map_err(|error| {
+            let found = self.diagnose(&error);
+            let position = error.unwrap_inner().position();
+            Box::new(if found.place.is_some() { found } else { placed(found, &self.source, position) })
+        })
+    }
+
+    fn run(&self, function: &str, arguments: impl FuncArgs) -> Result<Dynamic, Box<EvalAltResult>> {
         let options = CallFnOptions::new().eval_ast(self.has_statements);
         deadline(|| ENGINE.call_fn_with_options::<Dynamic>(options, &mut Scope::new(), &self.ast, function, arguments))
-            .map_err(|error| Box::new(self.diagnose(&error)))
     }
 
     /// Whether the script speaks of a word outside of its line comments. It may say yes too often, never too seldom.
@@ -174,6 +191,7 @@ fn engine() -> Engine {
         engine.disable_symbol(symbol);
     }
     functions::register(&mut engine);
+    replies::register(&mut engine);
     value::register(&mut engine);
     engine
 }
