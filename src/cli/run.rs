@@ -15,9 +15,11 @@ use crate::cli::Global;
 use crate::cli::exit::{Code, Exit};
 use crate::edges::config::{Keeper, Paths, ReloadRequest};
 use crate::edges::journal::{Journal, JournalError, sqlite::SqliteJournal};
+use crate::edges::proof::Prover;
 use crate::engine::admin::About;
 use crate::engine::daemon::{self, Parts};
 use crate::rules::diagnostic::Severity;
+use crate::words::limits;
 
 /// Run the daemon: watch hooks.d, take events, deliver them until they arrive
 ///
@@ -46,6 +48,7 @@ impl Run {
         start_log(global);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(usize::from(self.threads))
+            .thread_stack_size(limits::STACK)
             .enable_all()
             .build()
             .map_err(|error| failed(format!("cannot start threads: {error}")))?;
@@ -58,7 +61,7 @@ impl Run {
 
 async fn serve(paths: Paths) -> Result<(), Exit> {
     let stop = CancellationToken::new();
-    let mut keeper = Keeper::new(paths.clone(), true);
+    let mut keeper = Keeper::new(paths.clone(), true).proving(Prover::own());
     let config = keeper.load().map_err(|problems| {
         for problem in &problems {
             eprintln!("{}", problem.render(io::stderr().is_terminal()));

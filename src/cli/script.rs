@@ -20,6 +20,7 @@ use crate::rules::source::{Incoming, NamedSource, Outcome, SourceScript, read_so
 use crate::rules::yaml::reader::Reader;
 use crate::rules::yaml::{self, Value};
 use crate::words::event::JSON;
+use crate::words::json::Members;
 use crate::words::limits;
 use crate::words::secret::Secrets;
 
@@ -94,8 +95,8 @@ impl Script {
         let now = Timestamp::now();
         let given = Given { id: "example-1", attempt: 1, now, hook: "script", event: &event, secrets: &secrets };
         let rendered = trees.iter().map(|(name, tree)| Ok((name.clone(), tree.render(&given)?)));
-        let options = rendered.collect::<Result<serde_json::Map<_, _>, _>>();
-        let made = options.and_then(|options| platform.request(&given, platform.options(&options.into())));
+        let options = rendered.collect::<Result<Members, _>>();
+        let made = options.and_then(|options| platform.request(&given, platform.options(&options)));
         match made {
             Ok(request) => output::bytes(&wire::request(&request)),
             Err(error) => Err(Exit::new(Code::Failed, secrets.redact(&error.to_string()))),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::edges::journal::LogRow;
+use crate::edges::journal::{JournalError, LogRow};
 use crate::engine::desk::{Desk, Gate};
 use crate::rules::backoff;
 use crate::rules::config::Config;
@@ -29,7 +29,7 @@ struct Ended {
 
 /// Tries a delivery once and hands its outcome to the journal. Returns when the lane may go on; the outcome reaches
 /// the disk a little later, and until then it counts among `limits::UNSETTLED`.
-pub async fn deliver(desk: Arc<Desk>, config: Arc<Config>, hook: Arc<Hook>, delivery: Delivery, gate: Option<Gate>) {
+pub async fn deliver(desk: &Arc<Desk>, config: &Config, hook: &Hook, delivery: Delivery, gate: Option<Gate>) {
     let permit = desk.unsettled.clone().acquire_owned().await.ok();
     let started = desk.clock.now();
     let given = Given {
@@ -42,7 +42,7 @@ pub async fn deliver(desk: Arc<Desk>, config: Arc<Config>, hook: Arc<Hook>, deli
     };
     let gate = match gate {
         Some(gate) => gate,
-        None => match dynamic_gate(&desk, &hook, &given) {
+        None => match dynamic_gate(desk, hook, &given) {
             Ok(gate) => gate,
             Err(Detained::Until(until, why)) => {
                 return record(desk, delivery, None, Outcome::Waiting { until, why }, permit);
@@ -53,16 +53,16 @@ pub async fn deliver(desk: Arc<Desk>, config: Arc<Config>, hook: Arc<Hook>, deli
             }
         },
     };
-    let ended = match render(&hook, &given) {
+    let ended = match render(hook, &given) {
         Err(error) => unrendered(&delivery, started, &error),
         Ok(request) => {
             let begun = Instant::now();
             let answer = desk.sender().send(&request, hook.timeout).await;
             let took = begun.elapsed();
-            let judged = judge(&hook, &answer, desk.clock.now());
-            act_on(&desk, &config, &hook, &gate, &judged.verdict).await;
+            let judged = judge(hook, &answer, desk.clock.now());
+            act_on(desk, config, hook, &gate, &judged.verdict).await;
             let seen = Seen { started, took, request: &request, answer: &answer, judged: &judged };
-            ended(&desk, &config, &hook, &delivery, &seen)
+            ended(desk, config, hook, &delivery, &seen)
         }
     };
     record_attempt(desk, delivery, ended, permit);
@@ -218,12 +218,12 @@ fn map_why(outcome: Outcome, clean: impl Fn(&str) -> String) -> Outcome {
 
 type Permit = Option<tokio::sync::OwnedSemaphorePermit>;
 
-fn record_attempt(desk: Arc<Desk>, delivery: Delivery, ended: Ended, permit: Permit) {
+fn record_attempt(desk: &Arc<Desk>, delivery: Delivery, ended: Ended, permit: Permit) {
     record(desk, delivery, Some((ended.attempt, ended.attempts)), ended.outcome, permit);
 }
 
 /// Hands an outcome to the journal. The lane goes on; the permit is given back when the outcome is on disk.
-pub fn record(desk: Arc<Desk>, delivery: Delivery, attempt: Option<(Attempt, u32)>, outcome: Outcome, permit: Permit) {
+pub fn record(desk: &Arc<Desk>, delivery: Delivery, attempt: Option<(Attempt, u32)>, outcome: Outcome, permit: Permit) {
     // A row is made where somebody reads it: a delivery that simply arrived interests only who follows the log.
     let read = desk.log.receiver_count() > 0 || outcome != Outcome::Delivered;
     let row = attempt.as_ref().filter(|_| read).map(|(attempt, _)| row(&delivery, attempt, &outcome));
@@ -231,21 +231,24 @@ pub fn record(desk: Arc<Desk>, delivery: Delivery, attempt: Option<(Attempt, u32
         Some((attempt, attempts)) => (Some(attempt), attempts),
         None => (None, delivery.attempts),
     };
-    let waits = matches!(outcome, Outcome::Waiting { .. });
-    let settled = desk.journal.settle(&delivery, attempt, attempts, outcome);
-    tokio::spawn(async move {
-        if let Err(error) = settled.await {
-            tracing::error!(delivery = %delivery.id, %error, "an outcome was not recorded: it will be tried again");
+    // Not the desk: whoever drops the last of it closes the journal, and the journal cannot wait for itself.
+    let bell = matches!(outcome, Outcome::Waiting { .. }).then(|| desk.journal.bell(&delivery.hook));
+    let row = row.map(|row| (row, desk.log.clone()));
+    let id = delivery.id.clone();
+    let then = move |recorded: Result<(), JournalError>| {
+        if let Err(error) = recorded {
+            tracing::error!(delivery = %id, %error, "an outcome was not recorded: it will be tried again");
         }
         drop(permit);
-        if waits {
-            desk.journal.bell(&delivery.hook).notify_one();
+        if let Some(bell) = bell {
+            bell.notify_one();
         }
-        if let Some(row) = row {
+        if let Some((row, listeners)) = row {
             log(&row);
-            let _nobody_listens = desk.log.send(Arc::new(row));
+            let _nobody_listens = listeners.send(Arc::new(row));
         }
-    });
+    };
+    desk.journal.settle_then(&delivery, attempt, attempts, outcome, Box::new(then));
 }
 
 fn row(delivery: &Delivery, attempt: &Attempt, outcome: &Outcome) -> LogRow {

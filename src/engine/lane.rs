@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -115,11 +116,16 @@ impl Lane {
                 return Ok(Rest::Until(wake.unwrap_or_else(|| Instant::now() + LONGEST_SLEEP)));
             }
             for delivery in claimed {
-                if backoff::expired(&hook.retry, delivery.created, now) {
-                    self.bury(delivery, hook.retry.max_age, "it was not delivered in time");
-                } else {
-                    let flight = deliver(self.desk.clone(), config.clone(), hook.clone(), delivery, gate.clone());
-                    flights.spawn(flight);
+                let flight = Flight {
+                    desk: self.desk.clone(),
+                    changes: self.config.clone(),
+                    config: config.clone(),
+                    hook: hook.clone(),
+                    gate: gate.clone(),
+                    stop: self.stop.clone(),
+                };
+                if let Some(delivery) = flight.in_time(delivery, now) {
+                    flights.spawn(flight.fly(delivery));
                 }
             }
         }
@@ -166,18 +172,67 @@ impl Lane {
                 self.desk.journal.unclaim(delivery);
             }
             for delivery in old {
-                self.bury(delivery, max_age, why);
+                bury(&self.desk, delivery, max_age, why);
             }
             if before == 0 || !young.is_empty() {
                 return Ok(Rest::Until(Instant::now() + LONGEST_SLEEP));
             }
         }
     }
+}
 
-    fn bury(&self, delivery: Delivery, max_age: Duration, why: &str) {
-        let why = format!("gave up at max_age {}: {why}", backoff::shown(max_age));
-        let attempt = unsent(&delivery, self.desk.clock.now(), why.clone());
-        let attempts = delivery.attempts;
-        record(self.desk.clone(), delivery, Some((attempt, attempts)), Outcome::Dead { why }, None);
+/// One of a hook's slots at work: a delivery, and whatever can follow it at once.
+struct Flight {
+    desk: Arc<Desk>,
+    /// The configuration as it changes, and as it was when the flight began.
+    changes: watch::Receiver<Arc<Config>>,
+    config: Arc<Config>,
+    hook: Arc<Hook>,
+    gate: Option<Gate>,
+    stop: CancellationToken,
+}
+
+impl Flight {
+    async fn fly(self, first: Delivery) {
+        let mut next = Some(first);
+        while let Some(delivery) = next {
+            deliver(&self.desk, &self.config, &self.hook, delivery, self.gate.clone()).await;
+            next = self.next();
+        }
     }
+
+    /// The next delivery, where nothing stands in its way and it is at hand. In every other case the lane looks.
+    fn next(&self) -> Option<Delivery> {
+        let changed = self.changes.has_changed().unwrap_or(true);
+        if changed || self.stop.is_cancelled() || self.desk.held(&self.hook.name).is_some() {
+            return None;
+        }
+        let pace = self.hook.pace;
+        if let Some(gate) = &self.gate {
+            gate.take(self.desk.clock.elapsed(), pace).ok()?;
+        }
+        let now = self.desk.clock.now();
+        let claimed = self.desk.journal.claim_one(&self.hook.name, now);
+        let next = claimed.and_then(|delivery| self.in_time(delivery, now));
+        if let Some(gate) = self.gate.as_ref().filter(|_| pace.is_some() && next.is_none()) {
+            gate.give_back();
+        }
+        next
+    }
+
+    /// The delivery, unless it is too old: then it is given up.
+    fn in_time(&self, delivery: Delivery, now: Timestamp) -> Option<Delivery> {
+        if !backoff::expired(&self.hook.retry, delivery.created, now) {
+            return Some(delivery);
+        }
+        bury(&self.desk, delivery, self.hook.retry.max_age, "it was not delivered in time");
+        None
+    }
+}
+
+fn bury(desk: &Arc<Desk>, delivery: Delivery, max_age: Duration, why: &str) {
+    let why = format!("gave up at max_age {}: {why}", backoff::shown(max_age));
+    let attempt = unsent(&delivery, desk.clock.now(), why.clone());
+    let attempts = delivery.attempts;
+    record(desk, delivery, Some((attempt, attempts)), Outcome::Dead { why }, None);
 }

@@ -113,6 +113,15 @@ impl Settings {
         if reader.failed() { Err(reader.into_sorted()) } else { Ok((settings, reader.found)) }
     }
 
+    /// What hooks are given, whatever else stands in the main file.
+    pub fn defaults_in(source: &Source) -> Option<Defaults> {
+        let root = yaml::parse(source).ok()?;
+        let Value::Map(entries) = &root.value else { return None };
+        let (mut reader, mut settings) = (Reader::new(source), Self::default());
+        settings.read_defaults(&mut reader, &Map::new("", entries));
+        (!reader.failed()).then_some(settings.defaults)
+    }
+
     fn read(&mut self, reader: &mut Reader<'_>, file: &Map<'_>, scripts: &SourceScripts) {
         reader.only(file, &["listen", "sources", "journal", "defaults", "limits", "network"]);
         for (key, instead) in NOT_YET {
@@ -127,15 +136,7 @@ impl Settings {
         if let Some(node) = file.get("sources") {
             self.sources = read_sources(reader, node, scripts);
         }
-        if let Some(defaults) = file.get("defaults").and_then(|node| reader.map("defaults", node, "{timeout: 15s}")) {
-            reader.only(&defaults, &["timeout", "retry"]);
-            if let Some(node) = defaults.get("timeout") {
-                self.defaults.timeout = read_timeout(reader, "defaults.timeout", node).unwrap_or(self.defaults.timeout);
-            }
-            if let Some(node) = defaults.get("retry") {
-                self.defaults.retry = Retry::read(reader, "defaults.retry", node, self.defaults.retry);
-            }
-        }
+        self.read_defaults(reader, file);
         if let Some(bounds) = file.get("limits").and_then(|node| reader.map("limits", node, "{hooks_per_scope: 3}")) {
             reader.only(&bounds, &["hooks_per_scope", "waiting"]);
             if let Some(node) = bounds.get("hooks_per_scope") {
@@ -150,6 +151,20 @@ impl Settings {
         }
         if let Some(node) = file.get("network") {
             self.read_network(reader, node);
+        }
+    }
+
+    fn read_defaults(&mut self, reader: &mut Reader<'_>, file: &Map<'_>) {
+        let example = "{timeout: 15s}";
+        let Some(defaults) = file.get("defaults").and_then(|node| reader.map("defaults", node, example)) else {
+            return;
+        };
+        reader.only(&defaults, &["timeout", "retry"]);
+        if let Some(node) = defaults.get("timeout") {
+            self.defaults.timeout = read_timeout(reader, "defaults.timeout", node).unwrap_or(self.defaults.timeout);
+        }
+        if let Some(node) = defaults.get("retry") {
+            self.defaults.retry = Retry::read(reader, "defaults.retry", node, self.defaults.retry);
         }
     }
 

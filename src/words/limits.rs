@@ -234,3 +234,36 @@ pub const SINK_BOTS: usize = 10_000;
 pub const SINK_SCRIPT: usize = 10_000;
 /// Bytes of a body that the sink prints on a terminal.
 pub const SINK_SHOWN: usize = 8 * 1024;
+
+// ---- proving ----
+
+/// Memory of the process in which hooks and scripts are proven: some twenty times the largest text that they may make.
+pub const PROOF_MEMORY: u64 = 96 * 1024 * 1024;
+/// Its address space: its memory, its own program and libraries.
+pub const PROOF_SPACE: u64 = 1024 * 1024 * 1024;
+/// Its stack: half of what rendering has in the daemon, so that what passes here is far from the end there.
+pub const PROOF_STACK: usize = 2 * 1024 * 1024;
+/// The stack of the daemon's threads. It is address space, not memory, until it is used.
+pub const STACK: usize = 4 * 1024 * 1024;
+/// Processor seconds for one hook or script; a sound one takes a thousandth of it.
+pub const PROOF_SECONDS: u64 = 2;
+/// Time without any answer after which the proving process is ended: it gets no processor, or waits for what never comes.
+pub const PROOF_SILENCE: Duration = Duration::from_secs(20);
+/// Hooks proven by one process: starting one costs as much as proving ten hooks.
+pub const PROOF_BATCH: usize = 512;
+/// Bytes of hook files given to one process.
+pub const PROOF_BYTES: usize = 4 * 1024 * 1024;
+/// Processes that prove at the same time.
+pub const PROOF_PROCESSES: usize = 4;
+/// Processes that may die in one look at the files. More broken hooks than that are left for the next look.
+pub const PROOF_DEATHS: usize = 32;
+/// Bytes that a proving process may say about its own death.
+pub const PROOF_WORDS: u64 = 4 * 1024;
+/// A made-up text for a field, long enough to be cut everywhere.
+pub const PROOF_TEXT: usize = 16 * 1024;
+/// Deliveries remembered as suspected of having killed the process.
+pub const SUSPECTS: usize = 1024;
+/// Deaths of the process during one delivery's rendering after which it is given up.
+pub const RENDER_DEATHS: u32 = 2;
+/// File descriptors kept free for deliveries and the journal: intake pauses before it takes them.
+pub const RESERVED_FILES: u64 = 32;

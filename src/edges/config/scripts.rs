@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::edges::config::folders::Scripts;
 use crate::edges::config::last_good::{Kind, LastGood};
-use crate::edges::config::{guarded, same};
+use crate::edges::config::proofs::Proofs;
+use crate::edges::config::{guarded, refused, same};
+use crate::edges::proof::ScriptFor;
 use crate::rules::diagnostic::{Diagnostic, Source};
 use crate::rules::platform::Platform;
 use crate::rules::source::SourceScript;
@@ -14,6 +16,8 @@ use crate::rules::source::SourceScript;
 pub(super) trait Compiled: Sized {
     /// Under which its last good version is kept.
     const KIND: Kind;
+    /// As what it is proven.
+    const FOR: ScriptFor;
 
     fn compile(name: &str, source: Source) -> Result<Self, Vec<Diagnostic>>;
 
@@ -22,6 +26,7 @@ pub(super) trait Compiled: Sized {
 
 impl Compiled for Platform {
     const KIND: Kind = Kind::Script;
+    const FOR: ScriptFor = ScriptFor::Platform;
 
     fn compile(name: &str, source: Source) -> Result<Self, Vec<Diagnostic>> {
         Self::compile(name, source, false)
@@ -34,6 +39,7 @@ impl Compiled for Platform {
 
 impl Compiled for SourceScript {
     const KIND: Kind = Kind::SourceScript;
+    const FOR: ScriptFor = ScriptFor::Source;
 
     fn compile(name: &str, source: Source) -> Result<Self, Vec<Diagnostic>> {
         Self::compile(name, source, false)
@@ -44,34 +50,53 @@ impl Compiled for SourceScript {
     }
 }
 
-/// Puts what was found among the built-in ones. `own` is what the files were compiled to last time: what did not change
-/// stays the same Arc, so that its users see whether it changed.
-pub(super) fn load<T: Compiled>(
-    found: &Scripts,
-    good: &mut LastGood,
-    all: &mut BTreeMap<String, Arc<T>>,
-    own: &mut HashMap<String, Arc<T>>,
-    problems: &mut Vec<Diagnostic>,
-) {
-    let last = std::mem::take(own);
-    let mut take = |name: &str, (script, said): (Option<Arc<T>>, Vec<Diagnostic>)| {
-        problems.extend(said);
-        // A script that never was good replaces nothing: what ran before it goes on, if only the built-in one.
-        if let Some(script) = script {
-            own.insert(name.to_owned(), script.clone());
-            all.insert(name.to_owned(), script);
+/// What loading needs besides the scripts.
+pub(super) struct Loading<'l> {
+    pub(super) good: &'l mut LastGood,
+    pub(super) proofs: &'l Proofs,
+    pub(super) problems: &'l mut Vec<Diagnostic>,
+}
+
+impl Loading<'_> {
+    /// Puts what was found among the built-in ones. `own` is what the files were compiled to last time: what did not
+    /// change stays the same Arc, so that its users see whether it changed.
+    pub(super) fn scripts<T: Compiled>(
+        &mut self,
+        found: &Scripts,
+        all: &mut BTreeMap<String, Arc<T>>,
+        own: &mut HashMap<String, Arc<T>>,
+    ) {
+        let (proofs, last) = (self.proofs, std::mem::take(own));
+        let unchanged = |name: &str, source: &Source| last.get(name).is_some_and(|it| same(it.source(), source));
+        let new = found.files.iter().filter_map(|(name, file)| Some((name.as_str(), file.source()?)));
+        proofs.try_scripts(T::FOR, new.filter(|(name, source)| !unchanged(name, source)));
+        let parse = |name: &str, source: &Source| {
+            if unchanged(name, source) {
+                proofs.keep(source);
+            } else if let Some(against) = proofs.against_script(T::FOR, name, source) {
+                return refused(against, || compile(name, source, None));
+            }
+            compile(name, source, last.get(name))
+        };
+        let mut take = |name: &str, (script, said): (Option<Arc<T>>, Vec<Diagnostic>)| {
+            self.problems.extend(said);
+            // A script that never was good replaces nothing: what ran before it goes on, if only the built-in one.
+            if let Some(script) = script {
+                own.insert(name.to_owned(), script.clone());
+                all.insert(name.to_owned(), script);
+            }
+        };
+        for (name, file) in &found.files {
+            take(name, self.good.transact(T::KIND, name, file, |source| parse(name, source)));
         }
-    };
-    for (name, file) in &found.files {
-        take(name, good.transact(T::KIND, name, file, |source| compile(name, source, last.get(name))));
-    }
-    if let Some(folder) = &found.closed {
-        for name in good.names(T::KIND).iter().filter(|name| !found.files.contains_key(*name)) {
-            let shown = folder.join(format!("{name}.rhai"));
-            take(name, good.recall(T::KIND, name, &shown, |source| compile(name, source, last.get(name))));
+        if let Some(folder) = &found.closed {
+            for name in self.good.names(T::KIND).iter().filter(|name| !found.files.contains_key(*name)) {
+                let shown = folder.join(format!("{name}.rhai"));
+                take(name, self.good.recall(T::KIND, name, &shown, |source| parse(name, source)));
+            }
+        } else {
+            self.good.forget_others(T::KIND, |name| found.files.contains_key(name));
         }
-    } else {
-        good.forget_others(T::KIND, |name| found.files.contains_key(name));
     }
 }
 

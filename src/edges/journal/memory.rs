@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{
-    Append, Appended, DeliveryRow, Filter, Hold, Journal, JournalError, LaneCount, LogRow, Pending, Shown, delivery_id,
-    keep_micros, micros, new_identity, not_waiting, number, timestamp,
+    Append, Appended, DeliveryRow, Filter, Hold, Journal, JournalError, LaneCount, LogRow, Pending, Shown, Then,
+    delivery_id, keep_micros, micros, new_identity, not_waiting, number, timestamp,
 };
 use crate::words::delivery::{Attempt, Delivery, Outcome, Why};
 use crate::words::event::Event;
@@ -82,6 +82,29 @@ impl MemoryJournal {
         Box::pin(std::future::ready(result))
     }
 
+    fn record(&self, seq: i64, attempt: Option<Attempt>, attempts: u32, outcome: Outcome) -> Result<(), JournalError> {
+        let mut state = self.state();
+        let state = &mut *state;
+        if state.closed {
+            return Err(JournalError::Closed);
+        }
+        let row = state.deliveries.get_mut(&seq).filter(|row| row.waits()).ok_or_else(|| not_waiting(seq))?;
+        let lane = state.lanes.entry(row.hook.clone()).or_default();
+        lane.claimed.remove(&seq);
+        lane.free.remove(&(row.due, seq));
+        row.attempts = attempts;
+        if let Outcome::Waiting { until, .. } = &outcome {
+            row.due = timestamp(micros(*until));
+            lane.free.insert((row.due, seq));
+        }
+        if let Some(mut attempt) = attempt {
+            attempt.started = timestamp(micros(attempt.started));
+            state.attempts.push((seq, attempt, outcome.word()));
+        }
+        row.outcome = outcome;
+        Ok(())
+    }
+
     fn row(&self, seq: i64, row: &Row) -> DeliveryRow {
         DeliveryRow {
             time: row.created,
@@ -101,6 +124,26 @@ impl MemoryJournal {
         filter.numbers(&self.identity).is_none_or(|numbers| numbers.contains(&seq))
             && filter.event.as_ref().is_none_or(|event| *event == row.event.id)
             && filter.hook.as_ref().is_none_or(|hook| **hook == *row.hook)
+    }
+}
+
+impl State {
+    /// The next delivery of a lane that is due.
+    fn take(&mut self, identity: &str, lane: &Arc<str>, now: Timestamp) -> Option<Delivery> {
+        let lane = self.lanes.get_mut(lane)?;
+        let (due, seq) = *lane.free.first().filter(|(due, _)| *due <= now)?;
+        lane.free.pop_first();
+        lane.claimed.insert(seq);
+        let row = &self.deliveries[&seq];
+        Some(Delivery {
+            seq,
+            id: delivery_id(identity, seq),
+            event: row.event.clone(),
+            hook: row.hook.clone(),
+            created: row.created,
+            due,
+            attempts: row.attempts,
+        })
     }
 }
 
@@ -155,28 +198,12 @@ impl Journal for MemoryJournal {
     }
 
     fn claim(&self, lane: &Arc<str>, now: Timestamp, room: usize) -> Pending<Vec<Delivery>> {
-        self.answer(|state| {
-            let mut taken = Vec::new();
-            let Some(lane) = state.lanes.get_mut(lane) else { return Ok(taken) };
-            while taken.len() < room
-                && let Some(&(due, seq)) = lane.free.first()
-                && due <= now
-            {
-                lane.free.pop_first();
-                lane.claimed.insert(seq);
-                let row = &state.deliveries[&seq];
-                taken.push(Delivery {
-                    seq,
-                    id: delivery_id(&self.identity, seq),
-                    event: row.event.clone(),
-                    hook: row.hook.clone(),
-                    created: row.created,
-                    due,
-                    attempts: row.attempts,
-                });
-            }
-            Ok(taken)
-        })
+        self.answer(|state| Ok(std::iter::from_fn(|| state.take(&self.identity, lane, now)).take(room).collect()))
+    }
+
+    fn claim_one(&self, lane: &Arc<str>, now: Timestamp) -> Option<Delivery> {
+        let mut state = self.state();
+        if state.closed { None } else { state.take(&self.identity, lane, now) }
     }
 
     fn unclaim(&self, delivery: Delivery) {
@@ -187,25 +214,8 @@ impl Journal for MemoryJournal {
         }
     }
 
-    fn settle(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome) -> Pending<()> {
-        let seq = delivery.seq;
-        self.answer(|state| {
-            let row = state.deliveries.get_mut(&seq).filter(|row| row.waits()).ok_or_else(|| not_waiting(seq))?;
-            let lane = state.lanes.entry(row.hook.clone()).or_default();
-            lane.claimed.remove(&seq);
-            lane.free.remove(&(row.due, seq));
-            row.attempts = attempts;
-            if let Outcome::Waiting { until, .. } = &outcome {
-                row.due = timestamp(micros(*until));
-                lane.free.insert((row.due, seq));
-            }
-            if let Some(mut attempt) = attempt {
-                attempt.started = timestamp(micros(attempt.started));
-                state.attempts.push((seq, attempt, outcome.word()));
-            }
-            row.outcome = outcome;
-            Ok(())
-        })
+    fn settle_then(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome, then: Then) {
+        then(self.record(delivery.seq, attempt, attempts, outcome));
     }
 
     fn next_due(&self, lane: &Arc<str>) -> Pending<Option<Timestamp>> {

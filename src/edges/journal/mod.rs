@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::words::delivery::{Attempt, Delivery, Outcome};
 use crate::words::event::Event;
@@ -22,6 +22,9 @@ pub use sqlite::SqliteJournal;
 
 /// Base32 without the letters that are mistaken for digits or for each other.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// What is done once an outcome is on disk, or could not be written. It must not block: everybody else waits for it.
+pub type Then = Box<dyn FnOnce(Result<(), JournalError>) + Send + 'static>;
 
 /// What a verb promises.
 pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, JournalError>> + Send + 'static>>;
@@ -208,12 +211,23 @@ pub trait Journal: Send + Sync + 'static {
     /// it is settled or unclaimed.
     fn claim(&self, lane: &Arc<str>, now: Timestamp, room: usize) -> Pending<Vec<Delivery>>;
 
+    /// Takes one delivery as `claim` does, if memory has it. Nothing is no answer: only `claim` knows.
+    fn claim_one(&self, lane: &Arc<str>, now: Timestamp) -> Option<Delivery>;
+
     /// Gives a claimed delivery back untouched: it is due as before, at the head of its lane.
     fn unclaim(&self, delivery: Delivery);
 
-    /// Records an attempt and what it led to, and ends the claim. `attempts` is the delivery's new count. Resolves when
-    /// it is on disk, which may take `limits::OUTCOME_LINGER` longer than a commit.
-    fn settle(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome) -> Pending<()>;
+    /// Records an attempt and what it led to, and ends the claim. `attempts` is the delivery's new count. Calls `then`
+    /// when it is on disk, which may take `limits::OUTCOME_LINGER` longer than a commit.
+    fn settle_then(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome, then: Then);
+
+    /// The same for who waits for it.
+    fn settle(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome) -> Pending<()> {
+        let (answer, pending) = oneshot::channel();
+        let then = Box::new(move |recorded| drop(answer.send(recorded)));
+        self.settle_then(delivery, attempt, attempts, outcome, then);
+        promise(pending)
+    }
 
     /// When the lane's next unclaimed delivery is due; `None` when nothing waits.
     fn next_due(&self, lane: &Arc<str>) -> Pending<Option<Timestamp>>;
@@ -267,6 +281,11 @@ fn new_identity() -> String {
 /// The id of a delivery in the journal of this identity.
 fn delivery_id(identity: &str, seq: i64) -> Arc<str> {
     format!("{identity}-{seq}").into()
+}
+
+/// What a thread will answer; it drops the answer when it is closed.
+fn promise<T: Send + 'static>(pending: oneshot::Receiver<Result<T, JournalError>>) -> Pending<T> {
+    Box::pin(async move { pending.await.unwrap_or(Err(JournalError::Closed)) })
 }
 
 /// Outcomes are recorded once: whoever settles what does not wait has made a mistake.

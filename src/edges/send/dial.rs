@@ -18,19 +18,19 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tower_service::Service;
 
 use crate::edges::send::address;
+use crate::edges::send::stream::Breathing;
 use crate::rules::settings::Network;
 use crate::words::exchange::SendError;
 use crate::words::limits;
 
 tokio::task_local! {
-    /// When the attempt that asks for a connection must be over. hyper's pool hands a connector the URI and nothing
-    /// else, and may go on connecting for the pool after the attempt has been served by another connection.
+    /// When the attempt that asks for a connection must be over. A connector is handed the URI and nothing else.
     pub(super) static DEADLINE: Instant;
 }
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type Tcp = TokioIo<TcpStream>;
+type Tcp = TokioIo<Breathing>;
 
 /// Why dialling failed, on its way through hyper's error chain.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +115,7 @@ impl Dial {
         };
         let addresses = self.allowed(host, found)?;
         match connect(&addresses, deadline).await {
-            Ok(stream) => Ok(TokioIo::new(stream)),
+            Ok(stream) => Ok(TokioIo::new(Breathing(stream))),
             Err(why) => Err(SendError::Connect { host: format!("{}:{port}", uri.host().unwrap_or_default()), why }),
         }
     }

@@ -8,8 +8,8 @@ use rustls::{AlertDescription, CertificateError, InvalidMessage};
 use crate::edges::send::dial::{DialError, plain};
 use crate::words::exchange::SendError;
 
-/// Why a request got no answer.
-pub(super) fn explain(error: &hyper_util::client::legacy::Error, host: &str, https: bool, no_roots: bool) -> SendError {
+/// Why there is no connection.
+pub(super) fn unconnected(error: &(dyn Error + 'static), host: &str, https: bool, no_roots: bool) -> SendError {
     let tls = |why: String| SendError::Tls { host: host.to_owned(), why };
     for cause in chain(error) {
         if let Some(DialError(known)) = cause.downcast_ref() {
@@ -19,7 +19,7 @@ pub(super) fn explain(error: &hyper_util::client::legacy::Error, host: &str, htt
             return tls(tls_words(error, no_roots));
         }
     }
-    match error.is_connect() && https {
+    match https {
         // The connection stood and the handshake did not: `dial` names its own failures.
         true => tls(match last_io(error) {
             Some(io) if io.kind() == io::ErrorKind::UnexpectedEof => "the receiver hung up".to_owned(),

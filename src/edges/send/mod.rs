@@ -9,11 +9,11 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, timeout_at};
+use tower_service::Service;
 
 use crate::edges::send::dial::Connector;
+use crate::edges::send::pool::{Pool, Wire};
 use crate::rules::settings::Network;
 use crate::words::exchange::{Request, Response, SendError};
 use crate::words::limits;
@@ -21,6 +21,8 @@ use crate::words::limits;
 pub mod address;
 mod dial;
 mod failure;
+mod pool;
+mod stream;
 
 /// Who we are, for receivers that refuse requests without it (GitHub does).
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("postrider/", env!("CARGO_PKG_VERSION")));
@@ -28,7 +30,8 @@ const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("postrider/", e
 /// Sends requests. Cheap to clone; connections are kept and shared.
 #[derive(Clone)]
 pub struct Sender {
-    client: Client<Connector, Full<Bytes>>,
+    connector: Connector,
+    pool: Pool,
     /// A machine without certificate roots fails every TLS connection in the same puzzling way: say so.
     no_roots: bool,
 }
@@ -50,15 +53,7 @@ impl Sender {
             .expect("ring has cipher suites for TLS 1.2 and 1.3")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(limits::POOL_IDLE)
-            .pool_max_idle_per_host(limits::IDLE_PER_HOST)
-            .http1_max_buf_size(limits::RESPONSE_HEAD)
-            .http1_max_headers(limits::RESPONSE_HEADERS)
-            .build(Connector::new(network, tls));
-        Self { client, no_roots }
+        Self { connector: Connector::new(network, tls), pool: Pool::default(), no_roots }
     }
 
     /// Sends one request and reads the answer up to `limits::RESPONSE_BODY`, all within `timeout`.
@@ -66,21 +61,45 @@ impl Sender {
     /// # Errors
     /// Why no answer came.
     pub async fn send(&self, request: &Request, timeout: Duration) -> Result<Response, SendError> {
-        let request = outgoing(request)?;
-        let host = request.uri().host().unwrap_or_default().to_owned();
+        let (uri, request) = outgoing(request)?;
         let deadline = Instant::now() + timeout;
-        let exchange = dial::DEADLINE.scope(deadline, self.exchange(request, &host));
+        let exchange = dial::DEADLINE.scope(deadline, self.exchange(uri, request));
         timeout_at(deadline, exchange).await.unwrap_or(Err(SendError::Timeout(timeout)))
     }
 
-    async fn exchange(&self, request: http::Request<Full<Bytes>>, host: &str) -> Result<Response, SendError> {
-        let https = request.uri().scheme() == Some(&http::uri::Scheme::HTTPS);
-        let sent = self.client.request(request).await;
-        let answer = sent.map_err(|error| failure::explain(&error, host, https, self.no_roots))?;
+    async fn exchange(&self, uri: Uri, mut request: http::Request<Full<Bytes>>) -> Result<Response, SendError> {
+        let receiver = pool::receiver(&uri).ok_or_else(no_url)?;
+        let (mut wire, answer) = loop {
+            let kept = self.pool.take(&receiver).await;
+            let is_kept = kept.is_some();
+            let mut wire = match kept {
+                Some(wire) => wire,
+                None => self.connect(uri.clone()).await?,
+            };
+            match wire.request(request).await {
+                Ok(answer) => break (wire, answer),
+                // A kept connection that was closed before anything was sent: nothing has happened.
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) if is_kept => request = unsent,
+                    _ => return Err(failure::broken(error.error())),
+                },
+            }
+        };
         let (head, body) = answer.into_parts();
         proven_http(head.status)?;
-        let (body, truncated) = read(body).await?;
+        let (body, truncated) = wire.drive(read(body)).await?;
+        if !truncated {
+            self.pool.keep(receiver, wire).await;
+        }
         Ok(Response { status: head.status.as_u16(), headers: head.headers, body, truncated })
+    }
+
+    async fn connect(&self, uri: Uri) -> Result<Wire, SendError> {
+        let (host, https) =
+            (uri.host().unwrap_or_default().to_owned(), uri.scheme() == Some(&http::uri::Scheme::HTTPS));
+        let stream = self.connector.clone().call(uri).await;
+        let stream = stream.map_err(|error| failure::unconnected(&*error, &host, https, self.no_roots))?;
+        Wire::open(stream).await.map_err(|error| failure::broken(&error))
     }
 }
 
@@ -93,7 +112,7 @@ fn proven_http(status: StatusCode) -> Result<(), SendError> {
     }
 }
 
-/// The body up to its bound. What is left unread makes hyper close the connection.
+/// The body up to its bound. With what is left unread, the connection cannot be used again.
 async fn read(mut body: Incoming) -> Result<(Bytes, bool), SendError> {
     let mut whole = Bytes::new();
     let mut more = BytesMut::new();
@@ -119,8 +138,8 @@ async fn read(mut body: Incoming) -> Result<(Bytes, bool), SendError> {
     Ok((if more.is_empty() { whole } else { more.freeze() }, false))
 }
 
-/// The request as hyper wants it.
-fn outgoing(request: &Request) -> Result<http::Request<Full<Bytes>>, SendError> {
+/// The request as it goes over the wire, and where it goes.
+fn outgoing(request: &Request) -> Result<(Uri, http::Request<Full<Bytes>>), SendError> {
     if request.method == Method::CONNECT {
         return Err(unsendable("CONNECT is for proxies; use another method"));
     }
@@ -139,11 +158,29 @@ fn outgoing(request: &Request) -> Result<http::Request<Full<Bytes>>, SendError> 
     {
         headers.insert(header::AUTHORIZATION, credentials);
     }
+    if !headers.contains_key(header::HOST) {
+        headers.insert(header::HOST, host(&uri)?);
+    }
     let mut outgoing = http::Request::new(Full::new(request.body.clone()));
     *outgoing.method_mut() = request.method.clone();
-    *outgoing.uri_mut() = uri;
+    *outgoing.uri_mut() = uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
     *outgoing.headers_mut() = headers;
-    Ok(outgoing)
+    Ok((uri, outgoing))
+}
+
+/// The host and the port, where it is not the usual one.
+fn host(uri: &Uri) -> Result<HeaderValue, SendError> {
+    let host = uri.host().unwrap_or_default();
+    let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    let value = match uri.port_u16().filter(|port| *port != usual) {
+        Some(port) => HeaderValue::try_from(format!("{host}:{port}")),
+        None => HeaderValue::from_str(host),
+    };
+    value.map_err(|_| no_url())
+}
+
+fn no_url() -> SendError {
+    unsendable("this is not a URL such as https://host/path")
 }
 
 /// hyper believes a length that it is given: a wrong one would make the receiver read the next request as this body.
@@ -167,7 +204,6 @@ fn frame_is_ours(headers: &HeaderMap) -> Result<(), SendError> {
 
 /// The URL, parsed. Nearly all are fine as they are; the rest (spaces, Chinese, IDN) is brought into form first.
 fn target(url: &str) -> Result<Uri, SendError> {
-    let no_url = || unsendable("this is not a URL such as https://host/path");
     // `http:///path` is mended by browsers: the first part of the path becomes the host.
     if url.split_once("://").is_none_or(|(_, rest)| rest.starts_with(['/', '\\'])) {
         return Err(no_url());
@@ -249,10 +285,10 @@ mod tests {
 
     #[test]
     fn user_info_is_basic_authentication() {
-        let sent = outgoing(&request("http://al%40ice:p%3Aw@h/")).unwrap();
+        let (_, sent) = outgoing(&request("http://al%40ice:p%3Aw@h/")).unwrap();
         assert_eq!(sent.headers()[header::AUTHORIZATION], "Basic YWxAaWNlOnA6dw==");
         let mut own = request("http://alice:pw@h/");
         own.headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer x"));
-        assert_eq!(outgoing(&own).unwrap().headers()[header::AUTHORIZATION], "Bearer x");
+        assert_eq!(outgoing(&own).unwrap().1.headers()[header::AUTHORIZATION], "Bearer x");
     }
 }

@@ -29,6 +29,7 @@ use crate::rules::source::{Incoming, NamedSource, Outcome, SourceScript, read_so
 use crate::rules::yaml::reader::{Map, Reader};
 use crate::rules::yaml::{Node, Value};
 use crate::words::event::{Event, JSON};
+use crate::words::json::Exact;
 use crate::words::secret::{Secret, Secrets};
 
 const CASE: [&str; 6] = ["name", "request", "options", "secrets", "time", "expect"];
@@ -203,8 +204,9 @@ fn events(reader: &mut Reader<'_>, node: &Node, events: &[Event], found: &mut Ve
                 found.push(format!("events[{at}].{name} is {came:?}, expected {wanted:?}"));
             }
         }
-        if let Some(data) = map.get("data").map(Node::to_json) {
-            json(&format!("events[{at}].data"), &data, event.data(), found);
+        if let Some(data) = map.get("data").map(|node| Exact::from(&node.to_json())) {
+            let came = event.exact().cloned().unwrap_or_else(|| Exact::from(event.data()));
+            json(&format!("events[{at}].data"), &data, &came, found);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::rules::diagnostic::{Diagnostic, Place, Source, Span};
-use crate::rules::hook::{Hook, Prepared, known_options, name_of, trial, verdict};
+use crate::rules::hook::{Hook, Prepared, inline, known_options, name_of, trial, verdict};
 use crate::rules::manifest::{Kind, OptionSpec, resolve_message};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Retry, read_timeout};
@@ -128,6 +128,10 @@ fn read(
     let options = read_options(reader, &file, platform.as_deref());
     let tests = file.get("tests").map(|node| trial::read(reader, node)).unwrap_or_default();
     let platform = platform?;
+    let inline_secret = match file.get("options").map(|node| &node.value) {
+        Some(Value::Map(entries)) => inline::secret(reader.source, &Map::new("options", entries), &platform),
+        _ => None,
+    };
     Some(Hook {
         fingerprint: fingerprint(reader.source, &platform),
         name,
@@ -147,6 +151,7 @@ fn read(
         secrets: options.iter().flat_map(|(_, tree)| tree.secrets().iter().cloned()).collect(),
         prepared: Prepared::new(&platform, &options),
         options,
+        inline_secret,
         tests,
         platform,
     })

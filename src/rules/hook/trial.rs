@@ -5,7 +5,6 @@ mod answer;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
-use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use crate::rules::diagnostic::{Diagnostic, Place};
@@ -16,6 +15,7 @@ use crate::rules::yaml::reader::Reader;
 use crate::rules::yaml::{Node, Value};
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
+use crate::words::json::{Exact, Members};
 use crate::words::secret::{Secret, Secrets};
 
 /// One entry of `tests:`.
@@ -45,7 +45,7 @@ pub struct TestEvent {
     /// When; the time of the test when it does not care.
     pub time: Option<Timestamp>,
     /// What it says.
-    pub data: Json,
+    pub data: Exact,
 }
 
 /// What is to come of an event. What is not said may be anything.
@@ -60,7 +60,7 @@ pub struct Expect {
     /// These headers, among others.
     pub headers: Vec<(String, String)>,
     /// The body as JSON: these members, among others; lists and plain values exactly.
-    pub json: Option<Json>,
+    pub json: Option<Exact>,
     /// The body as it is.
     pub text: Option<String>,
     /// The body as a form: these fields, among others.
@@ -169,7 +169,7 @@ fn read_event(reader: &mut Reader<'_>, node: &Node) -> Option<TestEvent> {
         id: text(reader, "id"),
         source: text(reader, "source"),
         time,
-        data: event.get("data").map_or_else(|| Json::Object(serde_json::Map::new()), Node::to_json),
+        data: event.get("data").map_or_else(|| Exact::Map(Members::new()), |node| node.to_exact(reader.source)),
     })
 }
 
@@ -188,7 +188,7 @@ fn read_expect(reader: &mut Reader<'_>, node: &Node) -> Option<Expect> {
         method: text(reader, "method"),
         url: text(reader, "url"),
         headers: expect.get("headers").map(|node| read_pairs(reader, "expect.headers", node)).unwrap_or_default(),
-        json: expect.get("json").map(Node::to_json),
+        json: expect.get("json").map(|node| node.to_exact(reader.source)),
         text: match expect.get("text").map(|node| &node.value) {
             Some(Value::String(empty)) if empty.is_empty() => Some(String::new()),
             _ => text(reader, "text"),
@@ -215,7 +215,7 @@ fn read_pairs(reader: &mut Reader<'_>, name: &str, node: &Node) -> Vec<(String, 
 }
 
 impl TestEvent {
-    fn to_event(&self, now: Timestamp) -> Event {
+    pub(crate) fn to_event(&self, now: Timestamp) -> Event {
         let id = self.id.clone().unwrap_or_else(|| "test".to_owned());
         let mut event = Event::new(self.kind.as_str(), Some(id), self.data.to_string(), self.time.unwrap_or(now));
         event.source = self.source.clone().unwrap_or_default();
@@ -296,7 +296,7 @@ impl Hook {
 
     /// The secrets given, and for each one that cannot be had a stand-in that is well-formed wherever it may be used:
     /// as a URL where it names the receiver, else as a base64 key of 32 bytes.
-    fn with_stand_ins(&self, secrets: &Secrets) -> Secrets {
+    pub(crate) fn with_stand_ins(&self, secrets: &Secrets) -> Secrets {
         let mut all = secrets.clone();
         for (option, tree) in &self.options {
             for (name, _) in tree.secrets() {
@@ -346,10 +346,10 @@ fn differs(expect: &Expect, request: &Request) -> Option<String> {
         }
     };
     let body = String::from_utf8_lossy(&request.body);
-    let json = |expected: &Json| match serde_json::from_slice(&request.body) {
-        Ok(found) => json_differs("json", expected, &found),
-        Err(_) if body.is_empty() => Some("the body is empty".to_owned()),
-        Err(_) => Some(format!("the body is not JSON: {}", start_of(&body))),
+    let json = |expected: &Exact| match Exact::parse(&request.body) {
+        Some(found) => json_differs("json", expected, &found),
+        None if body.is_empty() => Some("the body is empty".to_owned()),
+        None => Some(format!("the body is not JSON: {}", start_of(&body))),
     };
     let field = |(name, expected): &(String, String)| {
         let found = url::form_urlencoded::parse(&request.body).find(|(found, _)| found == name);
@@ -368,23 +368,23 @@ fn differs(expect: &Expect, request: &Request) -> Option<String> {
 }
 
 /// Maps may have further members; everything else must be equal.
-fn json_differs(path: &str, expected: &Json, found: &Json) -> Option<String> {
+fn json_differs(path: &str, expected: &Exact, found: &Exact) -> Option<String> {
     match (expected, found) {
-        (Json::Object(expected), Json::Object(found)) => expected.iter().find_map(|(key, expected)| {
+        (Exact::Map(expected), Exact::Map(found)) => expected.iter().find_map(|(key, expected)| {
             let path = format!("{path}.{key}");
             match found.get(key) {
                 Some(found) => json_differs(&path, expected, found),
                 None => Some(format!("there is no {path}, expected {expected}")),
             }
         }),
-        (Json::Array(expected), Json::Array(found)) if expected.len() == found.len() => {
+        (Exact::List(expected), Exact::List(found)) if expected.len() == found.len() => {
             let mut pairs = expected.iter().zip(found).enumerate();
             pairs.find_map(|(at, (expected, found))| json_differs(&format!("{path}[{at}]"), expected, found))
         }
-        (Json::Array(expected), Json::Array(found)) => {
+        (Exact::List(expected), Exact::List(found)) => {
             Some(format!("{path} has {} entries, expected {}", found.len(), expected.len()))
         }
-        (Json::Number(a), Json::Number(b)) if a.as_f64() == b.as_f64() => None,
+        (Exact::Number(a), Exact::Number(b)) if a.has_value_of(b) => None,
         _ if expected == found => None,
         _ => Some(format!("{path} is {}, expected {expected}", start_of(&found.to_string()))),
     }
@@ -426,7 +426,7 @@ mod tests {
         let expect = Expect {
             method: Some("PUT".into()),
             headers: vec![("X-A".into(), "1".into())],
-            json: Some(json!({"a": {"b": 1}})),
+            json: Some((&json!({"a": {"b": 1}})).into()),
             ..Expect::default()
         };
         assert_eq!(said(expect, r#"{"a": {"b": 1.0, "c": 2}, "d": 3}"#), "");
@@ -434,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_difference_names_its_path() {
-        let json = |value| Expect { json: Some(value), ..Expect::default() };
+        let json = |value| Expect { json: Some(Exact::from(&value)), ..Expect::default() };
         for (expect, body, difference) in [
             (json(json!({"a": [1, {"b": "x"}]})), r#"{"a":[1,{"b":"y"}]}"#, r#"json.a[1].b is "y", expected "x""#),
             (json(json!({"a": [1]})), r#"{"a":[1,2]}"#, "json.a has 2 entries, expected 1"),

@@ -5,7 +5,7 @@
 //! * `fn request(delivery)`: `delivery = #{id, attempt, time, time_s, time_ms, event, options, hook}`, where `time` is
 //!   RFC 3339 text, `time_s` and `time_ms` are the same moment in seconds and milliseconds since 1970, and
 //!   `event = #{id, type, source, time, data, raw, content_type}`. It gives
-//!   `#{url, method?, headers?, json? | form? | text? | body?}`; without a body the event's bytes go out as they came.
+//!   `#{url, method?, headers?, json? | form? | text? | xml? | body?}`; without a body the event's bytes go out as they came.
 //!   A tree among the options (`json: delivery.options.json`) keeps its order and its numbers;
 //! * `fn verdict(response)`, optional: `response = #{status, headers, text, json, retry_after}`, header names in lower
 //!   case, `json` and `retry_after` (seconds) `()` when there is none. Without it `by_status(response)` decides;
@@ -15,8 +15,10 @@
 mod request;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use bytes::Bytes;
+use http::header::RETRY_AFTER;
 use jiff::Timestamp;
 use rhai::{Dynamic, Map};
 use serde_json::Value as Json;
@@ -25,9 +27,10 @@ pub use crate::rules::answer::Judged;
 use crate::rules::answer::{by_status, retry_after};
 use crate::rules::diagnostic::{Diagnostic, Source};
 use crate::rules::manifest::{Kind, Manifest, OptionSpec};
-use crate::rules::script::{Opaque, Script, blob, from_json, map, type_word};
+use crate::rules::script::{Opaque, Script, blob, from_exact, from_json, map, type_word};
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
+use crate::words::json::{Exact, Members};
 use crate::words::secret::Secrets;
 use crate::words::verdict::Verdict;
 
@@ -44,12 +47,16 @@ pub struct Platform {
     pub built_in: bool,
     script: Script,
     uses: Uses,
+    /// The latest answer that was judged by nothing but its status and its body: most are the same, and a script says
+    /// the same of the same.
+    judged: Mutex<Option<(u16, Bytes, Judged)>>,
 }
 
 /// What a script looks at: what it never mentions is not prepared for it.
 #[derive(Clone, Copy, Debug)]
 struct Uses {
     event: bool,
+    headers: bool,
     verdict: bool,
     check: bool,
 }
@@ -80,6 +87,8 @@ pub struct Given<'a> {
 #[derive(Clone, Debug)]
 pub struct Options {
     map: Map,
+    /// Shared by all requests of a hook.
+    known_url: Arc<request::KnownUrl>,
     /// Whether `check` has nothing against them.
     pub checked: bool,
 }
@@ -122,20 +131,25 @@ impl Platform {
         if !found.is_empty() {
             return Err(found);
         }
-        let declared = script.call("manifest", ()).map_err(|found| vec![*found])?;
+        let declared = script.call("manifest", []).map_err(|found| vec![*found])?;
         let manifest = Manifest::read(&declared).map_err(|found| {
             let at = source.text.find("fn manifest").unwrap_or(0);
             let span = crate::rules::diagnostic::Span { start: at, end: at + "fn manifest".len() };
             found.into_iter().map(|finding| finding.at(source.place(span))).collect::<Vec<_>>()
         })?;
         // However a script reads a member, it writes one of these.
-        let event = [".event", "\"event\"", "event:"].iter().any(|word| script.mentions(word));
-        let uses = Uses { event, verdict, check };
-        Ok(Self { name: name.to_owned(), manifest, source, built_in, script, uses })
+        let mentions = |member: &str| {
+            [format!(".{member}"), format!("\"{member}\""), format!("{member}:")]
+                .iter()
+                .any(|word| script.mentions(word))
+        };
+        let uses = Uses { event: mentions("event"), headers: mentions("headers"), verdict, check };
+        let judged = Mutex::default();
+        Ok(Self { name: name.to_owned(), manifest, source, built_in, script, uses, judged })
     }
 
     /// Why the constant options of a hook cannot work together, if so. Options that depend on the event are `Null`.
-    pub fn check(&self, options: &Json) -> Option<String> {
+    pub fn check(&self, options: &Members) -> Option<String> {
         self.object(&self.options(options))
     }
 
@@ -143,7 +157,7 @@ impl Platform {
         if !self.uses.check {
             return None;
         }
-        match self.script.call("check", (options.map.clone(),)) {
+        match self.script.call("check", [options.map.clone().into()]) {
             Ok(said) if said.is_unit() => None,
             Ok(said) => Some(said.into_string().unwrap_or_else(|_| "check gave something that is no text".to_owned())),
             Err(found) => Some(found.one_line()),
@@ -151,8 +165,8 @@ impl Platform {
     }
 
     /// The same when the hook is loaded: a script that stumbles over an option that is not known yet has said nothing.
-    pub fn check_known(&self, options: &Json) -> Option<String> {
-        let said = self.uses.check.then(|| self.script.call("check", (self.options(options).map,)))?;
+    pub fn check_known(&self, options: &Members) -> Option<String> {
+        let said = self.uses.check.then(|| self.script.call("check", [self.options(options).map.into()]))?;
         said.ok()?.into_string().ok()
     }
 
@@ -170,27 +184,54 @@ impl Platform {
         if let Some(why) = objection {
             return Err(refused(why));
         }
-        let made = self.script.call("request", (self.delivery(given, options.map),)).map_err(|mut found| {
+        let made = self.script.call("request", [self.delivery(given, options.map).into()]).map_err(|mut found| {
             found.what = given.secrets.redact(&found.what);
             found.notes.push(format!("in the platform {}", self.name));
             RenderError::Wrong(found)
         })?;
-        request::read(&made, given.event).map_err(refused)
+        request::read(&made, given.event, &options.known_url).map_err(refused)
     }
 
-    /// What an answer means. A verdict that itself fails counts as a retry.
+    /// What an answer means. A verdict that itself fails, perhaps only this time, proves nothing: it counts as a retry.
     pub fn verdict(&self, response: &Response, now: Timestamp) -> Judged {
         if !self.uses.verdict && (200..300).contains(&response.status) {
             return by_status(response.status, None).into();
         }
+        let timeless = !self.uses.headers && !response.headers.contains_key(RETRY_AFTER);
+        let latest = || self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        if timeless
+            && let Some((status, body, judged)) = &*latest()
+            && (*status, body) == (response.status, &response.body)
+        {
+            return judged.clone();
+        }
+        match self.judge(response, now) {
+            Ok(judged) => {
+                if timeless {
+                    // A copy: the body may be a piece of something larger.
+                    *latest() = Some((response.status, Bytes::copy_from_slice(&response.body), judged.clone()));
+                }
+                judged
+            }
+            Err(found) => {
+                let why = if found.place.is_some() { found.one_line() } else { found.what };
+                Verdict::retry(format!("the answer could not be judged: {why}")).into()
+            }
+        }
+    }
+
+    /// The same, or how the verdict fails.
+    ///
+    /// # Errors
+    /// The script fails, or gives something that is no verdict.
+    pub fn judge(&self, response: &Response, now: Timestamp) -> Result<Judged, Box<Diagnostic>> {
         let json = serde_json::from_slice(&response.body).unwrap_or(Json::Null);
         let wait = retry_after(&response.headers, &json, now);
         if !self.uses.verdict {
-            return by_status(response.status, wait).into();
+            return Ok(by_status(response.status, wait).into());
         }
-        let headers: Map = response
-            .headers
-            .iter()
+        let headers = response.headers.iter().filter(|_| self.uses.headers);
+        let headers: Map = headers
             .map(|(name, value)| (name.as_str().into(), String::from_utf8_lossy(value.as_bytes()).into_owned().into()))
             .collect();
         let answer = map([
@@ -200,11 +241,10 @@ impl Platform {
             ("json", from_json(&json)),
             ("retry_after", wait.map_or(Dynamic::UNIT, |wait| i64::try_from(wait.as_secs()).unwrap_or(0).into())),
         ]);
-        let judged = self.script.call("verdict", (answer,)).map_err(|found| found.one_line()).and_then(|judged| {
-            let word = type_word(&judged);
-            judged.try_cast::<Judged>().ok_or_else(|| format!("fn verdict gave {word} instead of a verdict"))
-        });
-        judged.unwrap_or_else(|why| Verdict::retry(format!("the answer could not be judged: {why}")).into())
+        let judged = self.script.call("verdict", [answer.into()])?;
+        let word = type_word(&judged);
+        let refused = || Box::new(Diagnostic::error("script", format!("fn verdict gave {word} instead of a verdict")));
+        judged.try_cast::<Judged>().ok_or_else(refused)
     }
 
     fn delivery(&self, given: &Given<'_>, options: Map) -> Map {
@@ -224,14 +264,15 @@ impl Platform {
     }
 
     /// These options of the manifest, and `()` for all others.
-    pub fn options(&self, options: &Json) -> Options {
-        let value = |spec: &OptionSpec| options.get(&spec.name).map_or(Dynamic::UNIT, |value| given_as(spec, value));
+    pub fn options(&self, options: &Members) -> Options {
+        let value =
+            |spec: &OptionSpec| options.get(&spec.name).map_or(Dynamic::UNIT, |value| given_as(spec, value.clone()));
         let map = self.manifest.options.iter().map(|spec| (spec.name.as_str().into(), value(spec)));
-        Options { map: map.collect(), checked: false }
+        Options { map: map.collect(), known_url: Arc::default(), checked: false }
     }
 
     /// Sets one of them.
-    pub fn set_option(&self, options: &mut Options, name: &str, value: &Json) {
+    pub fn set_option(&self, options: &mut Options, name: &str, value: Exact) {
         if let Some(spec) = self.manifest.options.iter().find(|spec| spec.name == name) {
             options.map.insert(name.into(), given_as(spec, value));
         }
@@ -239,10 +280,10 @@ impl Platform {
 }
 
 /// A tree keeps the order and the numbers of its author; a script may look into it and pass it on.
-fn given_as(spec: &OptionSpec, value: &Json) -> Dynamic {
+fn given_as(spec: &OptionSpec, value: Exact) -> Dynamic {
     match (&spec.kind, value) {
-        (Kind::Tree, tree @ (Json::Array(_) | Json::Object(_))) => Dynamic::from(Opaque(Arc::new(tree.clone()))),
-        (_, value) => from_json(value),
+        (Kind::Tree, tree @ (Exact::List(_) | Exact::Map(_))) => Opaque::dynamic(tree),
+        (_, value) => from_exact(&value),
     }
 }
 
@@ -256,7 +297,7 @@ fn event(event: &Event) -> Map {
         ("type", event.kind.as_str().into()),
         ("source", event.source.as_str().into()),
         ("time", event.time.to_string().into()),
-        ("data", from_json(event.data())),
+        ("data", event.exact().map_or_else(|| from_json(event.data()), from_exact)),
         ("raw", raw),
         ("content_type", event.content_type.as_str().into()),
     ])

@@ -1,5 +1,8 @@
 //! The map that a script returns, as a request.
 
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -9,16 +12,35 @@ use rhai::{Dynamic, Map};
 use url::Url;
 
 use crate::rules::script::{form, to_json, type_word};
+use crate::rules::xml;
 use crate::rules::yaml::reader::nearest;
 use crate::words::event::Event;
 use crate::words::exchange::Request;
 use crate::words::limits;
 
-const KEYS: [&str; 7] = ["url", "method", "headers", "json", "form", "text", "body"];
-const BODIES: [&str; 4] = ["json", "form", "text", "body"];
+const KEYS: [&str; 8] = ["url", "method", "headers", "json", "form", "text", "xml", "body"];
+const BODIES: [&str; 5] = ["json", "form", "text", "xml", "body"];
+
+/// The latest URL of a hook as its script gave it, and what it was read as: most hooks have but one.
+#[derive(Default)]
+pub(super) struct KnownUrl(Mutex<Option<(String, Target)>>);
+
+/// The URL as it goes over the wire, and the login that stood in it as a header.
+#[derive(Clone)]
+struct Target {
+    url: String,
+    login: Option<HeaderValue>,
+}
+
+impl fmt::Debug for KnownUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A URL is a secret.
+        f.write_str("KnownUrl")
+    }
+}
 
 /// Reads what `fn request` returned.
-pub(super) fn read(made: &Dynamic, event: &Event) -> Result<Request, String> {
+pub(super) fn read(made: &Dynamic, event: &Event, known_url: &KnownUrl) -> Result<Request, String> {
     let Some(map) = made.read_lock::<Map>() else {
         return Err(format!("fn request gave {} instead of a map", type_word(made)));
     };
@@ -27,7 +49,7 @@ pub(super) fn read(made: &Dynamic, event: &Event) -> Result<Request, String> {
         return Err(format!("fn request gave `{key}`, which a request does not have{near}"));
     }
     let method = method(&map)?;
-    let (url, login) = url(&map)?;
+    let Target { url, login } = known_url.target(&map)?;
     let mut headers = headers(&map)?;
     if let Some(login) = login {
         headers.entry(AUTHORIZATION).or_insert(login);
@@ -53,10 +75,23 @@ fn method(map: &Map) -> Result<Method, String> {
     Method::from_bytes(word.as_bytes()).map_err(|_| format!("`{word}` is no HTTP method"))
 }
 
-/// The URL as it goes over the wire, and the login that stood in it as a header.
-fn url(map: &Map) -> Result<(String, Option<HeaderValue>), String> {
-    let text = map.get("url").and_then(|value| value.clone().into_string().ok());
-    let text = text.filter(|text| !text.is_empty()).ok_or("the request has no url")?;
+impl KnownUrl {
+    fn target(&self, map: &Map) -> Result<Target, String> {
+        let text = map.get("url").and_then(|value| value.as_immutable_string_ref().ok());
+        let text = text.filter(|text| !text.is_empty()).ok_or("the request has no url")?;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((latest, target)) = &*known
+            && **latest == **text
+        {
+            return Ok(target.clone());
+        }
+        let target = target(&text)?;
+        *known = Some((text.to_string(), target.clone()));
+        Ok(target)
+    }
+}
+
+fn target(text: &str) -> Result<Target, String> {
     // The text is a secret: only the parser's word is shown.
     let mut url = Url::parse(text.trim()).map_err(|error| format!("the url is no URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -71,7 +106,7 @@ fn url(map: &Map) -> Result<(String, Option<HeaderValue>), String> {
     _ = url.set_username("");
     _ = url.set_password(None);
     url.set_fragment(None);
-    Ok((url.into(), login.flatten()))
+    Ok(Target { url: url.into(), login: login.flatten() })
 }
 
 fn headers(map: &Map) -> Result<HeaderMap, String> {
@@ -97,7 +132,7 @@ fn headers(map: &Map) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-/// The bytes and their media type: one of `json form text body`, else the event's as they came.
+/// The bytes and their media type: one of `json form text xml body`, else the event's as they came.
 fn body(map: &Map, event: &Event) -> Result<(Bytes, String), String> {
     let given: Vec<_> = BODIES
         .iter()
@@ -119,6 +154,12 @@ fn body(map: &Map, event: &Event) -> Result<(Bytes, String), String> {
         }
         "form" => {
             (form(&to_json(value).map_err(said)?)?.into_bytes().into(), "application/x-www-form-urlencoded".to_owned())
+        }
+        "xml" => {
+            let text =
+                value.clone().into_string().map_err(|_| format!("xml must be a text, not {}", type_word(value)))?;
+            xml::check(&text)?;
+            (text.into_bytes().into(), "application/xml".to_owned())
         }
         "text" => {
             let text =

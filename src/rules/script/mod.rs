@@ -8,7 +8,7 @@ mod replies;
 mod value;
 
 use std::cell::Cell;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 // Only to bound a call (see `deadline`); no decision depends on it.
 use std::time::Instant;
 
@@ -17,18 +17,22 @@ use rhai::packages::{
     MoreStringPackage, Package,
 };
 use rhai::{
-    AST, CallFnOptions, Dynamic, Engine, EvalAltResult, FuncArgs, Map, Module, ParseErrorType, Position, Scope,
+    AST, Caches, CallFnOptions, Dynamic, Engine, EvalAltResult, EvalContext, Map, Module, ParseErrorType, Position,
+    Scope,
 };
 
-use crate::rules::diagnostic::{Diagnostic, Source, Span};
+use crate::rules::diagnostic::{Diagnostic, Source, Span, TOO_MUCH};
 use crate::rules::yaml::reader::nearest;
 use crate::words::limits;
 
 pub(crate) use self::functions::form;
 pub(crate) use self::replies::{Refuse, Respond};
-pub(crate) use self::value::{Opaque, blob, from_json, to_json, type_word};
+pub(crate) use self::value::{Opaque, blob, from_exact, from_json, to_json, type_word};
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(engine);
+
+/// What a function gave, in the words of the language.
+type Called = Result<Dynamic, Box<EvalAltResult>>;
 
 /// A compiled script.
 pub(crate) struct Script {
@@ -36,6 +40,9 @@ pub(crate) struct Script {
     source: Source,
     /// Whether anything stands outside of its functions.
     has_statements: bool,
+    /// Which function each call in the script means: found once, then used again by whoever calls next. A value of it
+    /// is with one call at a time, so there are as many as threads have met here.
+    resolved: Mutex<Vec<Caches>>,
 }
 
 impl std::fmt::Debug for Script {
@@ -68,7 +75,7 @@ impl Script {
             }
         })?;
         let has_statements = ast.iter_literal_variables(true, true).next().is_some();
-        Ok(Self { ast, source: source.clone(), has_statements })
+        Ok(Self { ast, source: source.clone(), has_statements, resolved: Mutex::default() })
     }
 
     /// How many parameters a function of this name takes.
@@ -99,7 +106,11 @@ impl Script {
     ///
     /// # Errors
     /// It failed; the place is in the script.
-    pub(crate) fn call(&self, function: &str, arguments: impl FuncArgs) -> Result<Dynamic, Box<Diagnostic>> {
+    pub(crate) fn call<const N: usize>(
+        &self,
+        function: &str,
+        arguments: [Dynamic; N],
+    ) -> Result<Dynamic, Box<Diagnostic>> {
         self.run(function, arguments).map_err(|error| Box::new(self.diagnose(&error)))
     }
 
@@ -107,7 +118,11 @@ impl Script {
     ///
     /// # Errors
     /// It failed; the place is in the script.
-    pub(crate) fn call_placed(&self, function: &str, arguments: impl FuncArgs) -> Result<Dynamic, Box<Diagnostic>> {
+    pub(crate) fn call_placed<const N: usize>(
+        &self,
+        function: &str,
+        arguments: [Dynamic; N],
+    ) -> Result<Dynamic, Box<Diagnostic>> {
         self.run(function, arguments).map_err(|error| {
             let found = self.diagnose(&error);
             let position = error.unwrap_inner().position();
@@ -115,9 +130,35 @@ impl Script {
         })
     }
 
-    fn run(&self, function: &str, arguments: impl FuncArgs) -> Result<Dynamic, Box<EvalAltResult>> {
-        let options = CallFnOptions::new().eval_ast(self.has_statements);
-        deadline(|| ENGINE.call_fn_with_options::<Dynamic>(options, &mut Scope::new(), &self.ast, function, arguments))
+    fn run<const N: usize>(&self, function: &str, arguments: [Dynamic; N]) -> Called {
+        deadline(|| {
+            if self.has_statements { self.call_whole(function, arguments) } else { self.call_one(function, arguments) }
+        })
+    }
+
+    /// Evaluates what stands outside of the functions first.
+    fn call_whole<const N: usize>(&self, function: &str, arguments: [Dynamic; N]) -> Called {
+        let (options, arguments) = (CallFnOptions::new().eval_ast(true), Vec::from(arguments));
+        ENGINE.call_fn_with_options(options, &mut Scope::new(), &self.ast, function, arguments)
+    }
+
+    /// As `Engine::call_fn` does, which resolves every function anew: what it resolved does not survive a call.
+    fn call_one<const N: usize>(&self, function: &str, mut arguments: [Dynamic; N]) -> Called {
+        let kept = self.resolved().pop();
+        let (mut resolved, mut scope) = (kept.unwrap_or_default(), Scope::new());
+        let mut state = ENGINE.new_global_runtime_state();
+        state.lib.push(self.ast.shared_lib().clone());
+        let mut context = EvalContext::new(&ENGINE, &mut state, &mut resolved, &mut scope, None);
+        let result = context.call_fn_raw(function, false, false, &mut arguments.each_mut());
+        self.resolved().push(resolved);
+        result.map_err(|error| match *error {
+            EvalAltResult::ErrorInFunctionCall(name, _, inner, _) if name == function => inner,
+            _ => error,
+        })
+    }
+
+    fn resolved(&self) -> std::sync::MutexGuard<'_, Vec<Caches>> {
+        self.resolved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the script speaks of a word outside of its line comments. It may say yes too often, never too seldom.
@@ -135,7 +176,8 @@ impl Script {
         }
         // Limits carry no place of their own: the innermost call that does is the best there is.
         let position = if inner.position().is_none() { error.position() } else { inner.position() };
-        let found = placed(Diagnostic::error("script", error_words(inner)), &self.source, position);
+        let code = if goes_beyond(inner) { TOO_MUCH } else { "script" };
+        let found = placed(Diagnostic::error(code, error_words(inner)), &self.source, position);
         match inner {
             EvalAltResult::ErrorFunctionNotFound(signature, _) => {
                 let name = signature.split([' ', '(']).next().unwrap_or_default();
@@ -171,7 +213,8 @@ fn engine() -> Engine {
     engine
         .set_module_resolver(rhai::module_resolvers::DummyModuleResolver::new())
         .set_max_operations(limits::SCRIPT_OPERATIONS)
-        .set_max_call_levels(limits::SCRIPT_CALL_LEVELS)
+        // The call from outside counts as one.
+        .set_max_call_levels(limits::SCRIPT_CALL_LEVELS + 1)
         .set_max_expr_depths(limits::SCRIPT_EXPRESSION_DEPTH, limits::SCRIPT_EXPRESSION_DEPTH)
         .set_max_string_size(limits::SCRIPT_STRING)
         .set_max_array_size(limits::SCRIPT_ARRAY)
@@ -224,6 +267,17 @@ fn suggest<'a>(found: Diagnostic, name: &str, known: impl IntoIterator<Item = &'
         Some(near) => found.help(format!("did you mean `{near}`?")),
         None => found,
     }
+}
+
+/// Whether it is about a bound.
+fn goes_beyond(error: &EvalAltResult) -> bool {
+    matches!(
+        error,
+        EvalAltResult::ErrorTooManyOperations(_)
+            | EvalAltResult::ErrorTerminated(..)
+            | EvalAltResult::ErrorStackOverflow(_)
+            | EvalAltResult::ErrorDataTooLarge(..)
+    )
 }
 
 fn syntax_words(error: &ParseErrorType) -> String {

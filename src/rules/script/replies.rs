@@ -1,7 +1,5 @@
 //! What the script of a source may give instead of events, and what it is given to read its requests.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, Map};
@@ -11,6 +9,7 @@ use super::value::{Opaque, blob, bytes, from_json};
 use super::{map, type_word};
 use crate::rules::cloudevents::{self, CloudEvent, Fault};
 use crate::rules::text::json_fault;
+use crate::words::json::Exact;
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
@@ -47,9 +46,11 @@ pub(super) fn register(engine: &mut Engine) {
             Ok(Respond { status: within(status, 200, "respond")?, headers, body: body.into() })
         })
         .register_fn("parse_tree", |text: &str| -> Result<Dynamic> {
-            let json: Json =
-                serde_json::from_str(text).map_err(|error| format!("this text is not JSON: {}", json_fault(&error)))?;
-            Ok(Dynamic::from(Opaque(Arc::new(json))))
+            if let Some(json) = Exact::parse(text.as_bytes()) {
+                return Ok(Opaque::dynamic(json));
+            }
+            let why = serde_json::from_str::<Json>(text).err().map(|error| json_fault(&error)).unwrap_or_default();
+            Err(format!("this text is not JSON: {why}").into())
         })
         .register_fn("cloud_events", cloud_events);
 }

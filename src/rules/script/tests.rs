@@ -7,8 +7,8 @@ fn script(text: &str) -> Script {
 }
 
 fn eval(expression: &str) -> Result<serde_json::Value, Box<Diagnostic>> {
-    let made = script(&format!("fn f() {{\n    {expression}\n}}")).call("f", ())?;
-    Ok(to_json(&made).unwrap_or_else(|why| panic!("{expression} {why}")))
+    let made = script(&format!("fn f() {{\n    {expression}\n}}")).call("f", [])?;
+    Ok(to_json(&made).unwrap_or_else(|why| panic!("{expression} {why}")).plain())
 }
 
 fn text(expression: &str) -> String {
@@ -96,36 +96,36 @@ fn encodings() {
 fn a_tree_passes_through_as_it_was_written() {
     let tree: serde_json::Value =
         serde_json::from_str(r#"{"z":1,"a":{"y":18446744073709551615,"b":[{"n":1.0}]}}"#).unwrap();
-    let opaque = || Dynamic::from(Opaque(std::sync::Arc::new(tree.clone())));
+    let opaque = || Opaque::dynamic((&tree).into());
     let looks = script(
         "fn f(t) { #{json: t, y: t.a.b[0].n, keys: t.keys(), gone: t.get(\"q\"), len: t.len(), has: \"z\" in t, z: t[\"z\"], inner: t.a} }",
     );
-    let made = to_json(&looks.call("f", (opaque(),)).unwrap()).unwrap();
+    let made = to_json(&looks.call("f", [opaque()]).unwrap()).unwrap().plain();
     assert_eq!(made["json"].to_string(), tree.to_string());
     assert_eq!(made["inner"].to_string(), tree["a"].to_string());
     assert_eq!(
         (&made["y"], &made["keys"], &made["gone"], &made["len"], &made["has"], &made["z"]),
         (&json!(1.0), &json!(["z", "a"]), &json!(null), &json!(2), &json!(true), &json!(1))
     );
-    assert!(script("fn f(t) { t.q }").call("f", (opaque(),)).is_err());
-    assert!(script("fn f(t) { t.a.b[7] }").call("f", (opaque(),)).is_err());
+    assert!(script("fn f(t) { t.q }").call("f", [opaque()]).is_err());
+    assert!(script("fn f(t) { t.a.b[7] }").call("f", [opaque()]).is_err());
 }
 
 #[test]
 fn errors_have_a_place_and_words() {
-    let found = *script("fn f() {\n    let options = #{url: 1};\n    options.ulr\n}").call("f", ()).unwrap_err();
+    let found = *script("fn f() {\n    let options = #{url: 1};\n    options.ulr\n}").call("f", []).unwrap_err();
     assert_eq!(
         (found.what.as_str(), found.place.as_ref().map(|place| (place.file.as_str(), place.line, place.column))),
         ("the map has no member `ulr`", Some(("p.rhai", 3, 13)))
     );
-    let found = *script("fn f() {\n    hmac_sha265(\"a\", \"b\")\n}").call("f", ()).unwrap_err();
+    let found = *script("fn f() {\n    hmac_sha265(\"a\", \"b\")\n}").call("f", []).unwrap_err();
     assert_eq!(
         (found.help.as_deref(), found.place.as_ref().map(|place| (place.line, place.column, place.length))),
         (Some("did you mean `hmac_sha256`?"), Some((2, 5, 11)))
     );
-    let found = *script("fn f() { g() }\nfn helper() { 1 }\nfn h() { helpr() }").call("h", ()).unwrap_err();
+    let found = *script("fn f() { g() }\nfn helper() { 1 }\nfn h() { helpr() }").call("h", []).unwrap_err();
     assert_eq!(found.help.as_deref(), Some("did you mean `helper`?"));
-    let found = *script("fn f() {\n    pause(\"x\")\n}").call("f", ()).unwrap_err();
+    let found = *script("fn f() {\n    pause(\"x\")\n}").call("f", []).unwrap_err();
     assert!(found.help.unwrap().contains("pause(why, seconds)"));
     assert_eq!(said("throw \"no picture\""), "no picture");
     let found = Script::compile(&Source::new("p.rhai", "fn f(delivery) {\n    deliveri.id\n}")).unwrap_err();
@@ -160,7 +160,7 @@ fn a_script_is_bounded() {
     assert!(
         said("\"x\".pad(100000000, \"y\")").len() > 3 || eval("let s = \"x\"; s.pad(100000000, \"y\"); s").is_err()
     );
-    assert!(script("fn g(n) { g(n + 1) }\nfn f() { g(0) }").call("f", ()).unwrap_err().what.contains("deep"));
+    assert!(script("fn g(n) { g(n + 1) }\nfn f() { g(0) }").call("f", []).unwrap_err().what.contains("deep"));
     assert!(eval("let s = \"a\"; for i in 0..18 { s += s; } s.split(\"\")").is_err());
     assert!(eval("blob(1000000000)").is_err());
     assert_eq!(text("let s = \"aXa\"; s.replace(\"X\", \"--\"); s.replace('a', \"b\"); s"), "b--b");
@@ -170,10 +170,10 @@ fn a_script_is_bounded() {
 fn calls_share_nothing() {
     let counter = script("fn f() { let n = 0; n += 1; n }");
     for _ in 0..3 {
-        assert_eq!(counter.call("f", ()).unwrap().as_int().unwrap(), 1);
+        assert_eq!(counter.call("f", []).unwrap().as_int().unwrap(), 1);
     }
     let constants = script("const LIMIT = 2048;\nfn f() { global::LIMIT }");
-    assert_eq!(constants.call("f", ()).unwrap().as_int().unwrap(), 2048);
+    assert_eq!(constants.call("f", []).unwrap().as_int().unwrap(), 2048);
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl SourceScript {
         if !found.is_empty() {
             return Err(found);
         }
-        let declared = script.call("manifest", ()).map_err(|found| vec![*found])?;
+        let declared = script.call("manifest", []).map_err(|found| vec![*found])?;
         let manifest = Manifest::read(&declared).map_err(|found| {
             let at = source.text.find("fn manifest").unwrap_or(0);
             let span = Span { start: at, end: at + "fn manifest".len() };
@@ -99,7 +99,7 @@ impl SourceScript {
         if !self.checks {
             return (None, None);
         }
-        match self.script.call("check", (options,)) {
+        match self.script.call("check", [options.into()]) {
             Err(found) => (Some(found.one_line()), None),
             Ok(said) if said.is_unit() => (None, None),
             Ok(said) => {

@@ -20,6 +20,7 @@ use crate::rules::manifest::{Kind, OptionSpec};
 use crate::rules::script::{Opaque, from_json};
 use crate::rules::yaml::reader::{Map, Reader, nearest};
 use crate::rules::yaml::{Key, Node, Value};
+use crate::words::json::Exact;
 use crate::words::limits;
 use crate::words::secret::Secrets;
 
@@ -137,7 +138,7 @@ impl NamedSource {
         let made = self
             .script
             .script
-            .call_placed("verify", (request.clone(),))
+            .call_placed("verify", [request.clone().into()])
             .map_err(|found| self.failed(*found, secrets))?;
         let url = verify::public_url(self.public_url.as_deref(), self.trust_forwarded, incoming);
         match verify::verify(&made, incoming, url.as_deref(), now) {
@@ -198,7 +199,7 @@ impl Opened<'_> {
     /// What the script makes of the request.
     pub fn events(self, secrets: &Secrets, now: Timestamp) -> Outcome {
         let Self { source, incoming, request, read, .. } = self;
-        let made = match source.script.script.call_placed("events", (request,)) {
+        let made = match source.script.script.call_placed("events", [request.into()]) {
             Ok(made) => made,
             Err(found) => return source.failed(*found, secrets),
         };
@@ -217,7 +218,7 @@ fn missing((secret, why): (String, String)) -> Outcome {
 /// A tree keeps the order and the numbers of its author; a script may look into it and pass it on.
 fn given_as(spec: &OptionSpec, value: Json) -> Dynamic {
     match (&spec.kind, value) {
-        (Kind::Tree, tree @ (Json::Array(_) | Json::Object(_))) => Dynamic::from(Opaque(Arc::new(tree))),
+        (Kind::Tree, tree @ (Json::Array(_) | Json::Object(_))) => Opaque::dynamic(Exact::from(&tree)),
         (_, value) => from_json(&value),
     }
 }

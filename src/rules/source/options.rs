@@ -79,7 +79,7 @@ pub(super) fn read(
     }
     let help = format!("`{}` is {}", spec.name, spec.about);
     match &spec.kind {
-        Kind::Text | Kind::Chat | Kind::Message | Kind::Markdown | Kind::Html => {
+        Kind::Text | Kind::Chat | Kind::Message | Kind::Markdown | Kind::Html | Kind::Xml => {
             reader.text(&name, node).map(|text| Setting::Plain(text.into()))
         }
         Kind::Url => url(reader, &name, node).map(|url| Setting::Plain(url.into())),

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use rhai::{Array, Dynamic, Map};
-use serde_json::Value as Json;
 
 use super::verify::IN_QUERY;
-use crate::rules::script::{Opaque, blob, from_json, map};
+use crate::rules::script::{Opaque, blob, from_exact, map};
 use crate::rules::text::json_fault;
+use crate::words::json::Exact;
 
 /// A request to `/in/NAME`, as it came.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct Incoming {
 
 /// A body read as JSON, as far as it is.
 pub(super) struct Read {
-    pub(super) json: Option<Arc<Json>>,
+    pub(super) json: Option<Arc<Exact>>,
     pub(super) error: Option<String>,
 }
 
@@ -61,9 +61,13 @@ impl Incoming {
         if body.trim_ascii().is_empty() {
             return Read { json: None, error: Some("the body is empty".to_owned()) };
         }
-        match serde_json::from_slice::<Json>(body) {
-            Ok(json) => Read { json: Some(Arc::new(json)), error: None },
-            Err(error) => Read { json: None, error: Some(json_fault(&error)) },
+        if let Some(json) = Exact::parse(body) {
+            return Read { json: Some(Arc::new(json)), error: None };
+        }
+        let error = serde_json::from_slice::<serde_json::Value>(body).err();
+        Read {
+            json: None,
+            error: Some(error.map_or_else(|| "it is nested too deeply".to_owned(), |why| json_fault(&why))),
         }
     }
 
@@ -75,8 +79,8 @@ impl Incoming {
         };
         let form = if self.is_form() { fields(&self.body, false) } else { Map::new() };
         let tree = read.json.as_ref().map_or(Dynamic::UNIT, |json| match &**json {
-            Json::Array(_) | Json::Object(_) => Dynamic::from(Opaque(json.clone())),
-            plain => from_json(plain),
+            Exact::List(_) | Exact::Map(_) => Dynamic::from(Opaque(json.clone())),
+            plain => from_exact(plain),
         });
         map([
             ("method", self.method.as_str().into()),
@@ -85,7 +89,7 @@ impl Incoming {
             ("query", fields(self.query().as_bytes(), hide_token).into()),
             ("headers", headers(&self.headers).into()),
             ("body", body),
-            ("json", read.json.as_ref().map_or(Dynamic::UNIT, |json| from_json(json))),
+            ("json", read.json.as_ref().map_or(Dynamic::UNIT, |json| from_exact(json))),
             ("tree", tree),
             ("json_error", read.error.as_deref().map_or(Dynamic::UNIT, Into::into)),
             ("form", form.into()),

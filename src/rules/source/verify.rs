@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use super::request::Incoming;
 use crate::rules::script::{Refuse, to_json, type_word};
 use crate::rules::signature::{self, Refused, Scheme, Signed};
+use crate::words::json::Exact;
 use crate::words::secret::equal;
 
 /// Parameters of the query that may carry a token. The second is the name that CloudEvents and OAuth use.
@@ -130,10 +131,10 @@ fn telling(one: Refused, other: Refused) -> Refused {
 fn schemes(made: &Dynamic) -> Result<Vec<Json>, String> {
     let wrong = || format!("fn verify gave {} instead of a map or an array of maps", type_word(made));
     let whole = match made.read_lock::<Array>() {
-        Some(array) => array.iter().map(to_json).collect::<Result<Vec<_>, _>>().map(Json::Array),
+        Some(array) => array.iter().map(to_json).collect::<Result<Vec<_>, _>>().map(Exact::List),
         None => to_json(made),
     };
-    match whole.map_err(|why| format!("what fn verify gave {why}"))? {
+    match whole.map_err(|why| format!("what fn verify gave {why}"))?.plain() {
         Json::Array(schemes) if schemes.is_empty() => {
             Err("fn verify gave an empty array: give () when nothing is to be verified".to_owned())
         }

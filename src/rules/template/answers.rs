@@ -22,6 +22,7 @@ use crate::rules::diagnostic::{Diagnostic, Source};
 use crate::rules::yaml::reader::nearest;
 use crate::rules::yaml::{self, Node};
 use crate::words::exchange::Response;
+use crate::words::json::Exact;
 
 /// What an expression over an answer may name.
 const NAMES: [&str; 4] = ["status", "headers", "text", "json"];
@@ -107,9 +108,10 @@ impl AnswerText {
     pub fn render(&self, answer: &Answer) -> Result<String, String> {
         match &self.0 {
             Text::Fixed(text) => Ok(text.clone()),
-            Text::Leaf(leaf) => match leaf.render(&answer.0) {
-                Ok(Json::String(text)) => Ok(text.trim().to_owned()),
-                Ok(other) => Ok(other.to_string()),
+            Text::Leaf(leaf) => match leaf.render(&answer.0, None) {
+                Ok(Some(Exact::String(text))) => Ok(text.trim().to_owned()),
+                Ok(Some(other)) => Ok(other.to_string()),
+                Ok(None) => Ok(String::new()),
                 Err(fault) => Err(words(fault)),
             },
         }
@@ -130,7 +132,7 @@ fn words(fault: Fault) -> String {
         FaultKind::Undefined(path) => {
             format!("`{}` is not in the answer", path.unwrap_or_else(|| "a field".to_owned()))
         }
-        FaultKind::Wrong { what, .. } => what,
+        FaultKind::Wrong { what, .. } | FaultKind::TooMuch(what) => what,
     }
 }
 

@@ -196,16 +196,20 @@ impl Lanes {
         let mut taken = Vec::new();
         let Some(lane) = self.lanes.get_mut(name) else { return taken };
         while taken.len() < room
-            && let Some(entry) = lane.fresh.first_entry()
-            && entry.key().0 <= now
-            && lane.cold.is_none_or(|cold| *entry.key() < cold)
+            && let Some(delivery) = lane.take(now)
         {
-            let delivery = entry.remove();
             self.bytes -= delivery.event.weight();
-            lane.claimed.insert(delivery.seq);
             taken.push(delivery);
         }
         taken
+    }
+
+    /// Hands out the next one if it is due and in memory, as long as none on disk comes before it.
+    pub(super) fn take_one(&mut self, name: &Arc<str>, now: i64) -> Option<Delivery> {
+        let lane = self.lanes.get_mut(name)?;
+        let delivery = lane.take(now)?;
+        self.bytes -= delivery.event.weight();
+        Some(delivery)
     }
 
     /// A claimed delivery comes back.
@@ -298,6 +302,16 @@ impl Lane {
         if let Some(reading) = &mut self.reading {
             reading.cold = lower(reading.cold);
         }
+    }
+
+    fn take(&mut self, now: i64) -> Option<Delivery> {
+        let entry = self.fresh.first_entry()?;
+        if entry.key().0 > now || self.cold.is_some_and(|cold| *entry.key() >= cold) {
+            return None;
+        }
+        let delivery = entry.remove();
+        self.claimed.insert(delivery.seq);
+        Some(delivery)
     }
 
     /// Where the disk goes on, and how many of `room` are missing without it.

@@ -17,8 +17,8 @@ use self::reader::Reader;
 use self::transaction::{Book, Reopen, Settle};
 use self::writer::{Command, Writer};
 use super::{
-    Append, Appended, DeliveryRow, Filter, Hold, Journal, JournalError, LaneCount, LogRow, Pending, Shown, keep_micros,
-    micros, number,
+    Append, Appended, DeliveryRow, Filter, Hold, Journal, JournalError, LaneCount, LogRow, Pending, Shown, Then,
+    keep_micros, micros, number, promise,
 };
 use crate::words::delivery::{Attempt, Delivery, Outcome};
 use crate::words::limits;
@@ -209,14 +209,25 @@ impl Journal for SqliteJournal {
         })
     }
 
+    fn claim_one(&self, lane: &Arc<str>, now: Timestamp) -> Option<Delivery> {
+        if self.is_open().is_err() || self.trouble().is_some() {
+            return None;
+        }
+        self.shared.lanes().take_one(lane, micros(now))
+    }
+
     fn unclaim(&self, delivery: Delivery) {
         self.shared.lanes().unclaim(delivery);
     }
 
-    fn settle(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome) -> Pending<()> {
+    fn settle_then(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome, then: Then) {
+        if let Err(err) = self.is_open() {
+            return then(Err(err));
+        }
         let settle =
             Settle { seq: delivery.seq, hook: delivery.hook.clone(), attempt, attempts, outcome, retried: false };
-        self.command(|answer| Command::Settle { settle: Box::new(settle), answer })
+        // A writer that is gone drops what was to be done then.
+        let _ = self.commands.send(Command::Settle { settle: Box::new(settle), then });
     }
 
     fn next_due(&self, lane: &Arc<str>) -> Pending<Option<Timestamp>> {
@@ -330,9 +341,4 @@ fn pause() -> SignedDuration {
 
 fn ready<T: Send + 'static>(result: Result<T, JournalError>) -> Pending<T> {
     Box::pin(std::future::ready(result))
-}
-
-/// What a thread will answer; it drops the answer when it is closed.
-fn promise<T: Send + 'static>(pending: oneshot::Receiver<Result<T, JournalError>>) -> Pending<T> {
-    Box::pin(async move { pending.await.unwrap_or(Err(JournalError::Closed)) })
 }

@@ -20,7 +20,7 @@ use super::Shared;
 use super::reader::Reader;
 use super::schema::{self, Lock};
 use super::transaction::{Book, Effects, Reopen, Settle, Statements, Transaction};
-use crate::edges::journal::{Append, Appended, Hold, JournalError, delivery_id, micros};
+use crate::edges::journal::{Append, Appended, Hold, JournalError, Then, delivery_id, micros};
 use crate::words::limits;
 
 /// Where a result is awaited, perhaps.
@@ -29,7 +29,7 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, JournalError>>;
 /// What the writer is asked to do.
 pub(super) enum Command {
     Append { batch: Vec<Append>, weight: usize, answer: Answer<Vec<Appended>> },
-    Settle { settle: Box<Settle>, answer: Answer<()> },
+    Settle { settle: Box<Settle>, then: Then },
     Reopen { reopen: Box<Reopen>, answer: Answer<Vec<String>> },
     Hold { lane: Arc<str>, hold: Option<Hold>, answer: Answer<()> },
     Close { answer: Option<Answer<()>> },
@@ -243,11 +243,12 @@ impl Writer {
                 self.shared.unwritten.fetch_sub(weight, Ordering::Relaxed);
                 let _ = answer.send(Ok(appended));
             }
-            (Command::Settle { answer, .. }, Done::Settled(true)) | (Command::Hold { answer, .. }, Done::Held) => {
+            (Command::Hold { answer, .. }, Done::Held) => {
                 let _ = answer.send(Ok(()));
             }
-            (Command::Settle { settle, answer }, Done::Settled(false)) => {
-                let _ = answer.send(Err(crate::edges::journal::not_waiting(settle.seq)));
+            (Command::Settle { then, .. }, Done::Settled(true)) => then(Ok(())),
+            (Command::Settle { settle, then }, Done::Settled(false)) => {
+                then(Err(crate::edges::journal::not_waiting(settle.seq)));
             }
             (Command::Reopen { mut reopen, answer }, Done::Reopened(seqs)) => {
                 let more = reopen.filter.limit.is_none() && seqs.len() == reopen.filter.limit();
@@ -326,9 +327,9 @@ impl Writer {
 
     fn keep_or_refuse(&mut self, command: Command, error: &JournalError) {
         match command {
-            Command::Settle { mut settle, answer } => {
+            Command::Settle { mut settle, then } => {
                 settle.retried = true;
-                self.kept.push(Command::Settle { settle, answer });
+                self.kept.push(Command::Settle { settle, then });
             }
             other => self.refuse(other, error),
         }
@@ -341,7 +342,8 @@ impl Writer {
                 self.shared.unwritten.fetch_sub(weight, Ordering::Relaxed);
                 let _ = answer.send(Err(error));
             }
-            Command::Settle { answer, .. } | Command::Hold { answer, .. } | Command::Close { answer: Some(answer) } => {
+            Command::Settle { then, .. } => then(Err(error)),
+            Command::Hold { answer, .. } | Command::Close { answer: Some(answer) } => {
                 let _ = answer.send(Err(error));
             }
             Command::Reopen { answer, .. } => drop(answer.send(Err(error))),
