@@ -106,6 +106,13 @@ pub const WAITING_MAX: u64 = 100_000_000;
 /// What a refused sender is told to wait.
 pub const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Sources in the main file.
+pub const SOURCES: usize = 1000;
+/// Requests remembered for `replay_window`: about 20 MB at the most.
+pub const REPLAYS: usize = 100_000;
+/// Longest `replay_window`.
+pub const REPLAY_WINDOW_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
 // ---- journal ----
 
 /// Commands taken into one commit. Whatever queued during the last commit is the batch, up to this.

@@ -22,6 +22,7 @@ mod readme;
 mod seeds;
 mod sending;
 mod signatures;
+mod source_cases;
 mod stopping;
 mod support;
 mod wrong_answers;
