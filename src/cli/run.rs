@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,6 +50,7 @@ impl Run {
         let here = self.here.then(|| Paths::here(Path::new(".")));
         let paths = global.paths_or(here);
         start_log(global);
+        take_open_files();
         match self.threads {
             // Tasks that are never moved are cheaper to wake. A thread of its own has a stack of a known size.
             1 => std::thread::Builder::new()
@@ -134,6 +136,13 @@ async fn serve(paths: Paths) -> Result<(), Exit> {
     ended.map_err(|error| failed(error.to_string()))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// As many file descriptors as we may have: shells and old tools are given few for the sake of `select`.
+fn take_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // Refused to whom it may not be given; then the few have to do.
+    let _as_before = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn open_journal(state: &Path) -> Result<Arc<dyn Journal>, Exit> {

@@ -249,11 +249,11 @@ pub const PROOF_BYTES: usize = 4 * 1024 * 1024;
 /// Processes that prove at the same time.
 pub const PROOF_PROCESSES: usize = 4;
 /// How long one look at the files goes on after what kills the proving process. What is left is tried at the next look.
-pub const PROOF_PATIENCE: Duration = Duration::from_secs(30);
+pub const PROOF_PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes that a proving process may say about its own death.
 pub const PROOF_WORDS: u64 = 4 * 1024;
 /// A made-up text for a field, long enough to be cut everywhere.
-pub const PROOF_TEXT: usize = 16 * 1024;
+pub const PROOF_TEXT: usize = 4 * 1024;
 /// Deliveries remembered as suspected of having killed the process.
 pub const SUSPECTS: usize = 1024;
 /// Deaths of the process during one delivery's rendering after which it is given up.

@@ -238,15 +238,18 @@ fn step<'d>(level: &'d Exact, step: &Step) -> Option<&'d Exact> {
 /// The first tag that is longer than its bound. Thousands of chained operators overflow the stack of the engine, which
 /// nothing can catch.
 fn oversized_tag(text: &str) -> Option<Range<usize>> {
-    let mut from = 0;
-    while let Some(open) = text[from..].find("{{").into_iter().chain(text[from..].find("{%")).min() {
-        let start = from + open;
-        let close = ["}}", "%}"].iter().filter_map(|close| text[start + 2..].find(close)).min();
-        let end = close.map_or(text.len(), |close| start + 2 + close + 2);
-        if end - start > limits::TEMPLATE_TAG {
-            return Some(start..start + 2);
+    let (mut open, mut at) = (None, 0);
+    while let Some(pair) = text.as_bytes().get(at..at + 2) {
+        match (open, pair) {
+            (None, b"{{" | b"{%") => open = Some(at),
+            (Some(_), b"}}" | b"%}") => open = None,
+            (Some(start), _) if at + 2 - start >= limits::TEMPLATE_TAG => return Some(start..start + 2),
+            _ => {
+                at += 1;
+                continue;
+            }
         }
-        from = end;
+        at += 2;
     }
     None
 }
