@@ -134,15 +134,7 @@ impl Prover {
                     break;
                 }
             };
-            for verdict in ended.verdicts {
-                // A busy machine may make a sound script late: what is refused for its time is asked for once more.
-                let late = |found: &Diagnostic| found.what.contains("takes longer than");
-                let sure = match verdict {
-                    Verdict::Refused(found) if found.iter().any(late) => self.alone(among, &work[verdicts.len()]),
-                    verdict => verdict,
-                };
-                verdicts.push(sure);
-            }
+            verdicts.extend(ended.verdicts);
             if verdicts.len() < work.len() {
                 if began.elapsed() > limits::PROOF_PATIENCE {
                     let why = "too many others broke down before it; it is tried again later".to_owned();
