@@ -269,7 +269,7 @@ fn scripts() -> Vec<(String, String, Want)> {
 }
 
 fn prover() -> Prover {
-    Prover::program(env!("CARGO_BIN_EXE_postrider"))
+    Prover::program(env!("CARGO_BIN_EXE_postrider")).patient(Duration::from_secs(600))
 }
 
 /// What came of one is as it should be.

@@ -22,5 +22,6 @@ mod readme;
 mod seeds;
 mod sending;
 mod signatures;
+mod statuses;
 mod support;
 mod wrong_answers;

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::edges::proof::wire::{Order, Said, Text, Work};
 use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
@@ -31,6 +31,8 @@ use crate::words::limits;
 #[derive(Clone, Debug)]
 pub struct Prover {
     program: PathBuf,
+    /// How long it goes on after a death.
+    patience: Duration,
 }
 
 /// What the pieces of work are proven among.
@@ -74,12 +76,18 @@ struct Ended {
 impl Prover {
     /// Proves by this very program, also when its file has been replaced since.
     pub fn own() -> Self {
-        Self { program: "/proc/self/exe".into() }
+        Self::program("/proc/self/exe")
     }
 
     /// Proves by another program, for tests.
     pub fn program(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into() }
+        Self { program: program.into(), patience: limits::PROOF_PATIENCE }
+    }
+
+    /// One that goes on for longer although processes die.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Tries scripts of platforms, by their names.
@@ -136,7 +144,7 @@ impl Prover {
             };
             verdicts.extend(ended.verdicts);
             if verdicts.len() < work.len() {
-                if began.elapsed() > limits::PROOF_PATIENCE {
+                if began.elapsed() > self.patience {
                     let why = "too many others broke down before it; it is tried again later".to_owned();
                     verdicts.resize(work.len(), Verdict::Unproven(why));
                     break;
