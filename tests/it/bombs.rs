@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use postrider::edges::config::{Keeper, Paths};
-use postrider::edges::proof::{Prover, Surroundings, Verdict};
+use postrider::edges::proof::{Prover, ScriptFor, Surroundings, Verdict};
 use postrider::rules::diagnostic::Source;
 use postrider::rules::platform::Platforms;
 use serde_json::json;
@@ -299,7 +299,7 @@ fn each_bomb_is_refused_before_it_is_loaded() {
     let began = Instant::now();
     let sources: Vec<Source> =
         scripts.iter().map(|(name, text, _)| Source::new(format!("{name}.rhai"), text.as_str())).collect();
-    let verdicts = prover().scripts(scripts.iter().map(|(name, ..)| name.as_str()).zip(&sources));
+    let verdicts = prover().scripts(ScriptFor::Platform, scripts.iter().map(|(name, ..)| name.as_str()).zip(&sources));
     let mut refused = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Refused(_))).count();
     for ((name, _, want), verdict) in scripts.iter().zip(&verdicts) {
         wrong.extend(judge(name, verdict, *want).err());

@@ -61,6 +61,8 @@ const SAMPLES: &[(&str, &str)] = &[
     ("appgo-sync", "appgo-feedback"),
     ("signed-mirror", "pgyer-updateVersion"),
     ("pushpushgo-url", "pushpushgo-subscribe"),
+    ("patchkit-fragile", "patchkit-version.published"),
+    ("appgo-tickets", "appgo-feedback"),
 ];
 
 fn root(folder: &str) -> PathBuf {

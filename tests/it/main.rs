@@ -22,6 +22,8 @@ mod readme;
 mod seeds;
 mod sending;
 mod signatures;
+mod source_cases;
 mod statuses;
+mod stopping;
 mod support;
 mod wrong_answers;

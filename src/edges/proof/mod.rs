@@ -21,6 +21,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::edges::proof::wire::{Order, Said, Text, Work};
 use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
 use crate::rules::platform::Platforms;
@@ -33,6 +35,15 @@ pub struct Prover {
     program: PathBuf,
     /// How long it goes on after a death.
     patience: Duration,
+}
+
+/// What a script is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScriptFor {
+    /// It makes requests.
+    Platform,
+    /// It reads them.
+    Source,
 }
 
 /// What the pieces of work are proven among.
@@ -90,9 +101,9 @@ impl Prover {
         Self { patience, ..self }
     }
 
-    /// Tries scripts of platforms, by their names.
-    pub fn scripts<'a>(&self, scripts: impl IntoIterator<Item = (&'a str, &'a Source)>) -> Vec<Verdict> {
-        let work = scripts.into_iter().map(|(name, source)| Work::Script(Text::new(name, source))).collect();
+    /// Tries scripts of one kind, by their names.
+    pub fn scripts<'a>(&self, of: ScriptFor, scripts: impl IntoIterator<Item = (&'a str, &'a Source)>) -> Vec<Verdict> {
+        let work = scripts.into_iter().map(|(name, source)| Work::Script(of, Text::new(name, source))).collect();
         self.prove(&Surroundings::default(), work)
     }
 

@@ -176,6 +176,18 @@ pub(super) fn holds(expression: &Expression<'static, 'static>, root: Value) -> R
     expression.eval(root).map(|value| value.is_true()).map_err(|error| failure(&error, 0))
 }
 
+/// Evaluates an expression; what is undefined is null.
+pub(super) fn value(expression: &Expression<'static, 'static>, root: Value) -> Result<serde_json::Value, Fault> {
+    let value = expression.eval(root).map_err(|error| failure(&error, 0))?;
+    if value.is_undefined() {
+        return Ok(serde_json::Value::Null);
+    }
+    serde_json::to_value(&value).map_err(|_| Fault {
+        at: None,
+        kind: FaultKind::Wrong { what: "the value cannot be written as JSON".to_owned(), help: None },
+    })
+}
+
 /// The bytes between the braces, when the text is nothing but one `{{ … }}`. The line break that YAML's `|` leaves does
 /// not count.
 pub(super) fn only_expression(text: &str) -> Option<Range<usize>> {

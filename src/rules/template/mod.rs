@@ -19,6 +19,7 @@ pub mod answers;
 mod engine;
 mod escape;
 mod filters;
+pub mod key;
 mod kinds;
 mod leaf;
 mod scope;
