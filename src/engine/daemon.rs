@@ -56,9 +56,10 @@ pub struct Parts {
 /// # Errors
 /// The journal could not be read at the start.
 pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalError> {
-    let Parts { keeper, config, journal, emit, admin, http, care, about, reload, drain } = parts;
+    let Parts { keeper, config, journal, emit, admin, http, mut care, about, reload, drain } = parts;
     let (ask_reload, asked_reloads) = reload;
     let holds = journal.holds().await?;
+    care.look_at(&*journal).await;
     let desk = Arc::new(Desk::new(journal.clone(), Sender::new(config.settings.network.clone()), holds, care));
     let own = desk.clone();
     let (publish, config) = watch::channel(Arc::new(config));

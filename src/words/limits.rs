@@ -266,8 +266,8 @@ pub const PROOF_SECONDS: u64 = 2;
 pub const PROOF_SILENCE: Duration = Duration::from_secs(20);
 /// Hooks proven by one process: starting one costs as much as proving ten hooks.
 pub const PROOF_BATCH: usize = 512;
-/// Bytes of hook files given to one process.
-pub const PROOF_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of hook files given to one process: what is left of them is given again to the next one after a death.
+pub const PROOF_BYTES: usize = 1024 * 1024;
 /// Processes that prove at the same time.
 pub const PROOF_PROCESSES: usize = 4;
 /// How long one look at the files goes on after what kills the proving process. What is left is tried at the next look.

@@ -23,6 +23,7 @@ mod seeds;
 mod sending;
 mod signatures;
 mod source_cases;
+mod statuses;
 mod stopping;
 mod support;
 mod wrong_answers;
