@@ -12,15 +12,17 @@ use rhai::{Dynamic, Map};
 use url::Url;
 
 use crate::rules::script::{form, to_json, type_word};
+use crate::rules::xml;
 use crate::rules::yaml::reader::nearest;
 use crate::words::event::Event;
 use crate::words::exchange::Request;
 use crate::words::limits;
 
-const KEYS: [&str; 7] = ["url", "method", "headers", "json", "form", "text", "body"];
-const BODIES: [&str; 4] = ["json", "form", "text", "body"];
+const KEYS: [&str; 8] = ["url", "method", "headers", "json", "form", "text", "xml", "body"];
+const BODIES: [&str; 5] = ["json", "form", "text", "xml", "body"];
 
-/// The latest URL of a hook as its script gave it, and what it was read as: most hooks have but one.
+/// The latest URL of a hook as its script gave it, without its query, and what it was read as: most hooks have but one,
+/// and sign only the query.
 #[derive(Default)]
 pub(super) struct KnownUrl(Mutex<Option<(String, Target)>>);
 
@@ -78,16 +80,27 @@ impl KnownUrl {
     fn target(&self, map: &Map) -> Result<Target, String> {
         let text = map.get("url").and_then(|value| value.as_immutable_string_ref().ok());
         let text = text.filter(|text| !text.is_empty()).ok_or("the request has no url")?;
+        let (place, query) = match text.split_once('?') {
+            Some((place, query)) if query.bytes().all(is_plain) => (place, Some(query)),
+            Some(_) => return target(&text),
+            None => (&**text, None),
+        };
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((latest, target)) = &*known
-            && **latest == **text
-        {
-            return Ok(target.clone());
+        if known.as_ref().is_none_or(|(latest, _)| latest != place) {
+            *known = Some((place.to_owned(), target(place)?));
         }
-        let target = target(&text)?;
-        *known = Some((text.to_string(), target.clone()));
+        let (_, mut target) = known.clone().ok_or("the request has no url")?;
+        if let Some(query) = query {
+            target.url.push('?');
+            target.url.push_str(query);
+        }
         Ok(target)
     }
+}
+
+/// Whether a byte stands for itself in a query: what is brought into form there is another.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%=&+/:@!$()*,;".contains(&byte)
 }
 
 fn target(text: &str) -> Result<Target, String> {
@@ -131,7 +144,7 @@ fn headers(map: &Map) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-/// The bytes and their media type: one of `json form text body`, else the event's as they came.
+/// The bytes and their media type: one of `json form text xml body`, else the event's as they came.
 fn body(map: &Map, event: &Event) -> Result<(Bytes, String), String> {
     let given: Vec<_> = BODIES
         .iter()
@@ -153,6 +166,12 @@ fn body(map: &Map, event: &Event) -> Result<(Bytes, String), String> {
         }
         "form" => {
             (form(&to_json(value).map_err(said)?)?.into_bytes().into(), "application/x-www-form-urlencoded".to_owned())
+        }
+        "xml" => {
+            let text =
+                value.clone().into_string().map_err(|_| format!("xml must be a text, not {}", type_word(value)))?;
+            xml::check(&text)?;
+            (text.into_bytes().into(), "application/xml".to_owned())
         }
         "text" => {
             let text =

@@ -20,12 +20,12 @@ use rhai::{
     Scope,
 };
 
-use crate::rules::diagnostic::{Diagnostic, Source, Span};
+use crate::rules::diagnostic::{Diagnostic, Source, Span, TOO_MUCH};
 use crate::rules::yaml::reader::nearest;
 use crate::words::limits;
 
 pub(crate) use self::functions::form;
-pub(crate) use self::value::{Opaque, blob, from_json, to_json, type_word};
+pub(crate) use self::value::{Opaque, blob, from_exact, from_json, to_json, type_word};
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(engine);
 
@@ -140,9 +140,17 @@ impl Script {
         self.resolved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the script speaks of a word outside of its line comments. It may say yes too often, never too seldom.
-    pub(crate) fn mentions(&self, word: &str) -> bool {
-        self.source.text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(word))
+    /// Whether the script reads a member of this name, outside of its line comments: however it does, it writes `.name`,
+    /// `"name"` or `name:`. It may say yes too often, never too seldom.
+    pub(crate) fn reads(&self, member: &str) -> bool {
+        let code = self.source.text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let mut uses = code.flat_map(|line| line.match_indices(member).map(move |(at, _)| line.split_at(at)));
+        uses.any(|(before, from)| {
+            let after = from[member.len()..].chars().next();
+            let whole = !after.is_some_and(is_word);
+            whole && (before.ends_with(['.', '"']) || after == Some(':'))
+        })
     }
 
     fn diagnose(&self, error: &EvalAltResult) -> Diagnostic {
@@ -155,7 +163,8 @@ impl Script {
         }
         // Limits carry no place of their own: the innermost call that does is the best there is.
         let position = if inner.position().is_none() { error.position() } else { inner.position() };
-        let found = placed(Diagnostic::error("script", error_words(inner)), &self.source, position);
+        let code = if goes_beyond(inner) { TOO_MUCH } else { "script" };
+        let found = placed(Diagnostic::error(code, error_words(inner)), &self.source, position);
         match inner {
             EvalAltResult::ErrorFunctionNotFound(signature, _) => {
                 let name = signature.split([' ', '(']).next().unwrap_or_default();
@@ -244,6 +253,17 @@ fn suggest<'a>(found: Diagnostic, name: &str, known: impl IntoIterator<Item = &'
         Some(near) => found.help(format!("did you mean `{near}`?")),
         None => found,
     }
+}
+
+/// Whether it is about a bound.
+fn goes_beyond(error: &EvalAltResult) -> bool {
+    matches!(
+        error,
+        EvalAltResult::ErrorTooManyOperations(_)
+            | EvalAltResult::ErrorTerminated(..)
+            | EvalAltResult::ErrorStackOverflow(_)
+            | EvalAltResult::ErrorDataTooLarge(..)
+    )
 }
 
 fn syntax_words(error: &ParseErrorType) -> String {
