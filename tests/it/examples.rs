@@ -59,6 +59,13 @@ const SAMPLES: &[(&str, &str)] = &[
     ("appery-builds", "appery-PROJECT_BUILD_IOS_SUCCESS"),
     ("appery-builds", "appery-PROJECT_BUILD_IOS_FAIL"),
     ("appgo-sync", "appgo-feedback"),
+    ("github-dingtalk", "github-push"),
+    ("github-dingtalk", "github-issues-opened"),
+    ("gitlab-wecom", "gitlab-merge_request-open"),
+    ("gitlab-wecom", "gitlab-pipeline-failed"),
+    ("alertmanager-lark", "alertmanager-firing"),
+    ("alertmanager-lark", "alertmanager-resolved"),
+    ("grafana-dingtalk", "grafana-firing"),
 ];
 
 fn root(folder: &str) -> PathBuf {
@@ -93,6 +100,10 @@ pub(crate) fn secrets() -> Secrets {
         ("lark-release", "https://open.feishu.cn/open-apis/bot/v2/hook/TOKEN"),
         ("lark-release-sign", "demo"),
         ("ci-token", "t0ken"),
+        ("dingtalk-dev", "https://oapi.dingtalk.com/robot/send?access_token=TOKEN"),
+        ("dingtalk-ops", "https://oapi.dingtalk.com/robot/send?access_token=TOKEN"),
+        ("wecom-dev", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=KEY"),
+        ("lark-ops", "https://open.feishu.cn/open-apis/bot/v2/hook/TOKEN"),
     ] {
         secrets.insert(name, Ok(Secret::new(value)));
     }
