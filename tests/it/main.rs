@@ -13,6 +13,7 @@ mod intake;
 mod journal;
 mod kill;
 mod layers;
+mod pages;
 mod platform_cases;
 mod process;
 mod readme;
