@@ -88,7 +88,7 @@ fn print(global: &Global, verified: &Verified, found: Option<&Match>) -> Result<
         Some(found) => {
             let yaml = yaml(&found.map);
             output::say(format!(
-                "a hook signs so with\n  sign: {yaml}\nand a source verifies it with\n  verify: {yaml}"
+                "a hook signs so with\n  sign: {yaml}\nand the source generic verifies it with\n  verify: {yaml}"
             ))
         }
         None => Ok(()),

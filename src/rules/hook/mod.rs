@@ -1,6 +1,7 @@
 //! One file in hooks.d: which events go where, and how.
 
 mod inline;
+pub mod keys;
 mod read;
 pub(crate) use self::read::read_options;
 pub mod trial;
@@ -14,12 +15,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use crate::rules::breaker;
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
 use crate::rules::hook::trial::HookTest;
 use crate::rules::manifest::Rate;
 use crate::rules::platform::{Given, Judged, Options, Platform, Platforms, RenderError};
 use crate::rules::settings::Defaults;
 pub use crate::rules::settings::Retry;
+use crate::rules::template::key::KeyText;
 use crate::rules::template::{Condition, Tree};
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
@@ -59,8 +62,14 @@ pub struct Hook {
     pub verdict: verdict::Rules,
     /// The pace towards the receiver: the hook's own, else the platform's.
     pub pace: Option<Rate>,
+    /// When the receiver is left alone for a while; `None` never.
+    pub breaker: Option<breaker::Terms>,
     /// Deliveries at once.
     pub concurrency: usize,
+    /// Deliveries with the same key go out one after the other.
+    pub order_by: Option<KeyText>,
+    /// Deliveries with the same key within a time are made once.
+    pub dedupe: Option<keys::Dedupe>,
     /// Total deadline of one attempt.
     pub timeout: Duration,
     /// When again, and until when.

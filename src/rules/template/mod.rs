@@ -19,6 +19,7 @@ pub mod answers;
 mod engine;
 mod escape;
 mod filters;
+pub mod key;
 mod kinds;
 mod leaf;
 mod scope;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use minijinja::Expression;
 use serde_json::Value as Json;
 
+use self::escape::Escape;
 use self::leaf::{Fault, FaultKind, Leaf};
 use self::scope::{Needs, Root};
 use self::signing::Signing;
@@ -69,6 +71,18 @@ enum Part {
     Secret(String, Box<Node>),
     List(Vec<Self>),
     Map(Vec<(String, Self)>),
+}
+
+/// Reads a text as a template, and renders it without an event, or as a condition, whatever comes of it: for a process
+/// that may die of it.
+pub fn try_compile(text: &str) {
+    if leaf::is_template(text) {
+        let nothing = Event::new("", Some(String::new()), "null", jiff::Timestamp::UNIX_EPOCH);
+        let root = Root::value(&nothing, "", None, &Needs::default(), Vec::new());
+        let _whatever = Leaf::compile(text, Escape::Text, true).map(|(leaf, _)| leaf.render(&root, None).is_ok());
+    } else {
+        let _whatever = leaf::compile_condition(text);
+    }
 }
 
 /// `when`: one expression; a missing field is false.
