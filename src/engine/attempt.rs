@@ -42,33 +42,32 @@ pub async fn deliver(desk: &Arc<Desk>, config: &Config, hook: &Hook, delivery: D
         event: &delivery.event,
         secrets: &config.secrets,
     };
-    let pass = match pass {
-        Some(pass) => pass,
-        None => match dynamic_pass(desk, hook, &given) {
-            Ok(pass) => pass,
-            Err(Detained::Until(until, why)) => {
-                return record(desk, delivery, None, Outcome::Waiting { until, why }, permit);
-            }
-            Err(Detained::Broken(error)) => {
-                let ended = unrendered(&delivery, started, &error);
-                return record_attempt(desk, delivery, ended, permit);
-            }
-        },
-    };
-    let ended = match render(hook, &given) {
-        Err(error) => unrendered(&delivery, started, &error),
-        Ok(request) => {
-            let begun = Instant::now();
-            let answer = desk.sender().send(&request, hook.timeout).await;
-            let took = begun.elapsed();
-            let judged = judge(hook, &answer, desk.clock.now());
-            act_on(desk, config, hook, pass.gate(), &judged.verdict).await;
-            let change = pass.end(desk.clock.elapsed(), &judged.verdict, hook.breaker.as_ref());
-            say(desk, hook, change, &judged.verdict);
-            let seen = Seen { started, took, request: &request, answer: &answer, judged: &judged };
-            ended(desk, config, hook, &delivery, &seen)
+    if desk.care.is_watching()
+        && let Some(why) = Box::pin(desk.care.against(config, hook, &delivery)).await
+    {
+        tracing::error!(delivery = %delivery.id, hook = %delivery.hook, why, "given up so that the daemon lives");
+        let attempt = (unsent(&delivery, started, why.clone()), delivery.attempts);
+        return record(desk, delivery, Some(attempt), Outcome::Dead { why }, permit);
+    }
+    let (pass, request) = match desk.care.watching(&delivery, || make(desk, hook, &given, pass)) {
+        Ok(made) => made,
+        Err(Detained::Until(until, why)) => {
+            return record(desk, delivery, None, Outcome::Waiting { until, why }, permit);
+        }
+        Err(Detained::Broken(error)) => {
+            let ended = unrendered(&delivery, started, &error);
+            return record_attempt(desk, delivery, ended, permit);
         }
     };
+    let begun = Instant::now();
+    let answer = desk.sender().send(&request, hook.timeout).await;
+    let took = begun.elapsed();
+    let judged = desk.care.watching(&delivery, || judge(hook, &answer, desk.clock.now()));
+    act_on(desk, config, hook, pass.gate(), &judged.verdict).await;
+    let change = pass.end(desk.clock.elapsed(), &judged.verdict, hook.breaker.as_ref());
+    say(desk, hook, change, &judged.verdict);
+    let seen = Seen { started, took, request: &request, answer: &answer, judged: &judged };
+    let ended = ended(desk, config, hook, &delivery, &seen);
     record_attempt(desk, delivery, ended, permit);
 }
 
@@ -76,6 +75,15 @@ pub async fn deliver(desk: &Arc<Desk>, config: &Config, hook: &Hook, delivery: D
 enum Detained {
     Until(Timestamp, Why),
     Broken(RenderError),
+}
+
+/// The request, and the pass to send it with.
+fn make(desk: &Desk, hook: &Hook, given: &Given<'_>, pass: Option<Pass>) -> Result<(Pass, Request), Detained> {
+    let pass = match pass {
+        Some(pass) => pass,
+        None => dynamic_pass(desk, hook, given)?,
+    };
+    Ok((pass, render(hook, given).map_err(Detained::Broken)?))
 }
 
 /// The pass for a receiver that depends on the event (a templated URL).
@@ -209,12 +217,16 @@ fn kept(response: &Response) -> String {
 
 /// Takes secrets out of what a receiver said: known secrets, and the request's own URL, which is a credential.
 pub fn redact(config: &Config, request: &Request, text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
     let mut clean = config.secrets.redact(text);
-    let path = url::Url::parse(&request.url).map(|url| url[url::Position::BeforePath..].to_owned());
-    for part in [Ok(request.url.clone()), path].into_iter().flatten() {
+    // A request's URL has been brought into form: the path begins where the host ends.
+    let path = request.url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+    for part in [Some(&*request.url), path].into_iter().flatten() {
         // A path as short as "/hook" is no credential, and replacing it would garble ordinary words.
-        if part.len() >= 12 && clean.contains(&part) {
-            clean = clean.replace(&part, "/…");
+        if part.len() >= 12 && clean.contains(part) {
+            clean = clean.replace(part, "/…");
         }
     }
     clean

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, broadcast};
 
 use crate::edges::journal::{Hold, Journal, LogRow};
 use crate::edges::send::Sender;
+use crate::engine::care::Care;
 use crate::engine::clock::Clock;
 use crate::engine::gate::Gate;
 use crate::rules::config::Config;
@@ -23,6 +24,8 @@ pub struct Desk {
     pub journal: Arc<dyn Journal>,
     /// The time.
     pub clock: Clock,
+    /// What is done after a death so that there is not another one.
+    pub care: Care,
     /// Every recorded attempt, for `log -f`.
     pub log: broadcast::Sender<Arc<LogRow>>,
     /// One permit per outcome that may be on its way to the disk.
@@ -39,12 +42,13 @@ pub struct Desk {
 
 impl Desk {
     /// A desk with the holds that the journal remembers.
-    pub fn new(journal: Arc<dyn Journal>, sender: Sender, holds: Vec<(Arc<str>, Hold)>) -> Self {
+    pub fn new(journal: Arc<dyn Journal>, sender: Sender, holds: Vec<(Arc<str>, Hold)>, care: Care) -> Self {
         let clock = Clock::start();
         Self {
             journal,
             sender: Mutex::new(sender),
             clock,
+            care,
             log: broadcast::channel(limits::STREAM_BUFFER).0,
             unsettled: Arc::new(Semaphore::new(limits::UNSETTLED)),
             receivers: Mutex::default(),

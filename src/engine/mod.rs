@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod admin;
 pub mod attempt;
+pub mod care;
 pub mod clock;
 pub mod daemon;
 pub mod desk;

@@ -33,8 +33,8 @@ pub const TEMPLATE_TAG: usize = 4 * 1024;
 
 /// Rhai operations of one call: `loop {}` dies in about a millisecond.
 pub const SCRIPT_OPERATIONS: u64 = 500_000;
-/// Wall time of one call; a shared machine may stall a healthy script for a while.
-pub const SCRIPT_DEADLINE: Duration = Duration::from_millis(500);
+/// Processor time of one call. Not wall time: a machine that is busy may stall a healthy script for seconds.
+pub const SCRIPT_PROCESSOR_TIME: Duration = Duration::from_millis(500);
 /// Depth of calls inside a script.
 pub const SCRIPT_CALL_LEVELS: usize = 32;
 /// Depth of an expression inside a script.
@@ -221,6 +221,10 @@ pub const STREAM_BUFFER: usize = 1024;
 /// How far a starting daemon looks back for receivers that asked for a pause: DingTalk mutes for ten minutes. An older
 /// pause is learnt again from the receiver.
 pub const RECALL: Duration = Duration::from_secs(15 * 60);
+/// Troubles that may wait to be told; more stand in the log only.
+pub const TROUBLES: usize = 1024;
+/// How often the daemon tells of the dead letters of one hook: at once, then how many there were since.
+pub const TROUBLE_EVERY: Duration = Duration::from_secs(60);
 /// How often the daemon looks whether the journal is in trouble, to say so in its log.
 pub const STORAGE_LOOK: Duration = Duration::from_secs(1);
 /// How often a quiet `log -f` is told that it is still connected.
@@ -263,12 +267,12 @@ pub const PROOF_BATCH: usize = 512;
 pub const PROOF_BYTES: usize = 4 * 1024 * 1024;
 /// Processes that prove at the same time.
 pub const PROOF_PROCESSES: usize = 4;
-/// Processes that may die in one look at the files. More broken hooks than that are left for the next look.
-pub const PROOF_DEATHS: usize = 32;
+/// How long one look at the files goes on after what kills the proving process. What is left is tried at the next look.
+pub const PROOF_PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes that a proving process may say about its own death.
 pub const PROOF_WORDS: u64 = 4 * 1024;
 /// A made-up text for a field, long enough to be cut everywhere.
-pub const PROOF_TEXT: usize = 16 * 1024;
+pub const PROOF_TEXT: usize = 4 * 1024;
 /// Deliveries remembered as suspected of having killed the process.
 pub const SUSPECTS: usize = 1024;
 /// Deaths of the process during one delivery's rendering after which it is given up.

@@ -340,7 +340,7 @@ pub(crate) fn read_options(
         trees.extend(tree.map(|tree| (spec.name.clone(), tree)));
     }
     // Options that are not yet known, and secrets, it is asked about before each request.
-    if let Some(why) = platform.check_known(&known_options(&trees)) {
+    if let Some(why) = platform.check_known(known_options(platform, &trees)) {
         let help = format!("`postrider platforms {}` says what each option is for", platform.name);
         reader.found.push(
             Diagnostic::error("options", format!("these options do not go together: {why}")).at(missing_at).help(help),
@@ -364,7 +364,9 @@ fn compile_option(reader: &mut Reader<'_>, spec: &OptionSpec, node: &Node, kind:
             error.help.or_else(|| Some(format!("`{}` is {}: write {}", spec.name, spec.about, example_of(kind))));
         error
     };
-    tree.map_err(|errors| reader.found.extend(errors.into_iter().map(say))).ok()
+    let tree = tree.map_err(|errors| reader.found.extend(errors.into_iter().map(say))).ok()?;
+    reader.found.extend(tree.warnings().iter().cloned());
+    Some(tree)
 }
 
 /// Whether a missing option stands in the first column, or under a name like its own: then that is the error.
@@ -390,6 +392,7 @@ fn example_of(kind: &Kind) -> String {
         Kind::Integer => "a whole number".to_owned(),
         Kind::Choice(words) => words.join(" or "),
         Kind::Headers => "{Name: value}".to_owned(),
+        Kind::Sign => "{preset: standard-webhooks, key: {secret: NAME}}".to_owned(),
         _ => "\"…\"".to_owned(),
     }
 }

@@ -250,15 +250,18 @@ fn step<'d>(level: &'d Exact, step: &Step) -> Option<&'d Exact> {
 /// The first tag that is longer than its bound. Thousands of chained operators overflow the stack of the engine, which
 /// nothing can catch.
 fn oversized_tag(text: &str) -> Option<Range<usize>> {
-    let mut from = 0;
-    while let Some(open) = text[from..].find("{{").into_iter().chain(text[from..].find("{%")).min() {
-        let start = from + open;
-        let close = ["}}", "%}"].iter().filter_map(|close| text[start + 2..].find(close)).min();
-        let end = close.map_or(text.len(), |close| start + 2 + close + 2);
-        if end - start > limits::TEMPLATE_TAG {
-            return Some(start..start + 2);
+    let (mut open, mut at) = (None, 0);
+    while let Some(pair) = text.as_bytes().get(at..at + 2) {
+        match (open, pair) {
+            (None, b"{{" | b"{%") => open = Some(at),
+            (Some(_), b"}}" | b"%}") => open = None,
+            (Some(start), _) if at + 2 - start >= limits::TEMPLATE_TAG => return Some(start..start + 2),
+            _ => {
+                at += 1;
+                continue;
+            }
         }
-        from = end;
+        at += 2;
     }
     None
 }
@@ -299,7 +302,10 @@ fn failure(error: &Error, offset: usize) -> Fault {
     let too_much = match error.kind() {
         ErrorKind::OutOfFuel => Some("the template takes too many steps".to_owned()),
         ErrorKind::WriteFailure => Some(format!("the text grows beyond {} bytes", limits::TEMPLATE_OUTPUT)),
-        _ if goes_beyond(error) => Some(detail.to_owned()),
+        // The engine's own bounds have no kind of their own.
+        _ if goes_beyond(error) || detail.contains("too large") || detail.contains("too many elements") => {
+            Some(detail.to_owned())
+        }
         _ => None,
     };
     if let Some(what) = too_much {
