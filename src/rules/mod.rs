@@ -7,6 +7,7 @@ pub mod breaker;
 pub mod cases;
 pub mod config;
 pub mod diagnostic;
+pub mod digest;
 pub mod hook;
 pub mod manifest;
 pub mod pace;

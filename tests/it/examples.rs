@@ -62,6 +62,7 @@ const SAMPLES: &[(&str, &str)] = &[
     ("signed-mirror", "pgyer-updateVersion"),
     ("pushpushgo-url", "pushpushgo-subscribe"),
     ("patchkit-fragile", "patchkit-version.published"),
+    ("troubles-to-ops", "postrider-postrider.hook.held"),
     ("appgo-tickets", "appgo-feedback"),
 ];
 

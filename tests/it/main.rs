@@ -22,6 +22,8 @@ mod readme;
 mod seeds;
 mod sending;
 mod signatures;
+mod sparing;
 mod stopping;
 mod support;
+mod troubles;
 mod wrong_answers;
