@@ -70,6 +70,7 @@ const SAMPLES: &[(&str, &str)] = &[
     ("alertmanager-lark", "alertmanager-firing"),
     ("alertmanager-lark", "alertmanager-resolved"),
     ("grafana-dingtalk", "grafana-firing"),
+    ("troubles-to-ops", "postrider-postrider.hook.held"),
 ];
 
 fn root(folder: &str) -> PathBuf {

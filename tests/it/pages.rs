@@ -96,7 +96,8 @@ impl Story {
                     fs::write(path, self.there(&text)).expect("a file");
                 }
                 Step::Run { line, command, output } => {
-                    differences.extend(self.run(&command, &output).map(|found| format!("line {line}: {command}\n{found}")));
+                    differences
+                        .extend(self.run(&command, &output).map(|found| format!("line {line}: {command}\n{found}")));
                 }
             }
         }
@@ -112,7 +113,8 @@ impl Story {
         }
         // Deliveries take a moment: a command that only looks is repeated until it sees them.
         let looks = ["postrider log", "postrider show", "postrider status", "cat ", "grep ", "tail "];
-        let deadline = Instant::now() + if looks.iter().any(|look| command.starts_with(look)) { PATIENCE } else { Duration::ZERO };
+        let deadline =
+            Instant::now() + if looks.iter().any(|look| command.starts_with(look)) { PATIENCE } else { Duration::ZERO };
         loop {
             let said = self.said(command);
             if matches(wanted, &said) {
@@ -146,7 +148,8 @@ impl Story {
 
     /// Starts something that goes on, and waits until it takes connections.
     fn start(&mut self, command: &str) {
-        let child = self.shell(&format!("exec {command}")).process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child =
+            self.shell(&format!("exec {command}")).process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         self.beside.push(child.expect("a shell"));
         let deadline = Instant::now() + PATIENCE;
         while !self.is_ready(command) {
@@ -165,13 +168,17 @@ impl Story {
 
     /// With the ports that are free here.
     fn there(&self, text: &str) -> String {
-        let swap = |text: String, (page, real): (&u16, &u16)| text.replace(&format!("127.0.0.1:{page}"), &format!("127.0.0.1:{real}"));
+        let swap = |text: String, (page, real): (&u16, &u16)| {
+            text.replace(&format!("127.0.0.1:{page}"), &format!("127.0.0.1:{real}"))
+        };
         self.ports.iter().fold(text.to_owned(), swap)
     }
 
     /// With the ports of the page.
     fn back(&self, text: &str) -> String {
-        let swap = |text: String, (page, real): (&u16, &u16)| text.replace(&format!("127.0.0.1:{real}"), &format!("127.0.0.1:{page}"));
+        let swap = |text: String, (page, real): (&u16, &u16)| {
+            text.replace(&format!("127.0.0.1:{real}"), &format!("127.0.0.1:{page}"))
+        };
         self.ports.iter().fold(text.to_owned(), swap)
     }
 }
@@ -270,13 +277,20 @@ fn every_page_is_linked_and_followed() {
 
 #[test]
 fn what_is_left_open_may_be_anything_and_nothing_else() {
-    for (wanted, said) in [("a…c", "abc"), ("…", ""), ("{\"id\":\"…\",\"n\":1}", "{\"id\":\"x\",\"n\":1}"), ("a…b…c", "a1b2b3c"), ("x", "x")] {
+    for (wanted, said) in [
+        ("a…c", "abc"),
+        ("…", ""),
+        ("{\"id\":\"…\",\"n\":1}", "{\"id\":\"x\",\"n\":1}"),
+        ("a…b…c", "a1b2b3c"),
+        ("x", "x"),
+    ] {
         assert!(line_matches(wanted, said), "{wanted} {said}");
     }
     for (wanted, said) in [("a…c", "abd"), ("a", "ab"), ("ab…b", "ab"), ("a…b…c", "a1c"), ("", "x")] {
         assert!(!line_matches(wanted, said), "{wanted} {said}");
     }
-    let lines = |wanted: &[&str], said: &str| matches(&wanted.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>(), said);
+    let lines =
+        |wanted: &[&str], said: &str| matches(&wanted.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>(), said);
     assert!(lines(&["a", "…", "d"], "a\nb\nc\nd\n") && lines(&["…"], "") && lines(&["a", ""], "a\n"));
     assert!(!lines(&["a", "…", "d"], "a\nb\nc\n") && !lines(&["a"], "a\nb\n"));
 }
