@@ -65,6 +65,7 @@ pub async fn deliver(desk: &Arc<Desk>, config: &Config, hook: &Hook, delivery: D
     let answer = desk.sender().send(&request, hook.timeout).await;
     let took = begun.elapsed();
     let judged = desk.care.watching(&delivery, || judge(hook, &answer, desk.clock.now()));
+    desk.care.survived(&delivery);
     act_on(desk, config, hook, pass.gate(), &judged.verdict, &delivery.event).await;
     let change = pass.end(desk.clock.elapsed(), &judged.verdict, hook.breaker.as_ref());
     say(desk, hook, change, &judged.verdict);

@@ -6,14 +6,16 @@
 //! ```text
 //! before rendering or judging   write the delivery's id into a slot of the file, after it take it away
 //! at the start, an id in a slot its deaths += 1: a suspect
-//! a suspect with two deaths     dead: "the process died twice while this was rendered …"
-//! a suspect with one            first rendered in a process of its own, with the bounds of proving:
+//! a suspect with three deaths   dead: "the process died 3 times while this was rendered …"
+//! a suspect with fewer          first rendered in a process of its own, with the bounds of proving:
 //!                                 dies there or goes beyond a bound → dead
 //!                                 comes to an end → rendered here as any other
+//! rendered and judged           no suspect any more
 //! ```
 //!
 //! So a delivery that kills whoever renders it kills the daemon twice: once unseen, once seen. One that dies of its
-//! answer, which no trial can repeat, kills it three times. `replay` gives either a new chance.
+//! answer, which no trial can repeat, kills it four times: whoever kills the daemon from outside may hit the same delivery
+//! twice in a row, and it must not be given up for that. `replay` gives either a new chance.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -94,7 +96,7 @@ impl Care {
         let deaths = watch.take(&delivery.id)?;
         if deaths >= limits::RENDER_DEATHS {
             self.acquit(&delivery.id);
-            return Some("the process died twice while this was rendered or its answer judged".to_owned());
+            return Some(format!("the process died {deaths} times while this was rendered or its answer judged"));
         }
         let (prover, among) = (watch.prover.clone(), Surroundings::new(None, &config.platforms));
         let (source, event) = (hook.source.clone(), delivery.event.clone());
@@ -119,12 +121,19 @@ impl Care {
         work()
     }
 
+    /// It was rendered and its answer judged: it is no suspect any more.
+    pub fn survived(&self, delivery: &Delivery) {
+        if self.watch.is_some() {
+            self.acquit(&delivery.id);
+        }
+    }
+
     fn mark(&self, delivery: &Delivery) -> Option<Mark<'_>> {
         let watch = self.watch.as_ref()?;
         watch.concerns(delivery).then(|| self.marker.as_ref()?.mark(&delivery.id)).flatten()
     }
 
-    /// It is settled: what happens to it later is another matter.
+    /// What happens to it later is another matter.
     fn acquit(&self, id: &str) {
         if let Some(marker) = &self.marker {
             marker.clear(id);

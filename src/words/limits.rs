@@ -282,7 +282,8 @@ pub const PROOF_WORDS: u64 = 4 * 1024;
 pub const PROOF_TEXT: usize = 4 * 1024;
 /// Deliveries remembered as suspected of having killed the process.
 pub const SUSPECTS: usize = 1024;
-/// Deaths of the process during one delivery's rendering after which it is given up.
-pub const RENDER_DEATHS: u32 = 2;
+/// Deaths in a row while one delivery was rendered, seen by their marks, after which it is given up although a trial of it
+/// came to an end. Fewer would give up what was only hit by an operator's kills.
+pub const RENDER_DEATHS: u32 = 3;
 /// File descriptors kept free for deliveries and the journal: intake pauses before it takes them.
 pub const RESERVED_FILES: u64 = 32;
