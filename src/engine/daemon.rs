@@ -18,6 +18,7 @@ use crate::edges::journal::{Journal, JournalError};
 use crate::edges::send::Sender;
 use crate::engine::accept::Acceptor;
 use crate::engine::admin::{About, Admin};
+use crate::engine::care::Care;
 use crate::engine::desk::Desk;
 use crate::engine::lane::Lane;
 use crate::engine::recall::recall;
@@ -39,6 +40,8 @@ pub struct Parts {
     pub admin: Option<UnixListener>,
     /// Senders over TCP.
     pub http: Option<TcpListener>,
+    /// What is done after a death.
+    pub care: Care,
     /// How to speak of all this.
     pub about: About,
     /// Reloads asked for by a signal or a test.
@@ -53,10 +56,11 @@ pub struct Parts {
 /// # Errors
 /// The journal could not be read at the start.
 pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalError> {
-    let Parts { keeper, config, journal, emit, admin, http, about, reload, drain } = parts;
+    let Parts { keeper, config, journal, emit, admin, http, care, about, reload, drain } = parts;
     let (ask_reload, asked_reloads) = reload;
     let holds = journal.holds().await?;
-    let desk = Arc::new(Desk::new(journal.clone(), Sender::new(config.settings.network.clone()), holds));
+    let desk = Arc::new(Desk::new(journal.clone(), Sender::new(config.settings.network.clone()), holds, care));
+    let own = desk.clone();
     let (publish, config) = watch::channel(Arc::new(config));
     let token = token_of(&config.borrow());
     let (publish_token, token) = watch::channel(token);
@@ -88,7 +92,9 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     if landed.await.is_err() {
         tracing::warn!(seconds = drain.as_secs(), "stopping without waiting longer; what is in the air is tried again");
     }
-    journal.close().await
+    let closed = journal.close().await;
+    own.care.end();
+    closed
 }
 
 /// A lane for every hook there is, and for every hook that once was and is still owed something.

@@ -15,7 +15,7 @@
 //! }
 //! ```
 //!
-//! The kinds are `text chat message markdown html xml url headers secret list bool integer tree`, and a choice: either
+//! The kinds are `text chat message markdown html xml url headers secret list bool integer sign tree`, and a choice: either
 //! `"choice: text markdown"` or the words as an array, `["text", "markdown"]`.
 
 pub use crate::rules::yaml::reader::Rate;
@@ -87,12 +87,14 @@ pub enum Kind {
     Integer,
     /// One of these words.
     Choice(Vec<String>),
+    /// How the request is signed: see `rules::signature`.
+    Sign,
     /// Any tree of templated leaves.
     Tree,
 }
 
 /// The kinds that are one word.
-const KINDS: [(&str, Kind); 13] = [
+const KINDS: [(&str, Kind); 14] = [
     ("text", Kind::Text),
     ("chat", Kind::Chat),
     ("message", Kind::Message),
@@ -105,6 +107,7 @@ const KINDS: [(&str, Kind); 13] = [
     ("list", Kind::List),
     ("bool", Kind::Bool),
     ("integer", Kind::Integer),
+    ("sign", Kind::Sign),
     ("tree", Kind::Tree),
 ];
 

@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod backoff;
+pub mod breaker;
 pub mod cases;
 pub mod cloudevents;
 pub mod config;

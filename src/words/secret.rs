@@ -79,6 +79,9 @@ impl Secrets {
 
 /// A URL as it may be shown: scheme, host and port. On chat platforms path and query are the credential.
 pub fn shown_url(url: &str) -> String {
+    if let Some(origin) = plain_origin(url) {
+        return format!("{origin}/…");
+    }
     match url::Url::parse(url) {
         Ok(parsed) => match parsed.host_str() {
             Some(host) => {
@@ -89,6 +92,14 @@ pub fn shown_url(url: &str) -> String {
         },
         Err(_) => "(not a URL)".to_owned(),
     }
+}
+
+/// Scheme, host and port of a URL that was brought into form, which nearly all were: nothing is left to parse then.
+fn plain_origin(url: &str) -> Option<&str> {
+    let from = ["http://", "https://"].iter().find(|scheme| url.starts_with(**scheme))?.len();
+    let end = from + url[from..].find('/')?;
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'.' | b'-' | b':');
+    (end > from && url.as_bytes()[from..end].iter().all(|c| plain(*c))).then_some(&url[..end])
 }
 
 #[cfg(test)]

@@ -66,6 +66,10 @@ const SAMPLES: &[(&str, &str)] = &[
     ("alertmanager-lark", "alertmanager-firing"),
     ("alertmanager-lark", "alertmanager-resolved"),
     ("grafana-dingtalk", "grafana-firing"),
+    ("signed-mirror", "pgyer-updateVersion"),
+    ("pushpushgo-url", "pushpushgo-subscribe"),
+    ("patchkit-fragile", "patchkit-version.published"),
+    ("appgo-tickets", "appgo-feedback"),
 ];
 
 fn root(folder: &str) -> PathBuf {
@@ -104,6 +108,9 @@ pub(crate) fn secrets() -> Secrets {
         ("dingtalk-ops", "https://oapi.dingtalk.com/robot/send?access_token=TOKEN"),
         ("wecom-dev", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=KEY"),
         ("lark-ops", "https://open.feishu.cn/open-apis/bot/v2/hook/TOKEN"),
+        ("mirror-sign", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("mirror-sign-old", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
+        ("pushpushgo-project", "5e1f0c2ab3d4e5f607182930"),
     ] {
         secrets.insert(name, Ok(Secret::new(value)));
     }

@@ -7,6 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use postrider::rules::diagnostic::Source;
+use postrider::rules::settings::Settings;
+use postrider::rules::source::SourceScripts;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -27,6 +31,21 @@ fn wanted(marker: &str) -> String {
         ("output", "check") => {
             let command = "$ postrider check tests/readme/release-to-ops.yaml\n";
             format!("{command}{}", output(&["check", "tests/readme/release-to-ops.yaml"], root()))
+        }
+        ("output", "verify") => {
+            let arguments = [
+                "verify",
+                "--key-file",
+                "tests/readme/key",
+                "--body",
+                "tests/readme/body",
+                "-H",
+                "X-Time: 1700000000",
+                "-H",
+                "X-Sig: v0=6485ab2fcaff3d8c8462c9226412fa5aebe1814059a9acfdfffe748701e53222",
+            ];
+            let quoted = arguments.map(|word| if word.contains(' ') { format!("'{word}'") } else { word.to_owned() });
+            format!("$ postrider {}\n{}", quoted.join(" "), output(&arguments, root()))
         }
         ("output", "script") => {
             let arguments = ["script", "tests/scripts/pager.rhai", "--cases", "tests/scripts/pager.yaml"];
@@ -70,4 +89,12 @@ fn similar(found: &str, wanted: &str) {
         assert_eq!(found, wanted, "README.md:{} is not what comes out", number + 1);
     }
     assert_eq!(found.len(), wanted.len());
+}
+
+#[test]
+fn the_sources_that_the_readme_shows_are_sound() {
+    let source =
+        Source::new("tests/readme/sources.yaml", fs::read_to_string(root().join("tests/readme/sources.yaml")).unwrap());
+    let (settings, _) = Settings::parse(&source, &SourceScripts::built_in()).expect("a sound main file");
+    assert_eq!(settings.sources.len(), 4);
 }

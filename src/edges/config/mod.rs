@@ -265,6 +265,7 @@ impl Keeper {
                 true => Err("it holds no URL such as https://HOST/PATH".to_owned()),
                 false => Ok(secret),
             });
+            let value = value.and_then(|secret| signs(name, &users, &secret).map(|()| secret));
             if let Err(why) = &value {
                 problems.push(missing_secret(name, why, &users, settings));
             }
@@ -352,6 +353,11 @@ fn guarded<T>(source: &Source, parse: impl FnOnce() -> (Option<T>, Vec<Diagnosti
 /// Whether a hook uses the secret as its whole URL: a slip in it then keeps the hook waiting, not each delivery dying.
 fn is_url_of(name: &str, users: &[&Arc<Hook>]) -> bool {
     users.iter().flat_map(|hook| &hook.options).any(|(_, tree)| tree.url_secret() == Some(name))
+}
+
+/// Whether a secret that is the key of a signature can be used as one.
+fn signs(name: &str, users: &[&Arc<Hook>], secret: &Secret) -> Result<(), String> {
+    users.iter().flat_map(|hook| &hook.options).try_for_each(|(_, tree)| tree.try_key(name, secret))
 }
 
 fn holds_url(secret: &Secret) -> bool {

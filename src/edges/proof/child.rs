@@ -81,14 +81,14 @@ fn work(order: &Given) -> Result<(), String> {
         let answer = match piece {
             Work::Script(ScriptFor::Platform, text) => script(text, &mut tell),
             Work::Script(ScriptFor::Source, text) => source_script(text, &mut tell),
-            Work::Hook(text) => hook(text, &platforms, &defaults, &mut tell, None),
+            Work::Hook(text) => hook(text, &platforms, &defaults, &mut tell, order.alone, None),
             Work::Event(text, event) => {
                 let event = event.event();
                 let mut render = |hook: &Hook, tell: &mut proof::Tell<'_>| {
-                    proof::render(hook, &event, &hook.with_stand_ins(&Secrets::default()), tell);
+                    proof::render(hook, &event, &hook.with_stand_ins(&Secrets::default()), true, tell);
                     Vec::new()
                 };
-                hook(text, &platforms, &defaults, &mut tell, Some(&mut render))
+                hook(text, &platforms, &defaults, &mut tell, order.alone, Some(&mut render))
             }
         };
         say(&answer)?;
@@ -103,7 +103,7 @@ fn defaults(main: Option<&str>) -> Defaults {
 
 fn script(text: &Text, tell: &mut proof::Tell<'_>) -> Said {
     let source = text.source();
-    tell("reading the script", Some(Place::of_file(&source.name)));
+    tell("the script", Some(Place::of_file(&source.name)));
     match Platform::compile(&text.name, source, false) {
         Ok(platform) => answer(proof::platform(&platform, tell), None),
         Err(found) => unread(found),
@@ -126,10 +126,13 @@ fn hook(
     platforms: &Platforms,
     defaults: &Defaults,
     tell: &mut proof::Tell<'_>,
+    alone: bool,
     other: Option<Try<'_>>,
 ) -> Said {
     let source = text.source();
-    tell("reading the file", Some(Place::of_file(&source.name)));
+    if alone {
+        proof::read(&source, tell);
+    }
     let (hook, found) = Hook::parse(&source, platforms, defaults);
     let Some(hook) = hook else { return unread(found) };
     let found = match other {

@@ -17,9 +17,9 @@ use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -112,14 +112,14 @@ impl Prover {
     }
 
     fn prove(&self, among: &Surroundings, work: Vec<Work>) -> Vec<Verdict> {
-        let deaths = AtomicUsize::new(0);
+        let began = Instant::now();
         let batches: Mutex<VecDeque<Range<usize>>> = Mutex::new(batches(&work).into());
         let done = Mutex::new(vec![None; work.len()]);
         let processes = std::thread::available_parallelism().map_or(1, usize::from).min(limits::PROOF_PROCESSES);
         let next = || batches.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let run = || {
             while let Some(batch) = next() {
-                let verdicts = self.batch(among, &work[batch.clone()], &deaths);
+                let verdicts = self.batch(among, &work[batch.clone()], began);
                 let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                 batch.zip(verdicts).for_each(|(at, verdict)| done[at] = Some(verdict));
             }
@@ -135,7 +135,7 @@ impl Prover {
         done.into_iter().map(|verdict| verdict.unwrap_or_else(|| Verdict::Unproven("nobody tried it".into()))).collect()
     }
 
-    fn batch(&self, among: &Surroundings, work: &[Work], deaths: &AtomicUsize) -> Vec<Verdict> {
+    fn batch(&self, among: &Surroundings, work: &[Work], began: Instant) -> Vec<Verdict> {
         let mut verdicts: Vec<Verdict> = Vec::with_capacity(work.len());
         while verdicts.len() < work.len() {
             let ended = match self.child(among, &work[verdicts.len()..], false) {
@@ -146,17 +146,16 @@ impl Prover {
                 }
             };
             for verdict in ended.verdicts {
-                // Said among others on a busy machine: what is refused for its time is asked for once more.
+                // A busy machine may make a sound script late: what is refused for its time is asked for once more.
+                let late = |found: &Diagnostic| found.what.contains("takes longer than");
                 let sure = match verdict {
-                    Verdict::Refused(_) if deaths.fetch_add(1, Ordering::Relaxed) < limits::PROOF_DEATHS => {
-                        self.alone(among, &work[verdicts.len()])
-                    }
+                    Verdict::Refused(found) if found.iter().any(late) => self.alone(among, &work[verdicts.len()]),
                     verdict => verdict,
                 };
                 verdicts.push(sure);
             }
             if verdicts.len() < work.len() {
-                if deaths.fetch_add(1, Ordering::Relaxed) >= limits::PROOF_DEATHS {
+                if began.elapsed() > limits::PROOF_PATIENCE {
                     let why = "too many others broke down before it; it is tried again later".to_owned();
                     verdicts.resize(work.len(), Verdict::Unproven(why));
                     break;
@@ -232,7 +231,7 @@ impl Prover {
         });
         let status = child.wait().map_err(|error| error.to_string())?;
         if ended.verdicts.len() < work.len() {
-            ended.death = Some(how_it_died(&mut child, status, silent, &last_words)?);
+            ended.death = Some(how_it_died(status, silent, &last_words)?);
         }
         Ok(ended)
     }
@@ -263,7 +262,7 @@ fn batches(work: &[Work]) -> Vec<Range<usize>> {
 }
 
 /// How it died, in words that follow what it was about to do; an error when that says nothing about its work.
-fn how_it_died(_child: &mut Child, status: ExitStatus, silent: bool, words: &str) -> Result<String, String> {
+fn how_it_died(status: ExitStatus, silent: bool, words: &str) -> Result<String, String> {
     const CPU_TIME: i32 = 24;
     if silent {
         return Ok(format!("does not come to an end within {} s", limits::PROOF_SILENCE.as_secs()));

@@ -22,7 +22,7 @@ mod source;
 use jiff::Timestamp;
 
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
-use crate::rules::hook::read_options;
+use crate::rules::hook::{read_options, render_option};
 use crate::rules::platform::{Given, Platform, RenderError};
 use crate::rules::yaml::reader::{Map as Entries, Reader};
 use crate::rules::yaml::{self, Node, Value};
@@ -113,11 +113,11 @@ fn request(platform: &Platform, cases: &Source, case: &Entries<'_>, sent: &Sent)
     let event = event(sent);
     let given =
         Given { id: &sent.id, attempt: sent.attempt, now: sent.now, hook: "case", event: &event, secrets: &secrets };
-    let mut options = Members::new();
-    for (name, tree) in trees {
-        options.insert(name, tree.render(&given).map_err(in_full)?);
+    let mut options = platform.options(&Members::new());
+    for option in &trees {
+        render_option(platform, &mut options, option, &given).map_err(in_full)?;
     }
-    platform.request(&given, platform.options(&options)).map_err(in_full)
+    platform.request(&given, options).map_err(in_full)
 }
 
 fn event(sent: &Sent) -> Event {

@@ -9,8 +9,7 @@ mod value;
 
 use std::cell::Cell;
 use std::sync::{LazyLock, Mutex, PoisonError};
-// Only to bound a call (see `deadline`); no decision depends on it.
-use std::time::Instant;
+use std::time::Duration;
 
 use rhai::packages::{
     BasicArrayPackage, BasicBlobPackage, BasicMapPackage, BasicMathPackage, BitFieldPackage, CorePackage, LogicPackage,
@@ -27,6 +26,7 @@ use crate::words::limits;
 
 pub(crate) use self::functions::form;
 pub(crate) use self::replies::{Refuse, Respond};
+pub use self::value::Signer;
 pub(crate) use self::value::{Opaque, blob, from_exact, from_json, to_json, type_word};
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(engine);
@@ -131,7 +131,7 @@ impl Script {
     }
 
     fn run<const N: usize>(&self, function: &str, arguments: [Dynamic; N]) -> Called {
-        deadline(|| {
+        bounded(|| {
             if self.has_statements { self.call_whole(function, arguments) } else { self.call_one(function, arguments) }
         })
     }
@@ -227,8 +227,7 @@ fn engine() -> Engine {
         .on_progress(|operations| {
             // Looking at the clock costs more than an operation.
             let look = operations % 256 == 0;
-            let late = || STARTED.get().is_some_and(|started| started.elapsed() > limits::SCRIPT_DEADLINE);
-            (look && late()).then(|| "deadline".into())
+            (look && spent_since_first_look() > limits::SCRIPT_PROCESSOR_TIME).then(|| "processor time".into())
         });
     for symbol in ["eval", "import", "export", "print", "debug"] {
         engine.disable_symbol(symbol);
@@ -240,15 +239,25 @@ fn engine() -> Engine {
 }
 
 thread_local! {
-    static STARTED: Cell<Option<Instant>> = const { Cell::new(None) };
+    static FIRST_LOOK: Cell<Option<Duration>> = const { Cell::new(None) };
 }
 
-/// Runs a call under the wall-clock bound. The time is a bound, not an input: no script can see it.
-fn deadline<T>(call: impl FnOnce() -> T) -> T {
-    let outer = STARTED.replace(Some(Instant::now()));
+/// Runs a call under the bound of processor time. The time is a bound, not an input: no script can see it, and a busy
+/// machine that lets the thread wait does not use it up.
+fn bounded<T>(call: impl FnOnce() -> T) -> T {
+    let outer = FIRST_LOOK.take();
     let result = call();
-    STARTED.set(outer);
+    FIRST_LOOK.set(outer);
     result
+}
+
+/// Processor time of this thread since the call first looked, a few hundred operations in: most calls never look.
+fn spent_since_first_look() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let now = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0));
+    let first = FIRST_LOOK.get().unwrap_or(now);
+    FIRST_LOOK.set(Some(first));
+    now.saturating_sub(first)
 }
 
 fn placed(found: Diagnostic, source: &Source, position: Position) -> Diagnostic {
@@ -316,7 +325,7 @@ fn error_words(error: &EvalAltResult) -> String {
             format!("the script takes more than {} steps", limits::SCRIPT_OPERATIONS)
         }
         EvalAltResult::ErrorTerminated(..) => {
-            format!("the script takes longer than {} ms", limits::SCRIPT_DEADLINE.as_millis())
+            format!("the script takes more than {} ms of processor time", limits::SCRIPT_PROCESSOR_TIME.as_millis())
         }
         EvalAltResult::ErrorStackOverflow(_) => "functions call each other too deeply".to_owned(),
         EvalAltResult::ErrorDataTooLarge(what, _) => {

@@ -9,11 +9,21 @@ use std::sync::Arc;
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
 use serde_json::Value as Json;
 
+use crate::rules::signature::{Outline, Scheme};
 use crate::words::json::{Exact, Number};
 
 /// A JSON value that a script passes on untouched.
 #[derive(Clone, Debug)]
 pub(crate) struct Opaque(pub(crate) Arc<Exact>);
+
+/// How a request is signed: a script passes it on, and asks at most what is signed.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// Everything but the keys.
+    pub outline: Arc<Outline>,
+    /// With the keys, once they are known.
+    pub scheme: Option<Arc<Scheme>>,
+}
 
 impl Opaque {
     /// A value for scripts to pass on.
@@ -125,6 +135,8 @@ pub(crate) fn type_word(value: &Dynamic) -> &'static str {
         "bytes"
     } else if value.is::<Opaque>() {
         "a tree"
+    } else if value.is::<Signer>() {
+        "a signature"
     } else {
         "a function or another value without data"
     }
@@ -168,7 +180,9 @@ pub(super) fn register(engine: &mut Engine) {
         .register_get("len", length)
         .register_fn("is_empty", |tree: &mut Opaque| length(tree) == 0)
         // A number with too many digits to compute with can still stand in a text.
-        .register_fn("to_string", |tree: &mut Opaque| tree.0.to_string());
+        .register_fn("to_string", |tree: &mut Opaque| tree.0.to_string())
+        .register_type_with_name::<Signer>("signature")
+        .register_get("signs_fields", |signer: &mut Signer| signer.outline.signs_fields());
 }
 
 fn length(tree: &mut Opaque) -> i64 {

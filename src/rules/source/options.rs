@@ -130,7 +130,8 @@ pub(super) fn read(
                 None
             }
         },
-        Kind::Tree => Some(tree(reader, node, secrets)),
+        // A source may be signed in one of several ways.
+        Kind::Tree | Kind::Sign => Some(tree(reader, node, secrets)),
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) const OWN: [&str; 6] = ["event", "data", "hook", "attempt", OMIT, SEC
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Needs {
     everything: bool,
+    /// Whether `event` is named at all.
+    envelope: bool,
     keys: BTreeSet<String>,
     varies: bool,
 }
@@ -32,6 +34,7 @@ impl Needs {
         for path in paths {
             let mut parts = path.split('.');
             let first = parts.next().unwrap_or_default();
+            self.envelope |= first == "event";
             match (first, parts.next(), parts.next()) {
                 ("hook" | "range" | "dict" | "namespace" | OMIT | SECRET, ..) => continue,
                 ("attempt", ..) => {}
@@ -50,6 +53,10 @@ impl Needs {
     }
 
     fn take(&self, event: &Event) -> Value {
+        if !self.reads_data() {
+            // Large events are not read for nothing.
+            return Value::UNDEFINED;
+        }
         match event.exact() {
             Some(Exact::Map(members)) if !self.everything => {
                 let wanted =
@@ -59,6 +66,11 @@ impl Needs {
             Some(exact) => to_engine(exact),
             None => self.take_plain(event.data()),
         }
+    }
+
+    /// Whether anything of the event's data is looked at.
+    pub(super) fn reads_data(&self) -> bool {
+        self.everything || !self.keys.is_empty()
     }
 
     fn take_plain(&self, data: &Json) -> Value {
@@ -95,16 +107,16 @@ impl Root {
         secrets: Vec<(String, Secret)>,
     ) -> Value {
         let data = needs.take(event);
-        let envelope = Envelope {
+        let envelope = needs.envelope.then(|| Envelope {
             id: event.id.as_str().into(),
             kind: event.kind.as_str().into(),
             source: event.source.as_str().into(),
             time: event.time.to_string().into(),
             data: data.clone(),
             raw: event.raw.clone(),
-        };
+        });
         Value::from_object(Self {
-            event: Value::from_object(envelope),
+            event: envelope.map_or(Value::UNDEFINED, Value::from_object),
             data,
             hook: hook.into(),
             attempt: attempt.map_or(Value::UNDEFINED, Value::from),
