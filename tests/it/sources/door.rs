@@ -20,6 +20,9 @@ sources:
   form: {script: patchkit}
 "#;
 
+/// Method, target, headers, status, and what the answer says.
+type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], u16, &'a str);
+
 async fn closed_house(url: &str) -> Daemon {
     let folder = tempfile::tempdir().unwrap();
     for (name, value) in [("listener", "the-listeners-token"), ("key", KEY), ("next", "the next one")] {
@@ -49,7 +52,7 @@ async fn each_sender_has_its_key() {
     let query = format!("/in/tokened?token={token}");
     let both = format!("/in/both?token={}", KEY.replace(' ', "+"));
     #[rustfmt::skip]
-    let table: &[(&str, &str, &[(&str, &str)], u16, &str)] = &[
+    let table: &[Row<'_>] = &[
         // Nothing is verified: the listener's token opens, and only it.
         ("POST", "/in/open", &[], 401, "send the token"),
         ("POST", "/in/open", &[("authorization", "Bearer other")], 401, "listen.http_token"),
