@@ -320,6 +320,29 @@ fn each_bomb_is_refused_before_it_is_loaded() {
 }
 
 #[test]
+fn scripts_of_sources_are_tried_as_well() {
+    let manifest = "fn manifest() { #{summary: \"s\", options: #{}} }";
+    let events = |body: &str| format!("{manifest}\nfn events(request) {{ {body} }}\n");
+    let scripts = [
+        ("fine", events("[#{type: \"a\", data: request.json}]"), None),
+        ("endless", events("loop {}"), Some("steps")),
+        ("large", events("let s = \"x\"; loop { s += s; }"), Some("too large")),
+        ("manifest", "fn manifest() { loop {} }\nfn events(request) { [] }\n".to_owned(), Some("steps")),
+        ("verify", format!("{}fn verify(request) {{ loop {{}} }}\n", events("[]")), Some("steps")),
+    ];
+    let sources: Vec<Source> =
+        scripts.iter().map(|(name, text, _)| Source::new(format!("{name}.rhai"), text.as_str())).collect();
+    let names = scripts.iter().map(|(name, ..)| *name);
+    let verdicts = prover().scripts(ScriptFor::Source, names.zip(&sources));
+    for ((name, _, want), verdict) in scripts.iter().zip(&verdicts) {
+        match (want, verdict) {
+            (None, verdict) => assert_eq!(verdict, &Verdict::Fine(None), "{name}"),
+            (Some(words), verdict) => judge(name, verdict, Refused(words)).unwrap(),
+        }
+    }
+}
+
+#[test]
 fn the_place_is_the_bombs_own() {
     let text = "events: [a]\nplatform: webhook\noptions:\n  url: http://h.example/\n  json:\n    fine: \"{{ data.title }}\"\n    bomb: \"{{ ('x' * 100000000) | upper }}\"\n";
     let source = Source::new("hooks.d/a.yaml", text);
@@ -481,6 +504,8 @@ fn the_proving_process_reaches_nothing() {
         .arg("prove")
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
+        // It may not write to a file, which the output of this test may be.
+        .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     let limits = await_limits(child.id());
