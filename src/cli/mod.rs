@@ -40,6 +40,7 @@ mod show;
 mod sign;
 mod signing;
 mod sink;
+mod sources;
 mod status;
 mod test;
 mod verify;
@@ -87,6 +88,7 @@ enum Command {
     Platforms(platforms::Platforms),
     Sign(sign::Sign),
     Verify(verify::Verify),
+    Sources(sources::Sources),
     Status(status::Status),
     Log(log::Log),
     Show(show::Show),
@@ -111,7 +113,7 @@ enum Command {
 /// The overview's headings. clap prints one flat list, which sorts nothing by what it is for.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Send", &["emit", "test"]),
-    ("Hooks", &["check", "render", "script", "platforms", "sign", "verify"]),
+    ("Hooks", &["check", "render", "script", "platforms", "sources", "sign", "verify"]),
     ("Look", &["status", "log", "show"]),
     ("Act", &["replay", "hold", "release"]),
     ("Run", &["run", "reload", "sink", "demo", "help"]),
@@ -164,10 +166,11 @@ fn dispatch(Cli { global, command }: Cli) -> Result<ExitCode, Exit> {
         Command::Test(test) => wait(test.run(global)),
         Command::Check(check) => check.run(global),
         Command::Render(render) => wait(render.run(global)),
-        Command::Script(script) => script.run(global),
+        Command::Script(script) => wait(script.run(global)),
         Command::Platforms(platforms) => platforms.run(global),
         Command::Sign(sign) => sign.run(global),
         Command::Verify(verify) => verify.run(global),
+        Command::Sources(sources) => sources.run(global),
         Command::Status(status) => wait(status.run(global)),
         Command::Log(log) => wait(log.run(global)),
         Command::Show(show) => wait(show.run(global)),

@@ -108,7 +108,7 @@ fn object(platform: &Platform) -> Json {
     })
 }
 
-fn default(option: &OptionSpec) -> String {
+pub(crate) fn default(option: &OptionSpec) -> String {
     match &option.default {
         _ if option.required => "required".to_owned(),
         Json::Null => String::new(),

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Builder;
@@ -62,18 +61,19 @@ impl Run {
         let paths = global.paths_or(here);
         start_log(global);
         take_open_files();
+        let drain = self.drain;
         match self.threads {
             // Tasks that are never moved are cheaper to wake. A thread of its own has a stack of a known size.
             1 => std::thread::Builder::new()
                 .stack_size(limits::STACK)
-                .spawn(move || live(Builder::new_current_thread(), paths, self.drain))
+                .spawn(move || live(Builder::new_current_thread(), paths, drain))
                 .map_err(|error| failed(format!("cannot start a thread: {error}")))?
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             threads => {
                 let mut builder = Builder::new_multi_thread();
                 builder.worker_threads(usize::from(threads));
-                live(builder, paths, self.drain)
+                live(builder, paths, drain)
             }
         }
     }
@@ -131,7 +131,7 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
         emit: Some(bind(&paths.emit)?),
         admin: Some(bind(&paths.admin)?),
         http,
-        care: Care::begin(&paths.state, Prover::own(), Timestamp::now()),
+        care: Care::begin(&paths.state, Prover::own()),
         about: about.clone(),
         reload: (reload.0.clone(), reload.1),
         drain,

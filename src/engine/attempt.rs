@@ -79,7 +79,7 @@ enum Detained {
     Broken(RenderError),
 }
 
-/// The request, and the pass to send it with.
+/// The request, and the pass to the receiver that it goes to.
 fn make(desk: &Desk, hook: &Hook, given: &Given<'_>, pass: Option<Pass>) -> Result<(Pass, Request), Detained> {
     let pass = match pass {
         Some(pass) => pass,

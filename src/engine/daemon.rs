@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::edges::config::{Keeper, ReloadRequest};
+use crate::edges::intake::http::sources::Sources;
 use crate::edges::intake::{http, socket};
 use crate::edges::journal::{Journal, JournalError};
 use crate::edges::send::Sender;
@@ -57,9 +58,10 @@ pub struct Parts {
 /// # Errors
 /// The journal could not be read at the start.
 pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalError> {
-    let Parts { keeper, config, journal, emit, admin, http, care, about, reload, drain } = parts;
+    let Parts { keeper, config, journal, emit, admin, http, mut care, about, reload, drain } = parts;
     let (ask_reload, asked_reloads) = reload;
     let holds = journal.holds().await?;
+    care.look_at(&*journal).await;
     let (bell, raised) = troubles::Bell::new();
     let sender = Sender::new(config.settings.network.clone());
     let desk = Arc::new(Desk::new(journal.clone(), sender, holds, care, Clock::start(), bell));
@@ -78,12 +80,13 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     services.spawn(troubles::tell(raised, journal.clone(), clock, config.clone(), landed_all.clone()));
     let lanes = tokio::spawn(run_lanes(desk.clone(), config.clone(), stop.clone()));
 
+    let sources = Arc::new(Sources::new(config.clone()));
     let acceptor = Arc::new(Acceptor::new(desk.clone(), config.clone(), stop.clone()));
     if let Some(listener) = emit {
-        services.spawn(socket::serve(listener, acceptor.clone(), stop.clone()));
+        services.spawn(socket::serve(listener, acceptor.clone(), sources.clone(), stop.clone()));
     }
     if let Some(listener) = http {
-        services.spawn(http::serve_tcp(listener, acceptor, token, stop.clone()));
+        services.spawn(http::serve_tcp(listener, acceptor, sources, token, stop.clone()));
     }
     if let Some(listener) = admin {
         let admin = Arc::new(Admin::new(desk, config, ask_reload, about));

@@ -9,6 +9,7 @@ use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::{Hook, NotWanted};
 use crate::rules::platform::Platforms;
 use crate::rules::settings::Settings;
+use crate::rules::source::SourceScripts;
 use crate::words::delivery::Terms;
 use crate::words::event::Event;
 use crate::words::secret::{Secret, Secrets};
@@ -20,9 +21,11 @@ pub struct Config {
     pub settings: Settings,
     /// Built-in scripts and those of the administrator.
     pub platforms: Platforms,
+    /// The same for sources.
+    pub source_scripts: SourceScripts,
     /// By name.
     pub hooks: BTreeMap<Arc<str>, Arc<Hook>>,
-    /// Every secret that a hook names, with its value or why it cannot be had.
+    /// Every secret that a hook or a source names, with its value or why it cannot be had.
     pub secrets: Secrets,
     /// What is wrong right now. A broken file's last good version is still in `hooks`.
     pub problems: Vec<Diagnostic>,

@@ -205,11 +205,11 @@ impl Kind {
     }
 }
 
-fn wrong(what: impl Into<String>) -> Diagnostic {
+pub(in crate::rules) fn wrong(what: impl Into<String>) -> Diagnostic {
     Diagnostic::error("manifest", what)
 }
 
-fn unknown_keys(map: &Map, known: &[&str], of: &str, found: &mut Vec<Diagnostic>) {
+pub(in crate::rules) fn unknown_keys(map: &Map, known: &[&str], of: &str, found: &mut Vec<Diagnostic>) {
     for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
         let finding = wrong(format!("{of} has no key `{key}`"));
         found.push(match nearest(key, known) {
@@ -219,7 +219,7 @@ fn unknown_keys(map: &Map, known: &[&str], of: &str, found: &mut Vec<Diagnostic>
     }
 }
 
-fn text(map: &Map, key: &str, found: &mut Vec<Diagnostic>) -> String {
+pub(in crate::rules) fn text(map: &Map, key: &str, found: &mut Vec<Diagnostic>) -> String {
     match map.get(key).and_then(|value| value.clone().into_string().ok()) {
         Some(text) if !text.trim().is_empty() => text,
         _ => {
@@ -229,7 +229,7 @@ fn text(map: &Map, key: &str, found: &mut Vec<Diagnostic>) -> String {
     }
 }
 
-fn words(value: &Dynamic, key: &str, found: &mut Vec<Diagnostic>) -> Vec<String> {
+pub(in crate::rules) fn words(value: &Dynamic, key: &str, found: &mut Vec<Diagnostic>) -> Vec<String> {
     let words = value.read_lock::<Array>().map(|array| array.iter().map(|word| word.clone().into_string()).collect());
     match words {
         Some(Ok(words)) => words,
@@ -261,7 +261,7 @@ fn concurrency(value: &Dynamic, found: &mut Vec<Diagnostic>) -> usize {
     }
 }
 
-fn options(map: &Map, found: &mut Vec<Diagnostic>) -> Vec<OptionSpec> {
+pub(in crate::rules) fn options(map: &Map, found: &mut Vec<Diagnostic>) -> Vec<OptionSpec> {
     let Some(entries) = map.get("options").and_then(|value| value.read_lock::<Map>()) else {
         found.push(wrong("the manifest needs `options`, a map").help("write options: #{} when there are none"));
         return Vec::new();

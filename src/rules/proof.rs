@@ -6,9 +6,10 @@
 //! bound with an event as small as these.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
@@ -16,7 +17,9 @@ use crate::rules::diagnostic::{Diagnostic, Place, Source, Span, TOO_MUCH};
 use crate::rules::hook::Hook;
 use crate::rules::manifest::{Kind, OptionSpec};
 use crate::rules::platform::{Given, Platform, RenderError};
+use crate::rules::source::{Incoming, Outcome, SourceScript, read_source_options};
 use crate::rules::template;
+use crate::rules::yaml::reader::Reader;
 use crate::rules::yaml::{self, Node, Value};
 use crate::words::event::Event;
 use crate::words::exchange::Response;
@@ -100,6 +103,38 @@ pub fn render(hook: &Hook, event: &Event, secrets: &Secrets, whole: bool, tell: 
         && beyond.code == TOO_MUCH
     {
         found.push(*beyond);
+    }
+    found
+}
+
+/// Tries a source's script with small requests. Gives what goes beyond a bound.
+pub fn source_script(script: &Arc<SourceScript>, tell: &mut Tell<'_>) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let file = Source::new("", "");
+    let mut reader = Reader::new(&file);
+    let Some(source) = read_source_options(&mut reader, &script.name, Span::default(), None, script) else {
+        // It needs options that only the main file has.
+        return found;
+    };
+    let secrets = Secrets::default();
+    for (method, body) in [(Method::POST, "{\"type\":\"t\"}"), (Method::POST, ""), (Method::GET, "")] {
+        tell("its answer to a request", Some(Place::of_file(&script.source.name)));
+        let incoming = Incoming {
+            method,
+            target: format!("/in/{}", script.name),
+            event: String::new(),
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(body.as_bytes()),
+        };
+        let outcome = match source.open(&incoming, &secrets, Timestamp::UNIX_EPOCH) {
+            Ok(opened) => opened.events(&secrets, Timestamp::UNIX_EPOCH),
+            Err(outcome) => outcome,
+        };
+        if let Outcome::Failed(beyond) = outcome
+            && beyond.code == TOO_MUCH
+        {
+            note(&mut found, *beyond);
+        }
     }
     found
 }

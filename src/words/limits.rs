@@ -106,6 +106,13 @@ pub const WAITING_MAX: u64 = 100_000_000;
 /// What a refused sender is told to wait.
 pub const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Sources in the main file.
+pub const SOURCES: usize = 1000;
+/// Requests remembered for `replay_window`: about 20 MB at the most.
+pub const REPLAYS: usize = 100_000;
+/// Longest `replay_window`.
+pub const REPLAY_WINDOW_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
 // ---- journal ----
 
 /// Commands taken into one commit. Whatever queued during the last commit is the batch, up to this.
@@ -263,8 +270,8 @@ pub const PROOF_SECONDS: u64 = 2;
 pub const PROOF_SILENCE: Duration = Duration::from_secs(20);
 /// Hooks proven by one process: starting one costs as much as proving ten hooks.
 pub const PROOF_BATCH: usize = 512;
-/// Bytes of hook files given to one process.
-pub const PROOF_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of hook files given to one process: what is left of them is given again to the next one after a death.
+pub const PROOF_BYTES: usize = 1024 * 1024;
 /// Processes that prove at the same time.
 pub const PROOF_PROCESSES: usize = 4;
 /// How long one look at the files goes on after what kills the proving process. What is left is tried at the next look.

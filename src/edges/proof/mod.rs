@@ -19,7 +19,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use crate::edges::proof::wire::{Order, Said, Text, Work};
 use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
@@ -31,6 +33,17 @@ use crate::words::limits;
 #[derive(Clone, Debug)]
 pub struct Prover {
     program: PathBuf,
+    /// How long it goes on after a death.
+    patience: Duration,
+}
+
+/// What a script is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScriptFor {
+    /// It makes requests.
+    Platform,
+    /// It reads them.
+    Source,
 }
 
 /// What the pieces of work are proven among.
@@ -74,17 +87,23 @@ struct Ended {
 impl Prover {
     /// Proves by this very program, also when its file has been replaced since.
     pub fn own() -> Self {
-        Self { program: "/proc/self/exe".into() }
+        Self::program("/proc/self/exe")
     }
 
     /// Proves by another program, for tests.
     pub fn program(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into() }
+        Self { program: program.into(), patience: limits::PROOF_PATIENCE }
     }
 
-    /// Tries scripts of platforms, by their names.
-    pub fn scripts<'a>(&self, scripts: impl IntoIterator<Item = (&'a str, &'a Source)>) -> Vec<Verdict> {
-        let work = scripts.into_iter().map(|(name, source)| Work::Script(Text::new(name, source))).collect();
+    /// One that goes on for longer although processes die.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Tries scripts of one kind, by their names.
+    pub fn scripts<'a>(&self, of: ScriptFor, scripts: impl IntoIterator<Item = (&'a str, &'a Source)>) -> Vec<Verdict> {
+        let work = scripts.into_iter().map(|(name, source)| Work::Script(of, Text::new(name, source))).collect();
         self.prove(&Surroundings::default(), work)
     }
 
@@ -134,17 +153,9 @@ impl Prover {
                     break;
                 }
             };
-            for verdict in ended.verdicts {
-                // A busy machine may make a sound script late: what is refused for its time is asked for once more.
-                let late = |found: &Diagnostic| found.what.contains("takes longer than");
-                let sure = match verdict {
-                    Verdict::Refused(found) if found.iter().any(late) => self.alone(among, &work[verdicts.len()]),
-                    verdict => verdict,
-                };
-                verdicts.push(sure);
-            }
+            verdicts.extend(ended.verdicts);
             if verdicts.len() < work.len() {
-                if began.elapsed() > limits::PROOF_PATIENCE {
+                if began.elapsed() > self.patience {
                     let why = "too many others broke down before it; it is tried again later".to_owned();
                     verdicts.resize(work.len(), Verdict::Unproven(why));
                     break;

@@ -81,6 +81,16 @@ fn without_a_body_the_event_goes_out_as_it_came() {
 }
 
 #[test]
+fn bytes_that_are_no_text_can_be_passed_on() {
+    let event = Event::new("t", None, &b"\xff\x00"[..], Timestamp::UNIX_EPOCH);
+    let platform = platform("fn request(delivery) { #{url: delivery.options.url, body: delivery.event.raw} }");
+    let (now, secrets) = (Timestamp::UNIX_EPOCH, Secrets::default());
+    let given = Given { id: "j-7", attempt: 1, now, hook: "h", event: &event, secrets: &secrets };
+    let made = platform.request(&given, platform.options(&members(&json!({"url": "https://h.example/x"}))));
+    assert_eq!(made.unwrap().body, event.raw);
+}
+
+#[test]
 fn bodies_and_their_media_types() {
     let options = json!({"url": "https://h.example/x", "json": {"z": 1, "a": u64::MAX}});
     let content_type = |made: &Request| made.headers["content-type"].to_str().unwrap().to_owned();

@@ -4,6 +4,7 @@
 //! shared by all threads, each call has a fresh scope.
 
 mod functions;
+mod replies;
 mod value;
 
 use std::cell::Cell;
@@ -24,6 +25,7 @@ use crate::rules::yaml::reader::nearest;
 use crate::words::limits;
 
 pub(crate) use self::functions::form;
+pub(crate) use self::replies::{Refuse, Respond};
 pub use self::value::Signer;
 pub(crate) use self::value::{Opaque, blob, from_exact, from_json, to_json, type_word};
 
@@ -109,10 +111,29 @@ impl Script {
         function: &str,
         arguments: [Dynamic; N],
     ) -> Result<Dynamic, Box<Diagnostic>> {
+        self.run(function, arguments).map_err(|error| Box::new(self.diagnose(&error)))
+    }
+
+    /// The same where nobody but the script's author can do anything: what it throws has a place too.
+    ///
+    /// # Errors
+    /// It failed; the place is in the script.
+    pub(crate) fn call_placed<const N: usize>(
+        &self,
+        function: &str,
+        arguments: [Dynamic; N],
+    ) -> Result<Dynamic, Box<Diagnostic>> {
+        self.run(function, arguments).map_err(|error| {
+            let found = self.diagnose(&error);
+            let position = error.unwrap_inner().position();
+            Box::new(if found.place.is_some() { found } else { placed(found, &self.source, position) })
+        })
+    }
+
+    fn run<const N: usize>(&self, function: &str, arguments: [Dynamic; N]) -> Called {
         bounded(|| {
             if self.has_statements { self.call_whole(function, arguments) } else { self.call_one(function, arguments) }
         })
-        .map_err(|error| Box::new(self.diagnose(&error)))
     }
 
     /// Evaluates what stands outside of the functions first.
@@ -212,6 +233,7 @@ fn engine() -> Engine {
         engine.disable_symbol(symbol);
     }
     functions::register(&mut engine);
+    replies::register(&mut engine);
     value::register(&mut engine);
     engine
 }
