@@ -58,7 +58,7 @@ fn main() {
         render(&seen).expect("the sample renders");
         time(&format!("{name}: render, first hook of an event"), || render(&event()));
         time(&format!("{name}: render, further hooks"), || render(&seen));
-        time(&format!("{name}: verdict"), || hook.verdict(&response, Timestamp::UNIX_EPOCH));
+        time(&format!("{name}: verdict"), || hook.verdict(&response, Timestamp::UNIX_EPOCH, |_, _| {}));
     }
 }
 

@@ -10,9 +10,10 @@ use serde_json::json;
 use crate::cli::exit::{Code, Exit};
 use crate::cli::output::{self, BAD, DIM, GOOD, count, paint};
 use crate::cli::{Global, local};
-use crate::edges::config::{Keeper, Paths};
+use crate::edges::config::{Keeper, Paths, exposed};
+use crate::edges::proof::{Prover, Surroundings, Verdict};
 use crate::rules::config::{Config, Ignored};
-use crate::rules::diagnostic::{Diagnostic, Severity, Source};
+use crate::rules::diagnostic::{Diagnostic, Place, Severity, Source};
 use crate::rules::hook::Hook;
 use crate::rules::settings::Settings;
 use crate::words::limits;
@@ -82,7 +83,7 @@ impl Findings {
     /// Everything that the daemon would read.
     fn folders(&mut self, paths: Paths) {
         let main = paths.main.display().to_string();
-        let config = match Keeper::new(paths, false).load() {
+        let config = match Keeper::new(paths, false).proving(Prover::own()).load() {
             Ok(config) => config,
             Err(problems) => return problems.into_iter().for_each(|problem| self.add(problem)),
         };
@@ -101,11 +102,16 @@ impl Findings {
     /// One hook file, among the platforms and secrets of the daemon.
     fn hook_file(&mut self, source: &Source, paths: &Paths) {
         let mut config = local::platforms(paths.clone());
+        if let Some(against) = beyond_bounds(source, &config, paths) {
+            self.broken.insert(source.name.to_string());
+            return against.into_iter().for_each(|problem| self.add(problem));
+        }
         let (hook, problems) = local::parse(source, &mut config, paths);
         problems.into_iter().for_each(|problem| self.add(problem));
         match hook {
             Some(hook) => {
                 self.missing_secrets(&hook, &config, paths);
+                exposed(&hook).into_iter().for_each(|problem| self.add(problem));
                 self.prove(&hook, &config.secrets);
             }
             None => {
@@ -207,6 +213,17 @@ impl Findings {
             parts.push(format!("{} run", count(self.tests, "test")));
         }
         parts.join(", ")
+    }
+}
+
+/// What a hook file does that would end this process, or the daemon's: that is tried in another one first.
+fn beyond_bounds(source: &Source, config: &Config, paths: &Paths) -> Option<Vec<Diagnostic>> {
+    let main = std::fs::read_to_string(&paths.main).ok();
+    let among = Surroundings::new(main.as_deref(), &config.platforms);
+    match Prover::own().hooks(&among, [source]).pop()? {
+        Verdict::Refused(found) => Some(found),
+        Verdict::Unproven(why) => Some(vec![Diagnostic::error("unproven", why).at(Place::of_file(&source.name))]),
+        Verdict::Fine(_) | Verdict::Unread => None,
     }
 }
 

@@ -1,38 +1,37 @@
 //! `k=v` and `k:=json` on the command line become an event's data.
 
-use serde_json::{Map, Value as Json};
-
 use crate::cli::exit::{Code, Exit};
+use crate::words::json::{Exact, Members};
 
 /// One object of all fields. A dot in a key makes an object inside, `\.` is a dot.
 ///
 /// # Errors
 /// A field without `=`, JSON that is none, or a key that is set twice.
-pub(crate) fn object(fields: &[String]) -> Result<Json, Exit> {
-    let mut root = Map::new();
+pub(crate) fn object(fields: &[String]) -> Result<Exact, Exit> {
+    let mut root = Members::new();
     for field in fields {
         let (key, value) = parse(field)?;
         insert(&mut root, &path(key), value).map_err(|()| {
             Exit::new(Code::Usage, format!("`{field}`: {key} is set already, or is part of another field"))
         })?;
     }
-    Ok(Json::Object(root))
+    Ok(Exact::Map(root))
 }
 
-fn parse(field: &str) -> Result<(&str, Json), Exit> {
+fn parse(field: &str) -> Result<(&str, Exact), Exit> {
     let (left, right) = field.split_once('=').ok_or_else(|| {
         Exit::new(Code::Usage, format!("`{field}` is no field"))
             .help("write KEY=TEXT, or KEY:=JSON for numbers, lists and true or false")
     })?;
     let (key, value) = match left.strip_suffix(':') {
         Some(key) => {
-            let value = serde_json::from_str(right).map_err(|_| {
+            let value = Exact::parse(right.as_bytes()).ok_or_else(|| {
                 Exit::new(Code::BadEvent, format!("`{field}`: `{right}` is not JSON"))
                     .help(format!("for text write {key}={right}"))
             })?;
             (key, value)
         }
-        None => (left, Json::String(right.to_owned())),
+        None => (left, Exact::String(right.to_owned())),
     };
     if key.is_empty() {
         return Err(Exit::new(Code::Usage, format!("`{field}` has no key before the `=`")));
@@ -55,7 +54,7 @@ fn path(key: &str) -> Vec<String> {
     path
 }
 
-fn insert(map: &mut Map<String, Json>, path: &[String], value: Json) -> Result<(), ()> {
+fn insert(map: &mut Members, path: &[String], value: Exact) -> Result<(), ()> {
     let (first, rest) = path.split_first().ok_or(())?;
     if rest.is_empty() {
         return match map.insert(first.clone(), value) {
@@ -63,8 +62,8 @@ fn insert(map: &mut Map<String, Json>, path: &[String], value: Json) -> Result<(
             Some(_) => Err(()),
         };
     }
-    match map.entry(first.clone()).or_insert_with(|| Json::Object(Map::new())) {
-        Json::Object(inner) => insert(inner, rest, value),
+    match map.entry(first.clone()).or_insert_with(|| Exact::Map(Members::new())) {
+        Exact::Map(inner) => insert(inner, rest, value),
         _ => Err(()),
     }
 }
@@ -86,6 +85,7 @@ mod tests {
             (&["text=a=b:=c"], r#"{"text":"a=b:=c"}"#),
             (&["empty="], r#"{"empty":""}"#),
             (&["n=7"], r#"{"n":"7"}"#),
+            (&["n:=1.10", "id:=123456789012345678901"], r#"{"n":1.10,"id":123456789012345678901}"#),
             (&["z=1", "a=2"], r#"{"z":"1","a":"2"}"#),
             (&["list:=[1, \"x\"]", "no:=null"], r#"{"list":[1,"x"],"no":null}"#),
             (&["app.name=App", "app.version.label=2"], r#"{"app":{"name":"App","version":{"label":"2"}}}"#),

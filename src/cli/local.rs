@@ -196,6 +196,9 @@ fn rebuilt(from: &Json, id: &str, time: &str, raw: &str) -> Event {
     if let Some(content_type) = from["content_type"].as_str() {
         event.content_type = content_type.to_owned();
     }
+    if event.data() != &from["data"] {
+        event.give_data(Some(from["data"].to_string()));
+    }
     event
 }
 

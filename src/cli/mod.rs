@@ -18,6 +18,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::exit::{Code, Exit};
 use crate::edges::config::Paths;
+use crate::edges::proof;
 
 mod check;
 mod daemon;
@@ -91,6 +92,9 @@ enum Command {
     Reload(reload::Reload),
     Sink(sink::Sink),
     Demo(demo::Demo),
+    /// Try hooks and scripts that come over standard input; the daemon starts this itself
+    #[command(hide = true)]
+    Prove,
     /// Print this overview, or the help of a command
     #[command(after_help = "Example:\n  postrider help emit")]
     Help {
@@ -131,7 +135,7 @@ pub fn main() -> ExitCode {
         anstream::ColorChoice::Never.write_global();
     }
     match dispatch(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(exit) => report(&exit),
     }
 }
@@ -147,9 +151,10 @@ fn report(exit: &Exit) -> ExitCode {
     ExitCode::from(exit.code() as u8)
 }
 
-fn dispatch(Cli { global, command }: Cli) -> Result<(), Exit> {
+fn dispatch(Cli { global, command }: Cli) -> Result<ExitCode, Exit> {
     let global = &global;
     match command {
+        Command::Prove => return Ok(proof::child::main()),
         Command::Emit(emit) => wait(emit.run(global)),
         Command::Test(test) => wait(test.run(global)),
         Command::Check(check) => check.run(global),
@@ -167,7 +172,8 @@ fn dispatch(Cli { global, command }: Cli) -> Result<(), Exit> {
         Command::Sink(sink) => wait(sink.run(global)),
         Command::Demo(demo) => demo.run(global),
         Command::Help { command } => help(command.as_deref()),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// One thread is enough for a command that asks and prints.
@@ -277,11 +283,12 @@ mod tests {
         let command = command();
         let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
         grouped.sort_unstable();
-        let mut known: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let shown = |command: &&clap::Command| !command.is_hide_set();
+        let mut known: Vec<&str> = command.get_subcommands().filter(shown).map(clap::Command::get_name).collect();
         known.sort_unstable();
         assert!(known.len() > 10);
         assert_eq!(grouped, known);
-        for subcommand in command.get_subcommands() {
+        for subcommand in command.get_subcommands().filter(shown) {
             let name = subcommand.get_name();
             let after = subcommand.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(after.contains(&format!("  postrider {name}")), "{name} has no example");

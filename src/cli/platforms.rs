@@ -131,22 +131,10 @@ fn rate(rate: Rate) -> String {
 }
 
 fn kind(kind: &Kind) -> String {
-    let word = match kind {
-        Kind::Text => "text",
-        Kind::Chat => "chat",
-        Kind::Message => "message",
-        Kind::Markdown => "markdown",
-        Kind::Html => "html",
-        Kind::Url => "url",
-        Kind::Headers => "headers",
-        Kind::Secret => "secret",
-        Kind::List => "list",
-        Kind::Bool => "bool",
-        Kind::Integer => "integer",
-        Kind::Choice(words) => return words.join("|"),
-        Kind::Tree => "tree",
-    };
-    word.to_owned()
+    match kind {
+        Kind::Choice(words) => words.join("|"),
+        kind => kind.word(),
+    }
 }
 
 #[cfg(test)]

@@ -15,9 +15,11 @@ use crate::cli::Global;
 use crate::cli::exit::{Code, Exit};
 use crate::edges::config::{Keeper, Paths, ReloadRequest};
 use crate::edges::journal::{Journal, JournalError, sqlite::SqliteJournal};
+use crate::edges::proof::Prover;
 use crate::engine::admin::About;
 use crate::engine::daemon::{self, Parts};
 use crate::rules::diagnostic::Severity;
+use crate::words::limits;
 
 /// Run the daemon: watch hooks.d, take events, deliver them until they arrive
 ///
@@ -47,10 +49,20 @@ impl Run {
         let runtime = match usize::from(self.threads) {
             // Tasks that are never moved are cheaper to wake.
             1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
-            threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+            threads => tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(threads)
+                .thread_stack_size(limits::STACK)
+                .enable_all()
+                .build(),
         };
         let runtime = runtime.map_err(|error| failed(format!("cannot start threads: {error}")))?;
-        let ended = runtime.block_on(serve(paths));
+        // On a thread whose stack is known: scripts and templates nest as deep as it lets them.
+        let ended = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("postrider".to_owned()).stack_size(limits::STACK);
+            let thread = thread.spawn_scoped(scope, || runtime.block_on(serve(paths)));
+            let thread = thread.map_err(|error| failed(format!("cannot start a thread: {error}")))?;
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
         // A name that is being resolved cannot be interrupted; the process need not wait for it.
         runtime.shutdown_background();
         ended
@@ -59,7 +71,7 @@ impl Run {
 
 async fn serve(paths: Paths) -> Result<(), Exit> {
     let stop = CancellationToken::new();
-    let mut keeper = Keeper::new(paths.clone(), true);
+    let mut keeper = Keeper::new(paths.clone(), true).proving(Prover::own());
     let config = keeper.load().map_err(|problems| {
         for problem in &problems {
             eprintln!("{}", problem.render(io::stderr().is_terminal()));

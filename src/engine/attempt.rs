@@ -98,7 +98,11 @@ pub fn render(hook: &Hook, given: &Given<'_>) -> Result<Request, RenderError> {
 /// What an answer, or none, means. No answer proves nothing, so it is tried again.
 pub fn judge(hook: &Hook, answer: &Result<Response, SendError>, now: Timestamp) -> Judged {
     match answer {
-        Ok(response) => hook.verdict(response, now),
+        Ok(response) => hook.verdict(response, now, |rule, why| {
+            if rule.first_complaint() {
+                tracing::warn!(hook = %hook.name, rule = %rule.place, why, "a verdict rule cannot be evaluated: skipped");
+            }
+        }),
         Err(error) => {
             let why = error.to_string();
             let verdict = match error {

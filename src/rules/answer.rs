@@ -88,7 +88,7 @@ fn until(date: &str, now: Timestamp) -> Option<Duration> {
 }
 
 /// `503 Service Unavailable`.
-fn status_line(status: u16) -> String {
+pub(crate) fn status_line(status: u16) -> String {
     let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     reason.map_or_else(|| format!("status {status}"), |reason| format!("{status} {reason}"))
 }

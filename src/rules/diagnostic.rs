@@ -32,8 +32,11 @@ pub enum Severity {
     Error,
 }
 
+/// The code of a diagnostic about something that goes beyond a bound, whatever the event: it is refused when it is loaded.
+pub const TOO_MUCH: &str = "too-much";
+
 /// A place in a file, with the line that stands there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Place {
     /// The path as the user knows it.
     pub file: String,

@@ -15,7 +15,7 @@
 //! }
 //! ```
 //!
-//! The kinds are `text chat message markdown html url headers secret list bool integer tree`, and a choice: either
+//! The kinds are `text chat message markdown html xml url headers secret list bool integer tree`, and a choice: either
 //! `"choice: text markdown"` or the words as an array, `["text", "markdown"]`.
 
 pub use crate::rules::yaml::reader::Rate;
@@ -71,6 +71,8 @@ pub enum Kind {
     Markdown,
     /// HTML.
     Html,
+    /// An XML document: a text, or a tree of elements. Scripts are given its text, which is always well-formed.
+    Xml,
     /// A URL: scheme, user info, host and port are literal; the rest is component-encoded.
     Url,
     /// A map of header names to values; CR, LF and NUL fail the delivery. Scripts see the names in lower case.
@@ -90,12 +92,13 @@ pub enum Kind {
 }
 
 /// The kinds that are one word.
-const KINDS: [(&str, Kind); 12] = [
+const KINDS: [(&str, Kind); 13] = [
     ("text", Kind::Text),
     ("chat", Kind::Chat),
     ("message", Kind::Message),
     ("markdown", Kind::Markdown),
     ("html", Kind::Html),
+    ("xml", Kind::Xml),
     ("url", Kind::Url),
     ("headers", Kind::Headers),
     ("secret", Kind::Secret),
@@ -282,7 +285,7 @@ fn option(name: &str, value: &Dynamic, found: &mut Vec<Diagnostic>) -> Option<Op
         }
     };
     let default = match script::to_json(map.get("default").unwrap_or(&Dynamic::UNIT)) {
-        Ok(default) => default,
+        Ok(default) => default.plain(),
         Err(why) => {
             found.push(wrong(format!("the default of `{name}` {why}")));
             return None;

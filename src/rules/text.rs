@@ -19,6 +19,17 @@ pub fn truncate_bytes(text: &str, most: usize) -> &str {
     &text[..end]
 }
 
+/// The longest beginning of whole lines of at most so many bytes; of a first line that is longer, what fits.
+pub fn truncate_lines(text: &str, most: usize) -> &str {
+    if text.len() <= most {
+        return text;
+    }
+    match text.as_bytes()[..most.saturating_add(1)].iter().rposition(|byte| *byte == b'\n') {
+        Some(end) => text[..end].trim_end_matches('\r'),
+        None => truncate_bytes(text, most),
+    }
+}
+
 /// The first so many characters.
 pub fn truncate_chars(text: &str, most: usize) -> &str {
     text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
@@ -42,5 +53,23 @@ mod tests {
         assert_eq!(truncate_bytes("ab", 2), "ab");
         assert_eq!(truncate_chars("应用更新", 2), "应用");
         assert_eq!(truncate_chars("应用", 2), "应用");
+    }
+
+    #[test]
+    fn texts_of_lines_are_cut_between_lines() {
+        let cases = [
+            (0, ""),
+            (2, ""),
+            (3, "应"),
+            (4, "应"),
+            (6, "应\r\nb"),
+            (8, "应\r\nb"),
+            (9, "应\r\nb\ncd"),
+            (99, "应\r\nb\ncd"),
+        ];
+        for (most, wanted) in cases {
+            assert_eq!(truncate_lines("应\r\nb\ncd", most), wanted, "{most}");
+        }
+        assert_eq!(truncate_lines("one long line", 3), "one");
     }
 }

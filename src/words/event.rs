@@ -6,6 +6,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::words::json::{Exact, is_plain};
+
 /// An event: what happened, once. The names are those of CloudEvents.
 #[derive(Debug)]
 pub struct Event {
@@ -21,9 +23,19 @@ pub struct Event {
     pub raw: Bytes,
     /// The media type of `raw`.
     pub content_type: String,
+    /// What it says, as JSON text, where that is not simply `raw`: a form's fields, half of an envelope.
+    given: Option<Box<str>>,
     /// Who handed it in over a local socket, by the kernel's word.
     pub peer: Option<Peer>,
-    parsed: OnceLock<Value>,
+    parsed: OnceLock<Parsed>,
+}
+
+/// What an event says, read once.
+#[derive(Debug)]
+struct Parsed {
+    data: Value,
+    /// The same with its numbers as they were written, where `data` cannot keep them all.
+    exact: Option<Box<Exact>>,
 }
 
 /// The process at the other end of a local socket.
@@ -50,26 +62,57 @@ impl Event {
             time: now,
             raw: raw.into(),
             content_type: JSON.to_owned(),
+            given: None,
             peer: None,
             parsed: OnceLock::new(),
         }
     }
 
-    /// What the event says: `raw` as JSON, else as text, else (bytes that are not UTF-8) null.
-    /// A foreign body that is not JSON is still an event, and its hooks can still use `event.raw`.
+    /// What the event says: what was given beside the bytes, else `raw` as JSON, else as text, else (bytes that are not
+    /// UTF-8) null. A foreign body that is not JSON is still an event, and its hooks can still use `event.raw`.
     pub fn data(&self) -> &Value {
+        &self.parsed().data
+    }
+
+    /// The same with its numbers as they were written: only where `data` cannot keep them all, as in
+    /// `{"price": 1.10, "id": 123456789012345678901234567890}`.
+    pub fn exact(&self) -> Option<&Exact> {
+        self.parsed().exact.as_deref()
+    }
+
+    fn parsed(&self) -> &Parsed {
         self.parsed.get_or_init(|| {
-            let json = may_be_json(&self.content_type, &self.raw).then(|| serde_json::from_slice(&self.raw).ok());
-            json.flatten().unwrap_or_else(|| match std::str::from_utf8(&self.raw) {
-                Ok(text) => Value::String(text.to_owned()),
-                Err(_) => Value::Null,
-            })
+            let given = self.given.as_deref().and_then(|text| Parsed::read(text.as_bytes()));
+            let json = || may_be_json(&self.content_type, &self.raw).then(|| Parsed::read(&self.raw)).flatten();
+            let text = || std::str::from_utf8(&self.raw).map_or(Value::Null, |text| Value::String(text.to_owned()));
+            given.or_else(json).unwrap_or_else(|| Parsed { data: text(), exact: None })
         })
     }
 
-    /// What it weighs in memory, for the bounds: nearly all of it is `raw`.
+    /// What the event says, as JSON text, where that is not simply its bytes.
+    pub fn given_data(&self) -> Option<&str> {
+        self.given.as_deref()
+    }
+
+    /// Says what the event says beside its bytes, as JSON text; `None`: the bytes say it all.
+    pub fn give_data(&mut self, data: Option<String>) {
+        self.given = data.map(String::into_boxed_str);
+        self.parsed = OnceLock::new();
+    }
+
+    /// What it weighs in memory, for the bounds: nearly all of it is `raw` and what was given beside it.
     pub fn weight(&self) -> usize {
-        self.raw.len() + self.id.len() + self.kind.len() + self.source.len() + 256
+        let given = self.given.as_ref().map_or(0, |given| given.len());
+        self.raw.len() + given + self.id.len() + self.kind.len() + self.source.len() + 256
+    }
+}
+
+impl Parsed {
+    fn read(json: &[u8]) -> Option<Self> {
+        if is_plain(json) {
+            return serde_json::from_slice(json).ok().map(|data| Self { data, exact: None });
+        }
+        Exact::parse(json).map(|exact| Self { data: exact.plain(), exact: Some(Box::new(exact)) })
     }
 }
 
@@ -82,6 +125,7 @@ impl Clone for Event {
             time: self.time,
             raw: self.raw.clone(),
             content_type: self.content_type.clone(),
+            given: self.given.clone(),
             peer: self.peer,
             parsed: OnceLock::new(),
         }
@@ -115,6 +159,29 @@ mod tests {
         event = Event::new("t", None, &b"1"[..], Timestamp::UNIX_EPOCH);
         event.content_type = "text/plain; charset=utf-8".into();
         assert_eq!(event.data(), &Value::String("1".into()));
+    }
+
+    #[test]
+    fn numbers_that_data_cannot_keep_are_kept_beside_it() {
+        let mut event = Event::new("t", None, &b"{\"a\":1.5,\"b\":\"1.10\"}"[..], Timestamp::UNIX_EPOCH);
+        assert_eq!(event.exact(), None);
+        event = Event::new("t", None, &b"{\"a\":1.10,\"b\":1e400}"[..], Timestamp::UNIX_EPOCH);
+        assert_eq!(event.data(), &serde_json::json!({"a": 1.1, "b": f64::MAX}));
+        assert_eq!(event.exact().map(Exact::to_string).as_deref(), Some("{\"a\":1.10,\"b\":1e400}"));
+    }
+
+    #[test]
+    fn data_that_is_given_wins_over_the_bytes() {
+        let mut event = Event::new("t", None, &b"a=1"[..], Timestamp::UNIX_EPOCH);
+        assert_eq!(event.data(), &Value::String("a=1".into()));
+        event.give_data(Some("{\"a\":\"1\"}".into()));
+        assert_eq!(
+            (&event.data()["a"], &event.clone().data()["a"], &event.raw[..]),
+            (&"1".into(), &"1".into(), &b"a=1"[..])
+        );
+        assert_eq!(event.weight(), 256 + 1 + event.id.len() + 3 + 9);
+        event.give_data(None);
+        assert_eq!(event.data(), &Value::String("a=1".into()));
     }
 
     #[test]

@@ -46,6 +46,19 @@ pub const SCRIPT_ARRAY: usize = 100_000;
 /// A map that a script builds, in members.
 pub const SCRIPT_MAP: usize = 10_000;
 
+// ---- signatures ----
+
+/// Keys of one signature: the current one and those that are being replaced.
+pub const SIGNING_KEYS: usize = 16;
+/// Signatures in one header that are looked at; each may cost the time of an elliptic curve.
+pub const SIGNATURES: usize = 16;
+/// How far a signed time may be from ours: what the libraries of Standard Webhooks and of Stripe allow.
+pub const SIGNATURE_TOLERANCE: Duration = Duration::from_secs(5 * 60);
+/// The least that can be asked for: clocks are never nearer.
+pub const SIGNATURE_TOLERANCE_MIN: Duration = Duration::from_secs(1);
+/// The most: so long a request that was seen could be sent again.
+pub const SIGNATURE_TOLERANCE_MAX: Duration = Duration::from_secs(24 * 3600);
+
 // ---- intake ----
 
 /// One NDJSON line, and the data of one event.
@@ -151,6 +164,8 @@ pub const RETRY_MAX: Duration = Duration::from_secs(3600);
 pub const MAX_AGE: Duration = Duration::from_secs(3 * 24 * 3600);
 /// Longest wait that a receiver may ask for with Retry-After: an absurd date must not park a delivery for a year.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Shortest `pause` that a verdict rule may ask for: below it a pause is only a retry.
+pub const PAUSE_SHORTEST: Duration = Duration::from_secs(1);
 /// Shortest wait after any retryable failure.
 pub const RETRY_FLOOR: Duration = Duration::from_millis(100);
 /// Requests in the largest `rate_limit` window: each is remembered by its time.
@@ -212,3 +227,36 @@ pub const SINK_BOTS: usize = 10_000;
 pub const SINK_SCRIPT: usize = 10_000;
 /// Bytes of a body that the sink prints on a terminal.
 pub const SINK_SHOWN: usize = 8 * 1024;
+
+// ---- proving ----
+
+/// Memory of the process in which hooks and scripts are proven: some twenty times the largest text that they may make.
+pub const PROOF_MEMORY: u64 = 96 * 1024 * 1024;
+/// Its address space: its memory, its own program and libraries.
+pub const PROOF_SPACE: u64 = 1024 * 1024 * 1024;
+/// Its stack: half of what rendering has in the daemon, so that what passes here is far from the end there.
+pub const PROOF_STACK: usize = 2 * 1024 * 1024;
+/// The stack of the daemon's threads. It is address space, not memory, until it is used.
+pub const STACK: usize = 4 * 1024 * 1024;
+/// Processor seconds for one hook or script; a sound one takes a thousandth of it.
+pub const PROOF_SECONDS: u64 = 2;
+/// Time without any answer after which the proving process is ended: it gets no processor, or waits for what never comes.
+pub const PROOF_SILENCE: Duration = Duration::from_secs(20);
+/// Hooks proven by one process: starting one costs as much as proving ten hooks.
+pub const PROOF_BATCH: usize = 512;
+/// Bytes of hook files given to one process.
+pub const PROOF_BYTES: usize = 4 * 1024 * 1024;
+/// Processes that prove at the same time.
+pub const PROOF_PROCESSES: usize = 4;
+/// Processes that may die in one look at the files. More broken hooks than that are left for the next look.
+pub const PROOF_DEATHS: usize = 32;
+/// Bytes that a proving process may say about its own death.
+pub const PROOF_WORDS: u64 = 4 * 1024;
+/// A made-up text for a field, long enough to be cut everywhere.
+pub const PROOF_TEXT: usize = 16 * 1024;
+/// Deliveries remembered as suspected of having killed the process.
+pub const SUSPECTS: usize = 1024;
+/// Deaths of the process during one delivery's rendering after which it is given up.
+pub const RENDER_DEATHS: u32 = 2;
+/// File descriptors kept free for deliveries and the journal: intake pauses before it takes them.
+pub const RESERVED_FILES: u64 = 32;

@@ -91,6 +91,26 @@ async fn a_refused_delivery_dies_at_once_with_the_receivers_words() {
 }
 
 #[tokio::test]
+async fn a_hook_judges_answers_by_its_own_rules_before_its_platform() {
+    let sink = receiver().await;
+    let say = |status: u16, body: &str| Step { body: Some(body.into()), ..Step::status(status) };
+    sink.script(say(200, r#"{"code": 7, "msg": "no such app"}"#)).expect("a step");
+    sink.script(say(200, r#"{"code": {}}"#)).expect("a step");
+    sink.script(say(409, r#"{"code": 1}"#)).expect("a step");
+    let rules = "concurrency: 1\nverdict:\n  - {when: status == 409, delivered: true}\n  \
+                 - {when: json.code * 2 > 1, reject: \"{{ json.msg }}\"}\n";
+    let daemon = Daemon::start(&[("hook", &webhook(&sink.url(""), rules))]).await;
+    for n in 0..3 {
+        daemon.emit(&json!({"type": "thing", "data": n})).await;
+    }
+    let rows = daemon.until("hook", |rows| rows.len() == 3 && rows.iter().all(|row| row.outcome != "waiting")).await;
+    let came: Vec<_> = rows.iter().map(|row| (row.outcome.as_str(), row.why.as_str())).collect();
+    // The second answer makes its rule fail: then it is the platform's to judge.
+    assert_eq!(came, [("dead", "no such app"), ("delivered", ""), ("delivered", "")]);
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_receiver_that_asks_for_a_pause_gets_it_from_every_hook_and_no_attempt_is_used_up() {
     let sink = receiver().await;
     sink.script(Step::status(429).header("retry-after", "1")).expect("a step");

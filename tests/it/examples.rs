@@ -16,7 +16,7 @@ use postrider::words::exchange::Request;
 use postrider::words::secret::{Secret, Secrets};
 
 /// Which sample each example is rendered with.
-const SAMPLES: [(&str, &str); 11] = [
+const SAMPLES: &[(&str, &str)] = &[
     ("pgyer-mirror", "pgyer-updateVersion"),
     ("pgyer-wecom", "pgyer-updateVersion"),
     ("pgyer-dingtalk", "pgyer-updateVersion"),
@@ -24,10 +24,41 @@ const SAMPLES: [(&str, &str); 11] = [
     ("pgyer-paused", "pgyer-updateVersion"),
     ("appgo-support", "appgo-feedback"),
     ("appgo-support", "appgo-crashlog"),
+    ("appgo-mirror", "appgo-updateVersion"),
+    ("appgo-mirror", "appgo-feedback"),
+    ("appgo-mirror", "appgo-crashlog"),
+    ("appgo-crash", "appgo-crashlog"),
     ("patchkit-ci", "patchkit-version.published"),
     ("patchkit-form", "patchkit-version.published"),
     ("patchkit-ping", "patchkit-version.published"),
     ("patchkit-xml", "patchkit-version.published"),
+    ("patchkit-xml-tree", "patchkit-version.published"),
+    ("pushpushgo", "pushpushgo-subscribe"),
+    ("pushpushgo", "pushpushgo-unsubscribe"),
+    ("appery-project", "appery-PROJECT_BUILD_IOS_START"),
+    ("appery-account", "appery-PROJECT_VERSION_CREATE"),
+    ("appery-account", "appery-PROJECT_VERSION_RESTORE"),
+    ("appery-account", "appery-PROJECT_PUBLISH_APPERY_SUCCESS"),
+    ("appery-account", "appery-PROJECT_BUILD_ANDROID_START"),
+    ("appery-account", "appery-PROJECT_BUILD_ANDROID_SUCCESS"),
+    ("appery-account", "appery-PROJECT_BUILD_ANDROID_ABORT"),
+    ("appery-account", "appery-PROJECT_BUILD_ANDROID_FAIL"),
+    ("appery-account", "appery-PROJECT_BUILD_IOS_START"),
+    ("appery-account", "appery-PROJECT_BUILD_IOS_SUCCESS"),
+    ("appery-account", "appery-PROJECT_BUILD_IOS_FAIL"),
+    ("appery-account", "appery-PROJECT_PREVIEW_TEST"),
+    ("appery-account", "appery-APPLICATION_VERSION_CREATE"),
+    ("appery-account", "appery-APPLICATION_VERSION_REMOVE"),
+    ("appery-account", "appery-APPLICATION_VERSION_RENAME"),
+    ("appery-releases", "appery-PROJECT_VERSION_CREATE"),
+    ("appery-builds", "appery-PROJECT_BUILD_ANDROID_START"),
+    ("appery-builds", "appery-PROJECT_BUILD_ANDROID_SUCCESS"),
+    ("appery-builds", "appery-PROJECT_BUILD_ANDROID_ABORT"),
+    ("appery-builds", "appery-PROJECT_BUILD_ANDROID_FAIL"),
+    ("appery-builds", "appery-PROJECT_BUILD_IOS_START"),
+    ("appery-builds", "appery-PROJECT_BUILD_IOS_SUCCESS"),
+    ("appery-builds", "appery-PROJECT_BUILD_IOS_FAIL"),
+    ("appgo-sync", "appgo-feedback"),
 ];
 
 fn root(folder: &str) -> PathBuf {
@@ -48,7 +79,7 @@ pub(crate) fn examples() -> BTreeMap<String, Hook> {
         let hook = hook.expect("a hook without diagnostics");
         hooks.insert(hook.name.to_string(), hook);
     }
-    assert!(hooks.len() >= 10, "only {} examples found", hooks.len());
+    assert!(hooks.len() >= 18, "only {} examples found", hooks.len());
     hooks
 }
 
@@ -98,7 +129,7 @@ fn every_example_has_a_sample_and_every_sample_an_example() {
     for name in hooks.keys() {
         assert!(SAMPLES.iter().any(|(hook, _)| hook == name), "{name} has no sample");
     }
-    for (name, _) in SAMPLES {
+    for &(name, _) in SAMPLES {
         assert!(hooks.contains_key(name), "{name} is no example");
     }
 }
@@ -121,7 +152,7 @@ fn the_tests_inside_the_examples_pass() {
 #[test]
 fn the_examples_render_to_their_goldens() {
     let hooks = examples();
-    for (name, event) in SAMPLES {
+    for &(name, event) in SAMPLES {
         let found = shown(&render(&hooks[name], &sample(event)));
         let golden = root("tests/goldens").join(format!("{name}+{event}.http"));
         if std::env::var_os("BLESS").is_some() {

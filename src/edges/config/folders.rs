@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::edges::config::paths::Paths;
 use crate::edges::files::{self, Unreadable};
 use crate::rules::config::Ignored;
-use crate::rules::diagnostic::{Diagnostic, Place};
+use crate::rules::diagnostic::{Diagnostic, Place, Source};
 use crate::rules::hook::name_of;
 use crate::words::limits;
 
@@ -43,6 +43,13 @@ pub(super) struct File {
     pub(super) shown: Arc<str>,
     /// Its text, or why it cannot be had.
     pub(super) text: Result<Arc<str>, Diagnostic>,
+}
+
+impl File {
+    /// The file, if it can be had.
+    pub(super) fn source(&self) -> Option<Source> {
+        Some(Source::new(self.shown.clone(), self.text.as_ref().ok()?.clone()))
+    }
 }
 
 /// Lists and reads everything. A folder that changes meanwhile is read again, a few times: an editor that moves a file

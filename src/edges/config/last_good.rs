@@ -114,6 +114,16 @@ impl LastGood {
         }
     }
 
+    /// Where they are kept.
+    pub(super) fn folder(&self) -> Option<PathBuf> {
+        self.folder.clone()
+    }
+
+    /// The last good text of a file.
+    pub(super) fn text(&self, kind: Kind, name: &str) -> Option<&str> {
+        self.known.get(&(kind, name.to_owned())).map(|good| &*good.text)
+    }
+
     /// The names of one kind that are remembered.
     pub(super) fn names(&self, kind: Kind) -> Vec<String> {
         self.known.keys().filter(|key| key.0 == kind).map(|key| key.1.clone()).collect()

@@ -3,9 +3,12 @@
 mod folders;
 mod last_good;
 mod paths;
+mod proofs;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 use crate::edges::config::folders::Seen;
 use crate::edges::config::last_good::{Kind, LastGood};
 pub use crate::edges::config::paths::Paths;
+use crate::edges::config::proofs::Proofs;
+use crate::edges::files;
+use crate::edges::proof::Prover;
 use crate::edges::secrets::SecretFolders;
 use crate::rules::config::Config;
 use crate::rules::diagnostic::{Diagnostic, Source};
@@ -23,6 +29,9 @@ use crate::rules::hook::{Hook, over_scope};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Settings};
 use crate::words::secret::{Secret, Secrets};
+
+/// The name under which the main file is remembered.
+const MAIN: &str = "postrider";
 
 /// What a reload did, for the person who asked for it.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +57,7 @@ pub struct Keeper {
     paths: Paths,
     secrets: SecretFolders,
     good: LastGood,
+    proofs: Proofs,
     built_in: Platforms,
     /// Whether the kernel is asked to report changes.
     reported: bool,
@@ -80,6 +90,7 @@ impl Keeper {
             secrets: SecretFolders::new(paths.secrets.clone()),
             paths,
             good,
+            proofs: Proofs::none(),
             built_in: Platforms::built_in(),
             reported: true,
             settings: None,
@@ -98,6 +109,13 @@ impl Keeper {
         self
     }
 
+    /// Has each hook and script proven before it is loaded. What was proven is remembered where last good versions are.
+    #[must_use]
+    pub fn proving(mut self, prover: Prover) -> Self {
+        self.proofs = Proofs::open(prover, self.good.folder());
+        self
+    }
+
     /// Reads everything once and builds a Config. A broken hook file, script or secret is a problem of the Config, not
     /// an error.
     ///
@@ -108,6 +126,7 @@ impl Keeper {
         self.stamps.0 = seen.stamp;
         let mut problems = std::mem::take(&mut seen.problems);
         let ignored = std::mem::take(&mut seen.ignored);
+        self.proofs.begin();
         let settings = self.load_settings(&seen, &mut problems)?;
         let platforms = self.load_platforms(&seen, &mut problems);
         let mut hooks = self.load_hooks(&seen, &platforms, &settings.defaults, &mut problems);
@@ -116,9 +135,11 @@ impl Keeper {
             problems.extend(found);
             hooks.retain(|name, _| !refused.contains(name));
         }
+        problems.extend(hooks.values().filter_map(|hook| exposed(hook)));
         let secrets = self.load_secrets(&hooks, &settings, &mut problems);
         self.settings = Some(settings.clone());
         problems.extend(self.good.save());
+        self.proofs.save();
         Ok(Config { settings, platforms, hooks, secrets, problems, ignored, ..Config::default() })
     }
 
@@ -133,12 +154,11 @@ impl Keeper {
     }
 
     fn load_settings(&mut self, seen: &Seen, problems: &mut Vec<Diagnostic>) -> Result<Settings, Vec<Diagnostic>> {
-        const NAME: &str = "postrider";
         let Some(file) = &seen.main else {
             self.good.forget_others(Kind::Main, |_| false);
             return Ok(Settings::default());
         };
-        let (settings, found) = self.good.transact(Kind::Main, NAME, file, |source| {
+        let (settings, found) = self.good.transact(Kind::Main, MAIN, file, |source| {
             guarded(source, || match Settings::parse(source) {
                 Ok((settings, warnings)) => (Some(settings), warnings),
                 Err(errors) => (None, errors),
@@ -165,14 +185,26 @@ impl Keeper {
                 platforms.0.insert(name.to_owned(), platform);
             }
         };
+        let unchanged =
+            |name: &str, source: &Source| self.platforms.get(name).is_some_and(|it| same(&it.source, source));
+        let new = seen.scripts.iter().filter_map(|(name, file)| Some((name.as_str(), file.source()?)));
+        self.proofs.try_scripts(new.filter(|(name, source)| !unchanged(name, source)));
+        let parse = |name: &str, source: &Source| {
+            if unchanged(name, source) {
+                self.proofs.keep(source);
+            } else if let Some(against) = self.proofs.against_script(name, source) {
+                return refused(against, || compile(name, source, None));
+            }
+            compile(name, source, self.platforms.get(name))
+        };
         for (name, file) in &seen.scripts {
-            let parse = |source: &Source| compile(name, source, self.platforms.get(name));
+            let parse = |source: &Source| parse(name, source);
             take(name, self.good.transact(Kind::Script, name, file, parse));
         }
         if let Some(folder) = &seen.closed_scripts {
             for name in self.good.names(Kind::Script).iter().filter(|name| !seen.scripts.contains_key(*name)) {
                 let shown = folder.join(format!("{name}.rhai"));
-                let parse = |source: &Source| compile(name, source, self.platforms.get(name));
+                let parse = |source: &Source| parse(name, source);
                 take(name, self.good.recall(Kind::Script, name, &shown, parse));
             }
         } else {
@@ -194,15 +226,32 @@ impl Keeper {
             problems.extend(found);
             used.extend(parsed.map(|parsed| (name.to_owned(), parsed)));
         };
+        self.proofs.among(self.good.text(Kind::Main, MAIN), platforms);
+        let unchanged = |name: &str, source: &Source| {
+            self.hooks.get(name).is_some_and(|last| still_right(last, source, platforms, defaults))
+        };
+        let new = seen.hooks.iter().filter_map(|(name, file)| Some((name.as_str(), file.source()?)));
+        self.proofs.try_hooks(platforms, new.filter(|(name, new)| !unchanged(name, new)).map(|(_, new)| new));
+        let parse = |name: &str, source: &Source| {
+            let last = self.hooks.get(name).filter(|last| still_right(last, source, platforms, defaults));
+            if let Some(last) = last {
+                self.proofs.keep(source);
+                return (Some(last.clone()), last.warnings.clone());
+            }
+            match self.proofs.against_hook(source, platforms) {
+                Some(against) => refused(against, || parse_hook(source, platforms, defaults)),
+                None => parse_hook(source, platforms, defaults),
+            }
+        };
         for (name, file) in &seen.hooks {
-            let parse = |source: &Source| parse_hook(source, platforms, defaults, self.hooks.get(name));
+            let parse = |source: &Source| parse(name, source);
             take(name, self.good.transact(Kind::Hook, name, file, parse));
         }
         if let Some(folder) = &seen.closed_hooks {
             let unseen = |name: &&String| !seen.hooks.contains_key(*name) && !seen.masked.contains(*name);
             for name in self.good.names(Kind::Hook).iter().filter(unseen) {
                 let shown = folder.join(format!("{name}.yaml"));
-                let parse = |source: &Source| parse_hook(source, platforms, defaults, self.hooks.get(name));
+                let parse = |source: &Source| parse(name, source);
                 take(name, self.good.recall(Kind::Hook, name, &shown, parse));
             }
         } else {
@@ -251,7 +300,7 @@ impl Keeper {
 
     /// Whether a look at the files' names, sizes and times says that something changed since `load`.
     fn differs(&self) -> bool {
-        self.stamps != (folders::stamp(&self.paths), self.stamp_secrets())
+        self.proofs.is_open() || self.stamps != (folders::stamp(&self.paths), self.stamp_secrets())
     }
 
     fn stamp_secrets(&self) -> u64 {
@@ -281,21 +330,34 @@ fn compile(name: &str, source: &Source, last: Option<&Arc<Platform>>) -> (Option
     })
 }
 
-fn parse_hook(
-    source: &Source,
-    platforms: &Platforms,
-    defaults: &Defaults,
-    last: Option<&Parsed>,
-) -> (Option<Parsed>, Vec<Diagnostic>) {
-    let still_right = |last: &&Parsed| {
-        let platform = &last.hook.platform;
-        same(&last.source, source)
-            && last.defaults == *defaults
-            && platforms.get(&platform.name).is_some_and(|now| Arc::ptr_eq(now, platform))
-    };
-    if let Some(last) = last.filter(still_right) {
-        return (Some(last.clone()), last.warnings.clone());
+/// What was not proven is not loaded. A file with ordinary errors has nothing else against it than those.
+fn refused<T>(
+    against: Vec<Diagnostic>,
+    read: impl FnOnce() -> (Option<T>, Vec<Diagnostic>),
+) -> (Option<T>, Vec<Diagnostic>) {
+    if !against.is_empty() {
+        return (None, against);
     }
+    match read() {
+        (None, errors) => (None, errors),
+        (Some(_), warnings) => {
+            let odd =
+                Diagnostic::error("unproven", "it can be read here and could not be read where it is tried first")
+                    .help("this is a bug: please report it with the file");
+            (None, warnings.into_iter().chain([odd]).collect())
+        }
+    }
+}
+
+/// Whether nothing that a hook was read from has changed.
+fn still_right(last: &Parsed, source: &Source, platforms: &Platforms, defaults: &Defaults) -> bool {
+    let platform = &last.hook.platform;
+    same(&last.source, source)
+        && last.defaults == *defaults
+        && platforms.get(&platform.name).is_some_and(|now| Arc::ptr_eq(now, platform))
+}
+
+fn parse_hook(source: &Source, platforms: &Platforms, defaults: &Defaults) -> (Option<Parsed>, Vec<Diagnostic>) {
     guarded(source, || {
         let (hook, found) = Hook::parse(source, platforms, defaults);
         let parsed = hook.map(|hook| Parsed {
@@ -327,6 +389,19 @@ fn is_url_of(name: &str, users: &[&Arc<Hook>]) -> bool {
 
 fn holds_url(secret: &Secret) -> bool {
     url::Url::parse(secret.expose()).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+/// A warning about a file that everybody may read although a secret stands in it.
+pub fn exposed(hook: &Hook) -> Option<Diagnostic> {
+    let place = hook.inline_secret.as_ref()?;
+    let path = Path::new(&*hook.source.name);
+    let mode = fs::metadata(path).ok()?.permissions().mode();
+    (mode & 0o004 != 0).then(|| {
+        Diagnostic::warning("readable-secret", "a secret stands in a file that everybody on this machine can read")
+            .at(place.clone())
+            .note("put the secret into a file in secrets.d and write {secret: NAME} here")
+            .help(format!("chmod o-r {}", files::quoted(path)))
+    })
 }
 
 fn missing_secret(name: &str, why: &str, users: &[&Arc<Hook>]) -> Diagnostic {

@@ -1,10 +1,9 @@
 //! What was expected, and what came.
 
-use serde_json::Value as Json;
-
 use super::read::{Answer, Expect};
 use crate::rules::platform::Judged;
 use crate::words::exchange::Request;
+use crate::words::json::Exact;
 use crate::words::verdict::Verdict;
 
 /// Everything in which a request differs.
@@ -34,7 +33,7 @@ pub(super) fn request(expect: &Expect, made: &Request) -> Vec<String> {
             None => found.push(format!("there is no form field {name} with {expected:?} in {}", start_of(&body))),
         }
     }
-    let came: Option<Json> = serde_json::from_slice(&made.body).ok();
+    let came = Exact::parse(&made.body);
     if let Some(expected) = &expect.json {
         match &came {
             Some(came) => json("json", expected, came, &mut found),
@@ -84,25 +83,26 @@ pub(super) fn verdict(expect: &Answer, judged: &Judged) -> Vec<String> {
 }
 
 /// Platforms ignore members that they do not know, so one too many is as wrong as one too few.
-fn json(path: &str, expected: &Json, came: &Json, found: &mut Vec<String>) {
+fn json(path: &str, expected: &Exact, came: &Exact, found: &mut Vec<String>) {
     match (expected, came) {
-        (Json::Object(expected), Json::Object(came)) => {
+        (Exact::Map(expected), Exact::Map(came)) => {
             for (key, expected) in expected {
                 match came.get(key) {
                     Some(came) => json(&format!("{path}.{key}"), expected, came, found),
                     None => found.push(format!("there is no {path}.{key}, expected {expected}")),
                 }
             }
-            let extra = came.iter().filter(|(key, _)| !expected.contains_key(*key));
+            let extra = came.iter().filter(|(key, _)| !expected.contains_key(key.as_str()));
             found.extend(extra.map(|(key, came)| {
                 format!("{path}.{key} is there, which is not expected: {}", start_of(&came.to_string()))
             }));
         }
-        (Json::Array(expected), Json::Array(came)) if expected.len() == came.len() => {
+        (Exact::List(expected), Exact::List(came)) if expected.len() == came.len() => {
             for (at, (expected, came)) in expected.iter().zip(came).enumerate() {
                 json(&format!("{path}[{at}]"), expected, came, found);
             }
         }
+        (Exact::Number(expected), Exact::Number(came)) if expected.has_value_of(came) => {}
         (expected, came) if expected == came => {}
         (expected, came) => found.push(format!(
             "{path} is {}, expected {}",
@@ -112,10 +112,10 @@ fn json(path: &str, expected: &Json, came: &Json, found: &mut Vec<String>) {
     }
 }
 
-fn size_at(json: &Json, path: &str) -> Option<usize> {
+fn size_at(json: &Exact, path: &str) -> Option<usize> {
     path.split('.')
-        .try_fold(json, |level, key| match key.parse::<usize>() {
-            Ok(index) if level.is_array() => level.get(index),
+        .try_fold(json, |level, key| match (level, key.parse::<usize>()) {
+            (Exact::List(values), Ok(index)) => values.get(index),
             _ => level.get(key),
         })?
         .as_str()

@@ -19,7 +19,6 @@ mod compare;
 mod read;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value as Json};
 
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
 use crate::rules::hook::read_options;
@@ -28,6 +27,7 @@ use crate::rules::yaml::reader::{Map as Entries, Reader};
 use crate::rules::yaml::{self, Value};
 use crate::words::event::Event;
 use crate::words::exchange::Request;
+use crate::words::json::Members;
 use crate::words::secret::{Secret, Secrets};
 
 use self::read::{Answer, Sent};
@@ -102,11 +102,11 @@ fn request(platform: &Platform, cases: &Source, case: &Entries<'_>, sent: &Sent)
     let event = event(sent);
     let given =
         Given { id: &sent.id, attempt: sent.attempt, now: sent.now, hook: "case", event: &event, secrets: &secrets };
-    let mut options = Map::new();
+    let mut options = Members::new();
     for (name, tree) in trees {
         options.insert(name, tree.render(&given).map_err(in_full)?);
     }
-    platform.request(&given, platform.options(&Json::Object(options))).map_err(in_full)
+    platform.request(&given, platform.options(&options)).map_err(in_full)
 }
 
 fn event(sent: &Sent) -> Event {

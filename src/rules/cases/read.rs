@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
-use serde_json::Value as Json;
 
 use super::TIME;
 use crate::rules::yaml::reader::{Map, Reader};
 use crate::rules::yaml::{Node, Value};
 use crate::words::event::JSON;
 use crate::words::exchange::Response;
+use crate::words::json::Exact;
 use crate::words::limits;
 
 /// A delivery and what is expected of it.
@@ -31,7 +31,7 @@ pub(super) struct Expect {
     pub(super) method: Option<String>,
     pub(super) url: Option<String>,
     pub(super) headers: Vec<(String, String)>,
-    pub(super) json: Option<Json>,
+    pub(super) json: Option<Exact>,
     pub(super) form: Vec<(String, String)>,
     pub(super) text: Option<String>,
     pub(super) bytes: Vec<(String, u64)>,
@@ -83,7 +83,7 @@ pub(super) fn answer(reader: &mut Reader<'_>, case: &Map<'_>) -> Option<Answer> 
         }
     }
     let body = match (given.get("json"), given.get("body")) {
-        (Some(node), _) => node.to_json().to_string(),
+        (Some(node), _) => node.to_exact(reader.source).to_string(),
         (None, Some(node)) => any_text(reader, node),
         (None, None) => String::new(),
     };
@@ -106,7 +106,7 @@ fn event(reader: &mut Reader<'_>, case: &Map<'_>) -> (String, String, String) {
     reader.only(&map, &["type", "data", "raw", "content_type"]);
     let raw = match (map.get("raw"), map.get("data")) {
         (Some(node), _) => any_text(reader, node),
-        (None, Some(node)) => node.to_json().to_string(),
+        (None, Some(node)) => node.to_exact(reader.source).to_string(),
         (None, None) => "{}".to_owned(),
     };
     let kind = text(reader, &map, "type").unwrap_or_else(|| "case".to_owned());
@@ -130,7 +130,7 @@ fn expect(reader: &mut Reader<'_>, node: &Node) -> Option<Expect> {
         method: text(reader, &map, "method"),
         url: text(reader, &map, "url"),
         headers: map.get("headers").map(|node| pairs(reader, "headers", node)).unwrap_or_default(),
-        json: map.get("json").map(Node::to_json),
+        json: map.get("json").map(|node| node.to_exact(reader.source)),
         form: map.get("form").map(|node| pairs(reader, "form", node)).unwrap_or_default(),
         text: map.get("text").map(|node| any_text(reader, node)),
         bytes,

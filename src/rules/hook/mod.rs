@@ -1,8 +1,10 @@
 //! One file in hooks.d: which events go where, and how.
 
+mod inline;
 mod read;
 pub(crate) use self::read::read_options;
 pub mod trial;
+pub mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,7 +12,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
@@ -22,6 +23,7 @@ pub use crate::rules::settings::Retry;
 use crate::rules::template::{Condition, Tree};
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
+use crate::words::json::{Exact, Members};
 use crate::words::secret::Secrets;
 
 /// A checked hook: every value present, every template compiled.
@@ -53,6 +55,8 @@ pub struct Hook {
     pub options: Vec<(String, Tree)>,
     /// What of them is the same for every event, made ready once.
     pub prepared: Prepared,
+    /// What answers mean to this hook, before its platform is asked.
+    pub verdict: verdict::Rules,
     /// The pace towards the receiver: the hook's own, else the platform's.
     pub pace: Option<Rate>,
     /// Deliveries at once.
@@ -63,6 +67,8 @@ pub struct Hook {
     pub retry: Retry,
     /// Every secret that the file names, with its place.
     pub secrets: Vec<(String, Place)>,
+    /// Where a secret stands in the file itself, if one does.
+    pub inline_secret: Option<Place>,
     /// What its author wants to be true of it.
     pub tests: Vec<HookTest>,
 }
@@ -90,12 +96,11 @@ fn varies(tree: &Tree) -> bool {
 }
 
 /// Those that need not.
-fn known_options(trees: &[(String, Tree)]) -> Json {
+fn known_options(trees: &[(String, Tree)]) -> Members {
     let (event, secrets) = (Event::new("", Some(String::new()), "null", Timestamp::UNIX_EPOCH), Secrets::default());
     let given = Given { id: "", attempt: 1, now: Timestamp::UNIX_EPOCH, hook: "", event: &event, secrets: &secrets };
     let known = trees.iter().filter(|(_, tree)| !varies(tree));
-    let options = known.filter_map(|(name, tree)| Some((name.clone(), tree.render(&given).ok()?)));
-    Json::Object(options.collect())
+    known.filter_map(|(name, tree)| Some((name.clone(), tree.render(&given).ok()?))).collect()
 }
 
 /// Why a hook does not want an event.
@@ -156,7 +161,7 @@ impl Hook {
     pub fn render(&self, given: &Given<'_>) -> Result<Request, RenderError> {
         let mut options = self.prepared.options.clone();
         for (name, tree) in self.options.iter().filter(|(_, tree)| varies(tree)) {
-            self.platform.set_option(&mut options, name, &tree.render(given)?);
+            self.platform.set_option(&mut options, name, tree.render(given)?);
         }
         options.checked = self.prepared.checked.get().is_some();
         let request = self.platform.request(given, options)?;
@@ -180,7 +185,7 @@ impl Hook {
         for name in named_by {
             let value = match self.option(name) {
                 Some(tree) => tree.render(given)?,
-                None => Json::Null,
+                None => Exact::Null,
             };
             key.push('\0');
             key.push_str(&value.to_string());
@@ -194,9 +199,13 @@ impl Hook {
         named_by.iter().all(|name| self.option(name).is_none_or(Tree::is_constant))
     }
 
-    /// What an answer means.
-    pub fn verdict(&self, response: &Response, now: jiff::Timestamp) -> Judged {
-        self.platform.verdict(response, now)
+    /// What an answer means: by the hook's own rules, else by its platform. `failed` is told of each rule that could
+    /// not be evaluated, and why.
+    pub fn verdict(&self, response: &Response, now: Timestamp, failed: impl FnMut(&verdict::Rule, &str)) -> Judged {
+        match self.verdict.judge(response, now, failed) {
+            Some(verdict) => verdict.into(),
+            None => self.platform.verdict(response, now),
+        }
     }
 
     fn option(&self, name: &str) -> Option<&Tree> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::rules::diagnostic::{Diagnostic, Place, Source, Span};
-use crate::rules::hook::{Hook, Prepared, known_options, name_of, trial};
+use crate::rules::hook::{Hook, Prepared, inline, known_options, name_of, trial, verdict};
 use crate::rules::manifest::{Kind, OptionSpec, resolve_message};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Retry, read_timeout};
@@ -36,8 +36,7 @@ const KEYS: [&str; 17] = [
 ];
 
 /// Keys that are reserved for later versions, and what to do instead.
-const NOT_YET: [(&str, &str); 4] = [
-    ("verdict", "remove `verdict`; a platform script of your own can judge answers differently"),
+const NOT_YET: [(&str, &str); 3] = [
     ("breaker", "remove `breaker`; failing deliveries are retried with growing waits all the same"),
     ("dedupe", "remove `dedupe`; an event whose id is already known is stored once all the same"),
     ("order_by", "remove `order_by`; deliveries of one hook may overtake each other"),
@@ -118,6 +117,7 @@ fn read(
     let enabled = file.get("enabled").and_then(|node| reader.boolean("enabled", node)).unwrap_or(true);
     let events = read_events(reader, &file);
     let when = file.get("when").and_then(|node| read_when(reader, node));
+    let verdict = file.get("verdict").map(|node| verdict::read(reader, node)).unwrap_or_default();
     let pace = file.get("rate_limit").and_then(|node| reader.rate("rate_limit", node));
     let concurrency = file.get("concurrency").and_then(|node| {
         let read = reader.integer("concurrency", node, 1, limits::CONCURRENCY_MAX as u64)?;
@@ -128,6 +128,10 @@ fn read(
     let options = read_options(reader, &file, platform.as_deref());
     let tests = file.get("tests").map(|node| trial::read(reader, node)).unwrap_or_default();
     let platform = platform?;
+    let inline_secret = match file.get("options").map(|node| &node.value) {
+        Some(Value::Map(entries)) => inline::secret(reader.source, &Map::new("options", entries), &platform),
+        _ => None,
+    };
     Some(Hook {
         fingerprint: fingerprint(reader.source, &platform),
         name,
@@ -139,6 +143,7 @@ fn read(
         when,
         scope,
         scope_place: file.get("scope").map(|node| reader.source.place(node.span)),
+        verdict,
         pace: pace.or(platform.manifest.rate_limit),
         concurrency: concurrency.unwrap_or(platform.manifest.concurrency),
         timeout: timeout.unwrap_or(defaults.timeout),
@@ -146,6 +151,7 @@ fn read(
         secrets: options.iter().flat_map(|(_, tree)| tree.secrets().iter().cloned()).collect(),
         prepared: Prepared::new(&platform, &options),
         options,
+        inline_secret,
         tests,
         platform,
     })

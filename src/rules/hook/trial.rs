@@ -1,9 +1,10 @@
 //! What a hook's author wants to be true of it: the `tests:` of its file, and a first rendering before it is loaded.
 
+mod answer;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
-use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use crate::rules::diagnostic::{Diagnostic, Place};
@@ -13,7 +14,8 @@ use crate::rules::platform::{Given, RenderError};
 use crate::rules::yaml::reader::Reader;
 use crate::rules::yaml::{Node, Value};
 use crate::words::event::Event;
-use crate::words::exchange::Request;
+use crate::words::exchange::{Request, Response};
+use crate::words::json::{Exact, Members};
 use crate::words::secret::{Secret, Secrets};
 
 /// One entry of `tests:`.
@@ -23,8 +25,10 @@ pub struct HookTest {
     pub name: String,
     /// Where it stands.
     pub place: Place,
-    /// The event.
-    pub event: TestEvent,
+    /// The event; a test of an answer alone needs none.
+    pub event: Option<TestEvent>,
+    /// What the receiver answers.
+    pub response: Option<Response>,
     /// What is to come of it.
     pub expect: Expect,
 }
@@ -41,7 +45,7 @@ pub struct TestEvent {
     /// When; the time of the test when it does not care.
     pub time: Option<Timestamp>,
     /// What it says.
-    pub data: Json,
+    pub data: Exact,
 }
 
 /// What is to come of an event. What is not said may be anything.
@@ -56,13 +60,17 @@ pub struct Expect {
     /// These headers, among others.
     pub headers: Vec<(String, String)>,
     /// The body as JSON: these members, among others; lists and plain values exactly.
-    pub json: Option<Json>,
+    pub json: Option<Exact>,
     /// The body as it is.
     pub text: Option<String>,
     /// The body as a form: these fields, among others.
     pub form: Vec<(String, String)>,
     /// Rendering fails, and this stands in the reason.
     pub error: Option<String>,
+    /// The verdict on the response: its word.
+    pub verdict: Option<String>,
+    /// This stands in the verdict's reason.
+    pub why: Option<String>,
 }
 
 /// What came of one test.
@@ -90,7 +98,7 @@ impl From<String> for Failure {
     }
 }
 
-const EXPECT: [&str; 8] = ["wanted", "method", "url", "headers", "json", "text", "form", "error"];
+const EXPECT: [&str; 10] = ["wanted", "method", "url", "headers", "json", "text", "form", "error", "verdict", "why"];
 
 /// Reads `tests:`.
 pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<HookTest> {
@@ -105,20 +113,29 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<HookTest> {
 fn read_test(reader: &mut Reader<'_>, at: usize, node: &Node) -> Option<HookTest> {
     const EXAMPLE: &str = "{name: …, event: {type: …, data: {…}}, expect: {…}}";
     let test = reader.map("tests", node, EXAMPLE)?;
-    reader.only(&test, &["name", "event", "expect"]);
+    reader.only(&test, &["name", "event", "response", "expect"]);
     let name = test.get("name").and_then(|node| reader.text("tests.name", node)).map(str::to_owned);
+    let response = test.get("response").map(|node| answer::read(reader, node));
     let event = match test.get("event") {
-        Some(node) => read_event(reader, node),
+        Some(node) => read_event(reader, node).map(Some),
+        None if response.is_some() => Some(None),
         None => missing(reader, node, "event", "add `event: {type: …, data: {…}}`"),
     };
     let expect = match test.get("expect") {
-        Some(node) => read_expect(reader, node),
+        Some(node) => {
+            answer::belong_together(reader, node, response.is_some());
+            read_expect(reader, node)
+        }
         None => missing(reader, node, "expect", "add `expect: {json: {…}}`, or `expect: {wanted: false}`"),
     };
     Some(HookTest {
         name: name.unwrap_or_else(|| format!("number {}", at + 1)),
         place: reader.source.place(node.span),
         event: event?,
+        response: match response {
+            Some(response) => Some(response?),
+            None => None,
+        },
         expect: expect?,
     })
 }
@@ -152,7 +169,7 @@ fn read_event(reader: &mut Reader<'_>, node: &Node) -> Option<TestEvent> {
         id: text(reader, "id"),
         source: text(reader, "source"),
         time,
-        data: event.get("data").map_or_else(|| Json::Object(serde_json::Map::new()), Node::to_json),
+        data: event.get("data").map_or_else(|| Exact::Map(Members::new()), |node| node.to_exact(reader.source)),
     })
 }
 
@@ -171,13 +188,15 @@ fn read_expect(reader: &mut Reader<'_>, node: &Node) -> Option<Expect> {
         method: text(reader, "method"),
         url: text(reader, "url"),
         headers: expect.get("headers").map(|node| read_pairs(reader, "expect.headers", node)).unwrap_or_default(),
-        json: expect.get("json").map(Node::to_json),
+        json: expect.get("json").map(|node| node.to_exact(reader.source)),
         text: match expect.get("text").map(|node| &node.value) {
             Some(Value::String(empty)) if empty.is_empty() => Some(String::new()),
             _ => text(reader, "text"),
         },
         form: expect.get("form").map(|node| read_pairs(reader, "expect.form", node)).unwrap_or_default(),
         error: text(reader, "error"),
+        verdict: expect.get("verdict").and_then(|node| answer::read_word(reader, node)),
+        why: text(reader, "why"),
     })
 }
 
@@ -196,7 +215,7 @@ fn read_pairs(reader: &mut Reader<'_>, name: &str, node: &Node) -> Vec<(String, 
 }
 
 impl TestEvent {
-    fn to_event(&self, now: Timestamp) -> Event {
+    pub(crate) fn to_event(&self, now: Timestamp) -> Event {
         let id = self.id.clone().unwrap_or_else(|| "test".to_owned());
         let mut event = Event::new(self.kind.as_str(), Some(id), self.data.to_string(), self.time.unwrap_or(now));
         event.source = self.source.clone().unwrap_or_default();
@@ -208,9 +227,9 @@ impl Hook {
     /// An event to try the hook with: that of its first test which it wants, else an empty one of its first type. It
     /// happens at the beginning of time unless the test says when; whoever sends it for real sets `time`.
     pub fn sample_event(&self) -> Event {
-        let of_test = self.tests.iter().find(|test| test.expect.wanted != Some(false) && test.expect.error.is_none());
-        if let Some(test) = of_test {
-            return test.event.to_event(Timestamp::UNIX_EPOCH);
+        let wanted = self.tests.iter().filter(|test| test.expect.wanted != Some(false) && test.expect.error.is_none());
+        if let Some(event) = wanted.filter_map(|test| test.event.as_ref()).next() {
+            return event.to_event(Timestamp::UNIX_EPOCH);
         }
         let kind = self.events.first().map_or_else(|| "sample".to_owned(), |pattern| pattern.replace('*', "sample"));
         Event::new(kind, Some("sample".to_owned()), &b"{}"[..], Timestamp::UNIX_EPOCH)
@@ -221,7 +240,8 @@ impl Hook {
     pub fn dry_run(&self, secrets: &Secrets, now: Timestamp) -> Vec<Diagnostic> {
         let results = self.run_tests(secrets, now).into_iter();
         let mut found: Vec<_> = results.filter_map(TestResult::into_diagnostic).collect();
-        if self.tests.is_empty() && self.options.iter().all(|(_, tree)| tree.is_constant()) {
+        if self.tests.iter().all(|test| test.event.is_none()) && self.options.iter().all(|(_, tree)| tree.is_constant())
+        {
             match self.try_request(&self.sample_event(), &self.with_stand_ins(secrets), now) {
                 Ok(_) => {}
                 Err(RenderError::Wrong(error)) => found.push(*error),
@@ -248,7 +268,11 @@ impl Hook {
     }
 
     fn run_test(&self, test: &HookTest, secrets: &Secrets, now: Timestamp) -> Result<(), Failure> {
-        let (event, expect) = (test.event.to_event(now), &test.expect);
+        if let Some(response) = &test.response {
+            answer::try_verdict(self, response, &test.expect, now)?;
+        }
+        let Some(event) = &test.event else { return Ok(()) };
+        let (event, expect) = (event.to_event(now), &test.expect);
         match (self.matches(&event), expect.wanted) {
             (Err(NotWanted::WhenFailed(why)), _) => return Err(format!("`when` failed: {why}").into()),
             (Err(_), Some(false)) => return Ok(()),
@@ -272,7 +296,7 @@ impl Hook {
 
     /// The secrets given, and for each one that cannot be had a stand-in that is well-formed wherever it may be used:
     /// as a URL where it names the receiver, else as a base64 key of 32 bytes.
-    fn with_stand_ins(&self, secrets: &Secrets) -> Secrets {
+    pub(crate) fn with_stand_ins(&self, secrets: &Secrets) -> Secrets {
         let mut all = secrets.clone();
         for (option, tree) in &self.options {
             for (name, _) in tree.secrets() {
@@ -322,10 +346,10 @@ fn differs(expect: &Expect, request: &Request) -> Option<String> {
         }
     };
     let body = String::from_utf8_lossy(&request.body);
-    let json = |expected: &Json| match serde_json::from_slice(&request.body) {
-        Ok(found) => json_differs("json", expected, &found),
-        Err(_) if body.is_empty() => Some("the body is empty".to_owned()),
-        Err(_) => Some(format!("the body is not JSON: {}", start_of(&body))),
+    let json = |expected: &Exact| match Exact::parse(&request.body) {
+        Some(found) => json_differs("json", expected, &found),
+        None if body.is_empty() => Some("the body is empty".to_owned()),
+        None => Some(format!("the body is not JSON: {}", start_of(&body))),
     };
     let field = |(name, expected): &(String, String)| {
         let found = url::form_urlencoded::parse(&request.body).find(|(found, _)| found == name);
@@ -344,23 +368,23 @@ fn differs(expect: &Expect, request: &Request) -> Option<String> {
 }
 
 /// Maps may have further members; everything else must be equal.
-fn json_differs(path: &str, expected: &Json, found: &Json) -> Option<String> {
+fn json_differs(path: &str, expected: &Exact, found: &Exact) -> Option<String> {
     match (expected, found) {
-        (Json::Object(expected), Json::Object(found)) => expected.iter().find_map(|(key, expected)| {
+        (Exact::Map(expected), Exact::Map(found)) => expected.iter().find_map(|(key, expected)| {
             let path = format!("{path}.{key}");
             match found.get(key) {
                 Some(found) => json_differs(&path, expected, found),
                 None => Some(format!("there is no {path}, expected {expected}")),
             }
         }),
-        (Json::Array(expected), Json::Array(found)) if expected.len() == found.len() => {
+        (Exact::List(expected), Exact::List(found)) if expected.len() == found.len() => {
             let mut pairs = expected.iter().zip(found).enumerate();
             pairs.find_map(|(at, (expected, found))| json_differs(&format!("{path}[{at}]"), expected, found))
         }
-        (Json::Array(expected), Json::Array(found)) => {
+        (Exact::List(expected), Exact::List(found)) => {
             Some(format!("{path} has {} entries, expected {}", found.len(), expected.len()))
         }
-        (Json::Number(a), Json::Number(b)) if a.as_f64() == b.as_f64() => None,
+        (Exact::Number(a), Exact::Number(b)) if a.has_value_of(b) => None,
         _ if expected == found => None,
         _ => Some(format!("{path} is {}, expected {expected}", start_of(&found.to_string()))),
     }
@@ -402,7 +426,7 @@ mod tests {
         let expect = Expect {
             method: Some("PUT".into()),
             headers: vec![("X-A".into(), "1".into())],
-            json: Some(json!({"a": {"b": 1}})),
+            json: Some((&json!({"a": {"b": 1}})).into()),
             ..Expect::default()
         };
         assert_eq!(said(expect, r#"{"a": {"b": 1.0, "c": 2}, "d": 3}"#), "");
@@ -410,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_difference_names_its_path() {
-        let json = |value| Expect { json: Some(value), ..Expect::default() };
+        let json = |value| Expect { json: Some(Exact::from(&value)), ..Expect::default() };
         for (expect, body, difference) in [
             (json(json!({"a": [1, {"b": "x"}]})), r#"{"a":[1,{"b":"y"}]}"#, r#"json.a[1].b is "y", expected "x""#),
             (json(json!({"a": [1]})), r#"{"a":[1,2]}"#, "json.a has 2 entries, expected 1"),

@@ -5,7 +5,7 @@
 //! * `fn request(delivery)`: `delivery = #{id, attempt, time, time_s, time_ms, event, options, hook}`, where `time` is
 //!   RFC 3339 text, `time_s` and `time_ms` are the same moment in seconds and milliseconds since 1970, and
 //!   `event = #{id, type, source, time, data, raw, content_type}`. It gives
-//!   `#{url, method?, headers?, json? | form? | text? | body?}`; without a body the event's bytes go out as they came.
+//!   `#{url, method?, headers?, json? | form? | text? | xml? | body?}`; without a body the event's bytes go out as they came.
 //!   A tree among the options (`json: delivery.options.json`) keeps its order and its numbers;
 //! * `fn verdict(response)`, optional: `response = #{status, headers, text, json, retry_after}`, header names in lower
 //!   case, `json` and `retry_after` (seconds) `()` when there is none. Without it `by_status(response)` decides;
@@ -27,9 +27,10 @@ pub use crate::rules::answer::Judged;
 use crate::rules::answer::{by_status, retry_after};
 use crate::rules::diagnostic::{Diagnostic, Source};
 use crate::rules::manifest::{Kind, Manifest, OptionSpec};
-use crate::rules::script::{Opaque, Script, blob, from_json, map, type_word};
+use crate::rules::script::{Opaque, Script, blob, from_exact, from_json, map, type_word};
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
+use crate::words::json::{Exact, Members};
 use crate::words::secret::Secrets;
 use crate::words::verdict::Verdict;
 
@@ -148,7 +149,7 @@ impl Platform {
     }
 
     /// Why the constant options of a hook cannot work together, if so. Options that depend on the event are `Null`.
-    pub fn check(&self, options: &Json) -> Option<String> {
+    pub fn check(&self, options: &Members) -> Option<String> {
         self.object(&self.options(options))
     }
 
@@ -164,7 +165,7 @@ impl Platform {
     }
 
     /// The same when the hook is loaded: a script that stumbles over an option that is not known yet has said nothing.
-    pub fn check_known(&self, options: &Json) -> Option<String> {
+    pub fn check_known(&self, options: &Members) -> Option<String> {
         let said = self.uses.check.then(|| self.script.call("check", [self.options(options).map.into()]))?;
         said.ok()?.into_string().ok()
     }
@@ -191,30 +192,39 @@ impl Platform {
         request::read(&made, given.event, &options.known_url).map_err(refused)
     }
 
-    /// What an answer means. A verdict that itself fails counts as a retry.
+    /// What an answer means. A verdict that itself fails, perhaps only this time, proves nothing: it counts as a retry.
     pub fn verdict(&self, response: &Response, now: Timestamp) -> Judged {
         if !self.uses.verdict && (200..300).contains(&response.status) {
             return by_status(response.status, None).into();
         }
         let timeless = !self.uses.headers && !response.headers.contains_key(RETRY_AFTER);
-        if !timeless {
-            return self.judge(response, now).unwrap_or_else(unjudged);
-        }
         let latest = || self.judged.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((status, body, judged)) = &*latest()
+        if timeless
+            && let Some((status, body, judged)) = &*latest()
             && (*status, body) == (response.status, &response.body)
         {
             return judged.clone();
         }
-        let judged = self.judge(response, now);
-        if let Ok(judged) = &judged {
-            // A copy: the body may be a piece of something larger.
-            *latest() = Some((response.status, Bytes::copy_from_slice(&response.body), judged.clone()));
+        match self.judge(response, now) {
+            Ok(judged) => {
+                if timeless {
+                    // A copy: the body may be a piece of something larger.
+                    *latest() = Some((response.status, Bytes::copy_from_slice(&response.body), judged.clone()));
+                }
+                judged
+            }
+            Err(found) => {
+                let why = if found.place.is_some() { found.one_line() } else { found.what };
+                Verdict::retry(format!("the answer could not be judged: {why}")).into()
+            }
         }
-        judged.unwrap_or_else(unjudged)
     }
 
-    fn judge(&self, response: &Response, now: Timestamp) -> Result<Judged, String> {
+    /// The same, or how the verdict fails.
+    ///
+    /// # Errors
+    /// The script fails, or gives something that is no verdict.
+    pub fn judge(&self, response: &Response, now: Timestamp) -> Result<Judged, Box<Diagnostic>> {
         let json = serde_json::from_slice(&response.body).unwrap_or(Json::Null);
         let wait = retry_after(&response.headers, &json, now);
         if !self.uses.verdict {
@@ -231,10 +241,10 @@ impl Platform {
             ("json", from_json(&json)),
             ("retry_after", wait.map_or(Dynamic::UNIT, |wait| i64::try_from(wait.as_secs()).unwrap_or(0).into())),
         ]);
-        self.script.call("verdict", [answer.into()]).map_err(|found| found.one_line()).and_then(|judged| {
-            let word = type_word(&judged);
-            judged.try_cast::<Judged>().ok_or_else(|| format!("fn verdict gave {word} instead of a verdict"))
-        })
+        let judged = self.script.call("verdict", [answer.into()])?;
+        let word = type_word(&judged);
+        let refused = || Box::new(Diagnostic::error("script", format!("fn verdict gave {word} instead of a verdict")));
+        judged.try_cast::<Judged>().ok_or_else(refused)
     }
 
     fn delivery(&self, given: &Given<'_>, options: Map) -> Map {
@@ -254,30 +264,26 @@ impl Platform {
     }
 
     /// These options of the manifest, and `()` for all others.
-    pub fn options(&self, options: &Json) -> Options {
-        let value = |spec: &OptionSpec| options.get(&spec.name).map_or(Dynamic::UNIT, |value| given_as(spec, value));
+    pub fn options(&self, options: &Members) -> Options {
+        let value =
+            |spec: &OptionSpec| options.get(&spec.name).map_or(Dynamic::UNIT, |value| given_as(spec, value.clone()));
         let map = self.manifest.options.iter().map(|spec| (spec.name.as_str().into(), value(spec)));
         Options { map: map.collect(), known_url: Arc::default(), checked: false }
     }
 
     /// Sets one of them.
-    pub fn set_option(&self, options: &mut Options, name: &str, value: &Json) {
+    pub fn set_option(&self, options: &mut Options, name: &str, value: Exact) {
         if let Some(spec) = self.manifest.options.iter().find(|spec| spec.name == name) {
             options.map.insert(name.into(), given_as(spec, value));
         }
     }
 }
 
-/// A verdict that fails, perhaps only this time, proves nothing.
-fn unjudged(why: String) -> Judged {
-    Verdict::retry(format!("the answer could not be judged: {why}")).into()
-}
-
 /// A tree keeps the order and the numbers of its author; a script may look into it and pass it on.
-fn given_as(spec: &OptionSpec, value: &Json) -> Dynamic {
+fn given_as(spec: &OptionSpec, value: Exact) -> Dynamic {
     match (&spec.kind, value) {
-        (Kind::Tree, tree @ (Json::Array(_) | Json::Object(_))) => Dynamic::from(Opaque(Arc::new(tree.clone()))),
-        (_, value) => from_json(value),
+        (Kind::Tree, tree @ (Exact::List(_) | Exact::Map(_))) => Opaque::dynamic(tree),
+        (_, value) => from_exact(&value),
     }
 }
 
@@ -291,7 +297,7 @@ fn event(event: &Event) -> Map {
         ("type", event.kind.as_str().into()),
         ("source", event.source.as_str().into()),
         ("time", event.time.to_string().into()),
-        ("data", from_json(event.data())),
+        ("data", event.exact().map_or_else(|| from_json(event.data()), from_exact)),
         ("raw", raw),
         ("content_type", event.content_type.as_str().into()),
     ])

@@ -12,13 +12,14 @@ use rhai::{Dynamic, Map};
 use url::Url;
 
 use crate::rules::script::{form, to_json, type_word};
+use crate::rules::xml;
 use crate::rules::yaml::reader::nearest;
 use crate::words::event::Event;
 use crate::words::exchange::Request;
 use crate::words::limits;
 
-const KEYS: [&str; 7] = ["url", "method", "headers", "json", "form", "text", "body"];
-const BODIES: [&str; 4] = ["json", "form", "text", "body"];
+const KEYS: [&str; 8] = ["url", "method", "headers", "json", "form", "text", "xml", "body"];
+const BODIES: [&str; 5] = ["json", "form", "text", "xml", "body"];
 
 /// The latest URL of a hook as its script gave it, and what it was read as: most hooks have but one.
 #[derive(Default)]
@@ -131,7 +132,7 @@ fn headers(map: &Map) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-/// The bytes and their media type: one of `json form text body`, else the event's as they came.
+/// The bytes and their media type: one of `json form text xml body`, else the event's as they came.
 fn body(map: &Map, event: &Event) -> Result<(Bytes, String), String> {
     let given: Vec<_> = BODIES
         .iter()
@@ -153,6 +154,12 @@ fn body(map: &Map, event: &Event) -> Result<(Bytes, String), String> {
         }
         "form" => {
             (form(&to_json(value).map_err(said)?)?.into_bytes().into(), "application/x-www-form-urlencoded".to_owned())
+        }
+        "xml" => {
+            let text =
+                value.clone().into_string().map_err(|_| format!("xml must be a text, not {}", type_word(value)))?;
+            xml::check(&text)?;
+            (text.into_bytes().into(), "application/xml".to_owned())
         }
         "text" => {
             let text =

@@ -4,6 +4,11 @@ use serde_json::json;
 use super::*;
 use crate::words::secret::Secret;
 
+fn members(options: &Json) -> Members {
+    let Exact::Map(members) = Exact::from(options) else { panic!("options are a map") };
+    members
+}
+
 const MANIFEST: &str = "fn manifest() { #{summary: \"s\", options: #{url: required(\"url\", \"u\"), json: optional(\"tree\", (), \"j\")}} }\n";
 
 fn platform(rest: &str) -> Platform {
@@ -26,7 +31,7 @@ fn request(platform: &Platform, options: &Json) -> Result<Request, RenderError> 
     let now = "2026-01-31T12:00:00.5Z".parse().unwrap();
     platform.request(
         &Given { id: "j-7", attempt: 2, now, hook: "h", event: &event, secrets: &secrets },
-        platform.options(options),
+        platform.options(&members(options)),
     )
 }
 
@@ -197,9 +202,12 @@ fn a_check_speaks_before_the_request() {
     let checked = platform(
         "fn check(options) { if options.json != () { \"no json please\" } }\nfn request(delivery) { #{url: delivery.options.url} }",
     );
-    assert_eq!(checked.check(&json!({"url": "https://h", "json": {"a": 1}})).as_deref(), Some("no json please"));
-    assert_eq!(checked.check(&json!({"url": "https://h", "json": null})), None);
-    assert_eq!(checked.check(&json!({})), None);
+    assert_eq!(
+        checked.check(&members(&json!({"url": "https://h", "json": {"a": 1}}))).as_deref(),
+        Some("no json please")
+    );
+    assert_eq!(checked.check(&members(&json!({"url": "https://h", "json": null}))), None);
+    assert_eq!(checked.check(&members(&json!({}))), None);
     assert!(
         request(&checked, &json!({"url": "https://h", "json": {"a": 1}}))
             .unwrap_err()

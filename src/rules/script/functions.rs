@@ -6,14 +6,14 @@ use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 use rhai::{Blob, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
 use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
-use serde_json::Value as Json;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 
 use super::map;
-use super::value::{bytes, from_json, to_json, type_word};
+use super::value::{bytes, from_exact, to_json, type_word};
 use crate::rules::answer::{self, Judged};
 use crate::rules::text::{component, truncate_bytes, truncate_chars};
+use crate::words::json::Exact;
 use crate::words::limits;
 use crate::words::secret::equal;
 use crate::words::verdict::Verdict;
@@ -180,8 +180,12 @@ fn encodings(engine: &mut Engine) {
         // The language has one of its own for maps, which writes bytes as numbers.
         .register_fn("to_json", |value: Map| json_text(&value.into()))
         .register_fn("parse_json", |text: &str| -> Result<Dynamic> {
-            let json: Json = serde_json::from_str(text).map_err(|error| format!("this text is not JSON: {error}"))?;
-            Ok(from_json(&json))
+            if let Some(exact) = Exact::parse(text.as_bytes()) {
+                return Ok(from_exact(&exact));
+            }
+            let why = serde_json::from_str::<serde_json::Value>(text).err();
+            let why = why.map_or_else(|| "it is nested too deep".to_owned(), |error| error.to_string());
+            Err(format!("this text is not JSON: {why}").into())
         })
         .register_fn("form_encode", |map: Map| -> Result<String> {
             let json = to_json(&map.into()).map_err(|why| format!("the form {why}"))?;
@@ -206,8 +210,8 @@ fn with_query(url: &str, parameters: Map) -> Result<String> {
     let (url, fragment) = url.split_once('#').map_or((url, None), |(url, fragment)| (url, Some(fragment)));
     let mut out = url.to_owned();
     for (name, value) in &parameters {
-        let text =
-            scalar(&to_json(value).unwrap_or_default()).ok_or_else(|| format!("the parameter `{name}` is no text"))?;
+        let text = to_json(value).unwrap_or_default().scalar();
+        let text = text.ok_or_else(|| format!("the parameter `{name}` is no text"))?;
         let joint = match out.find('?') {
             None => "?",
             Some(_) if out.ends_with(['?', '&']) => "",
@@ -219,8 +223,8 @@ fn with_query(url: &str, parameters: Map) -> Result<String> {
 }
 
 /// `application/x-www-form-urlencoded`: nested maps as `a[b]=c`, lists as `a[]=c`. What is null is left out.
-pub(crate) fn form(value: &Json) -> std::result::Result<String, String> {
-    let Json::Object(map) = value else { return Err("a form is a map".to_owned()) };
+pub(crate) fn form(value: &Exact) -> std::result::Result<String, String> {
+    let Exact::Map(map) = value else { return Err("a form is a map".to_owned()) };
     let mut pairs = Vec::new();
     for (name, value) in map {
         form_pairs(name.clone(), value, &mut pairs);
@@ -230,21 +234,11 @@ pub(crate) fn form(value: &Json) -> std::result::Result<String, String> {
     Ok(pairs.join("&"))
 }
 
-fn form_pairs(name: String, value: &Json, pairs: &mut Vec<(String, String)>) {
+fn form_pairs(name: String, value: &Exact, pairs: &mut Vec<(String, String)>) {
     match value {
-        Json::Null => {}
-        Json::Array(values) => values.iter().for_each(|value| form_pairs(format!("{name}[]"), value, pairs)),
-        Json::Object(map) => map.iter().for_each(|(key, value)| form_pairs(format!("{name}[{key}]"), value, pairs)),
-        plain => pairs.push((name, scalar(plain).unwrap_or_default())),
-    }
-}
-
-/// A value that is not a list, map or null, as text.
-fn scalar(value: &Json) -> Option<String> {
-    match value {
-        Json::String(text) => Some(text.clone()),
-        Json::Number(_) | Json::Bool(_) => Some(value.to_string()),
-        _ => None,
+        Exact::List(values) => values.iter().for_each(|value| form_pairs(format!("{name}[]"), value, pairs)),
+        Exact::Map(map) => map.iter().for_each(|(key, value)| form_pairs(format!("{name}[{key}]"), value, pairs)),
+        plain => pairs.extend(plain.scalar().map(|text| (name, text))),
     }
 }
 

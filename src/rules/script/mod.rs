@@ -20,12 +20,12 @@ use rhai::{
     Scope,
 };
 
-use crate::rules::diagnostic::{Diagnostic, Source, Span};
+use crate::rules::diagnostic::{Diagnostic, Source, Span, TOO_MUCH};
 use crate::rules::yaml::reader::nearest;
 use crate::words::limits;
 
 pub(crate) use self::functions::form;
-pub(crate) use self::value::{Opaque, blob, from_json, to_json, type_word};
+pub(crate) use self::value::{Opaque, blob, from_exact, from_json, to_json, type_word};
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(engine);
 
@@ -155,7 +155,8 @@ impl Script {
         }
         // Limits carry no place of their own: the innermost call that does is the best there is.
         let position = if inner.position().is_none() { error.position() } else { inner.position() };
-        let found = placed(Diagnostic::error("script", error_words(inner)), &self.source, position);
+        let code = if goes_beyond(inner) { TOO_MUCH } else { "script" };
+        let found = placed(Diagnostic::error(code, error_words(inner)), &self.source, position);
         match inner {
             EvalAltResult::ErrorFunctionNotFound(signature, _) => {
                 let name = signature.split([' ', '(']).next().unwrap_or_default();
@@ -244,6 +245,17 @@ fn suggest<'a>(found: Diagnostic, name: &str, known: impl IntoIterator<Item = &'
         Some(near) => found.help(format!("did you mean `{near}`?")),
         None => found,
     }
+}
+
+/// Whether it is about a bound.
+fn goes_beyond(error: &EvalAltResult) -> bool {
+    matches!(
+        error,
+        EvalAltResult::ErrorTooManyOperations(_)
+            | EvalAltResult::ErrorTerminated(..)
+            | EvalAltResult::ErrorStackOverflow(_)
+            | EvalAltResult::ErrorDataTooLarge(..)
+    )
 }
 
 fn syntax_words(error: &ParseErrorType) -> String {

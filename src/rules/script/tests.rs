@@ -8,7 +8,7 @@ fn script(text: &str) -> Script {
 
 fn eval(expression: &str) -> Result<serde_json::Value, Box<Diagnostic>> {
     let made = script(&format!("fn f() {{\n    {expression}\n}}")).call("f", [])?;
-    Ok(to_json(&made).unwrap_or_else(|why| panic!("{expression} {why}")))
+    Ok(to_json(&made).unwrap_or_else(|why| panic!("{expression} {why}")).plain())
 }
 
 fn text(expression: &str) -> String {
@@ -96,11 +96,11 @@ fn encodings() {
 fn a_tree_passes_through_as_it_was_written() {
     let tree: serde_json::Value =
         serde_json::from_str(r#"{"z":1,"a":{"y":18446744073709551615,"b":[{"n":1.0}]}}"#).unwrap();
-    let opaque = || Dynamic::from(Opaque(std::sync::Arc::new(tree.clone())));
+    let opaque = || Opaque::dynamic((&tree).into());
     let looks = script(
         "fn f(t) { #{json: t, y: t.a.b[0].n, keys: t.keys(), gone: t.get(\"q\"), len: t.len(), has: \"z\" in t, z: t[\"z\"], inner: t.a} }",
     );
-    let made = to_json(&looks.call("f", [opaque()]).unwrap()).unwrap();
+    let made = to_json(&looks.call("f", [opaque()]).unwrap()).unwrap().plain();
     assert_eq!(made["json"].to_string(), tree.to_string());
     assert_eq!(made["inner"].to_string(), tree["a"].to_string());
     assert_eq!(

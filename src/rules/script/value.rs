@@ -7,20 +7,44 @@
 use std::sync::Arc;
 
 use rhai::{Array, Blob, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
-use serde_json::{Number, Value as Json};
+use serde_json::Value as Json;
+
+use crate::words::json::{Exact, Number};
 
 /// A JSON value that a script passes on untouched.
 #[derive(Clone, Debug)]
-pub(crate) struct Opaque(pub(crate) Arc<Json>);
+pub(crate) struct Opaque(pub(crate) Arc<Exact>);
 
-/// Turns JSON into plain values. Integers beyond the signed range become floats.
+impl Opaque {
+    /// A value for scripts to pass on.
+    pub(crate) fn dynamic(value: Exact) -> Dynamic {
+        Dynamic::from(Self(Arc::new(value)))
+    }
+}
+
+/// Turns JSON into plain values. Maps are sorted then. A number with more digits than a script's numbers have is a
+/// value to pass on.
+pub(crate) fn from_exact(value: &Exact) -> Dynamic {
+    match value {
+        Exact::Null => Dynamic::UNIT,
+        Exact::Bool(value) => (*value).into(),
+        Exact::Number(number) => from_number(number),
+        Exact::String(text) => text.as_str().into(),
+        Exact::List(values) => values.iter().map(from_exact).collect::<Array>().into(),
+        Exact::Map(members) => {
+            members.iter().map(|(name, value)| (name.as_str().into(), from_exact(value))).collect::<Map>().into()
+        }
+    }
+}
+
+/// The same for what serde_json has read.
 pub(crate) fn from_json(value: &Json) -> Dynamic {
     match value {
         Json::Null => Dynamic::UNIT,
         Json::Bool(value) => (*value).into(),
         Json::Number(number) => match number.as_i64() {
             Some(whole) => whole.into(),
-            None => number.as_f64().unwrap_or(f64::NAN).into(),
+            None => from_number(&number.into()),
         },
         Json::String(text) => text.as_str().into(),
         Json::Array(values) => values.iter().map(from_json).collect::<Array>().into(),
@@ -30,37 +54,49 @@ pub(crate) fn from_json(value: &Json) -> Dynamic {
     }
 }
 
+fn from_number(number: &Number) -> Dynamic {
+    if let Some(whole) = number.as_i64() {
+        return whole.into();
+    }
+    let float = number.as_f64();
+    let written = serde_json::Number::from_f64(float);
+    match written.is_some_and(|written| Number::from(&written).has_value_of(number)) {
+        true => float.into(),
+        false => Opaque::dynamic(Exact::Number(number.clone())),
+    }
+}
+
 /// Turns what a script made into JSON.
 ///
 /// # Errors
 /// What cannot be JSON, in words that follow "the body ".
-pub(crate) fn to_json(value: &Dynamic) -> Result<Json, String> {
+pub(crate) fn to_json(value: &Dynamic) -> Result<Exact, String> {
     if value.is_unit() {
-        return Ok(Json::Null);
+        return Ok(Exact::Null);
     }
     if let Ok(value) = value.as_bool() {
-        return Ok(Json::Bool(value));
+        return Ok(Exact::Bool(value));
     }
     if let Ok(whole) = value.as_int() {
-        return Ok(Json::Number(whole.into()));
+        return Ok(Exact::Number(whole.into()));
     }
     if let Ok(number) = value.as_float() {
-        return Number::from_f64(number)
-            .map(Json::Number)
+        return serde_json::Number::from_f64(number)
+            .map(|number| Exact::Number((&number).into()))
             .ok_or_else(|| "holds a number that JSON cannot write".to_owned());
     }
     if let Ok(text) = value.as_immutable_string_ref() {
-        return Ok(Json::String(text.to_string()));
+        return Ok(Exact::String(text.to_string()));
     }
     if let Ok(c) = value.as_char() {
-        return Ok(Json::String(c.to_string()));
+        return Ok(Exact::String(c.to_string()));
     }
     if let Ok(values) = value.as_array_ref() {
-        return values.iter().map(to_json).collect::<Result<_, _>>().map(Json::Array);
+        return values.iter().map(to_json).collect::<Result<_, _>>().map(Exact::List);
     }
     if let Ok(map) = value.as_map_ref() {
         let members = map.iter().map(|(name, value)| to_json(value).map(|value| (name.to_string(), value)));
-        return members.collect::<Result<_, _>>().map(Json::Object);
+        return members.collect::<Result<_, _>>().map(Exact::Map);
     }
     if let Some(opaque) = value.read_lock::<Opaque>() {
         return Ok((*opaque.0).clone());
@@ -114,37 +150,40 @@ pub(super) fn register(engine: &mut Engine) {
             None => Err(Box::new(EvalAltResult::ErrorPropertyNotFound(key.to_string(), rhai::Position::NONE))),
         })
         .register_indexer_get(|tree: &mut Opaque, index: i64| {
-            let value = usize::try_from(index).ok().and_then(|index| tree.0.get(index));
+            let values = if let Exact::List(values) = &*tree.0 { values.as_slice() } else { &[] };
+            let value = usize::try_from(index).ok().and_then(|index| values.get(index));
             value.map(inside).ok_or_else(|| Box::<EvalAltResult>::from(format!("the list has no element {index}")))
         })
         .register_fn("get", |tree: &mut Opaque, key: &str| tree.0.get(key).map_or(Dynamic::UNIT, inside))
         .register_fn("contains", |tree: &mut Opaque, key: &str| match &*tree.0 {
-            Json::Array(values) => values.iter().any(|value| value.as_str() == Some(key)),
+            Exact::List(values) => values.iter().any(|value| value.as_str() == Some(key)),
             tree => tree.get(key).is_some(),
         })
         .register_fn("keys", |tree: &mut Opaque| match &*tree.0 {
-            Json::Object(map) => map.keys().map(|name| name.as_str().into()).collect::<Array>(),
+            Exact::Map(members) => members.keys().map(|name| name.as_str().into()).collect::<Array>(),
             _ => Array::new(),
         })
         .register_fn("len", length)
         .register_get("len", length)
-        .register_fn("is_empty", |tree: &mut Opaque| length(tree) == 0);
+        .register_fn("is_empty", |tree: &mut Opaque| length(tree) == 0)
+        // A number with too many digits to compute with can still stand in a text.
+        .register_fn("to_string", |tree: &mut Opaque| tree.0.to_string());
 }
 
 fn length(tree: &mut Opaque) -> i64 {
     let length = match &*tree.0 {
-        Json::Array(values) => values.len(),
-        Json::Object(map) => map.len(),
+        Exact::List(values) => values.len(),
+        Exact::Map(members) => members.len(),
         _ => 0,
     };
     i64::try_from(length).unwrap_or(i64::MAX)
 }
 
 /// A member of a tree: a tree again, or a plain value.
-fn inside(value: &Json) -> Dynamic {
+fn inside(value: &Exact) -> Dynamic {
     match value {
-        Json::Array(_) | Json::Object(_) => Dynamic::from(Opaque(Arc::new(value.clone()))),
-        plain => from_json(plain),
+        Exact::List(_) | Exact::Map(_) => Opaque::dynamic(value.clone()),
+        plain => from_exact(plain),
     }
 }
 

@@ -4,11 +4,13 @@ use std::sync::LazyLock;
 
 use minijinja::machinery::{Instruction, Instructions, get_compiled_template};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Value, ValueKind};
+use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Template, UndefinedBehavior};
 
 use super::escape::Escape;
 use super::filters::{self, FILTERS, TESTS};
+use super::value::printed;
+use crate::rules::xml;
 use crate::rules::yaml::reader::nearest;
 use crate::words::limits;
 
@@ -21,6 +23,9 @@ pub(super) static CONDITIONS: LazyLock<Environment<'static>> =
 
 /// The function that reads a secret.
 pub(super) const SECRET: &str = "secret";
+
+/// The name of what is left out: `{{ field | default(omit) }}`.
+pub(super) const OMIT: &str = "omit";
 
 fn environment(undefined: UndefinedBehavior) -> Environment<'static> {
     let mut env = Environment::new();
@@ -59,23 +64,16 @@ fn print(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Resu
     };
     let text = match value.as_str() {
         Some(text) => text.into(),
-        None => std::borrow::Cow::Owned(json_text(value)?),
+        None => std::borrow::Cow::Owned(printed(value)?),
     };
+    if escape == Some(Escape::Xml) {
+        xml::check_text(&text).map_err(|why| Error::new(ErrorKind::InvalidOperation, why))?;
+    }
     match escape {
         Some(escape) if !value.is_safe() => out.write_str(&escape.apply(&text))?,
         _ => out.write_str(&text)?,
     }
     Ok(())
-}
-
-fn json_text(value: &Value) -> Result<String, Error> {
-    if value.kind() == ValueKind::Plain {
-        return Err(Error::new(
-            ErrorKind::InvalidOperation,
-            "a function stands where its result should: write name(…)",
-        ));
-    }
-    serde_json::to_string(value).map_err(|_| Error::new(ErrorKind::InvalidOperation, "this value cannot be printed"))
 }
 
 /// What is wrong with a template although it compiles, or what it says about itself.

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use crate::rules::text::component;
+use crate::rules::xml;
 
 const ZERO_WIDTH_SPACE: char = '\u{200b}';
 
@@ -18,11 +19,12 @@ pub(super) enum Escape {
     Chat,
     Markdown,
     Html,
+    Xml,
     Url,
 }
 
 impl Escape {
-    pub(super) const ALL: [Self; 5] = [Self::Text, Self::Chat, Self::Markdown, Self::Html, Self::Url];
+    pub(super) const ALL: [Self; 6] = [Self::Text, Self::Chat, Self::Markdown, Self::Html, Self::Xml, Self::Url];
 
     /// Under this name the template engine knows it.
     pub(super) fn name(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Escape {
             Self::Chat => "chat",
             Self::Markdown => "markdown",
             Self::Html => "html",
+            Self::Xml => "xml",
             Self::Url => "url",
         }
     }
@@ -41,6 +44,7 @@ impl Escape {
             Self::Chat => chat(text),
             Self::Markdown => markdown(text),
             Self::Html => html(text),
+            Self::Xml => xml::escape(text),
             Self::Url => Cow::Owned(component(text)),
         }
     }

@@ -10,11 +10,12 @@ use minijinja::value::{Kwargs, Rest, Value, ValueOrKwargs};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State};
 
 use super::escape::Escape;
-use crate::rules::text::{component, truncate_bytes, truncate_chars};
+use super::value::{from_engine, printed};
+use crate::rules::text::{component, truncate_bytes, truncate_chars, truncate_lines};
 use crate::words::limits;
 
 /// Every filter that a template may use.
-pub(super) const FILTERS: [&str; 54] = [
+pub(super) const FILTERS: [&str; 56] = [
     "abs",
     "as_zone",
     "attr",
@@ -47,6 +48,7 @@ pub(super) const FILTERS: [&str; 54] = [
     "map",
     "max",
     "min",
+    "printable",
     "reject",
     "rejectattr",
     "replace",
@@ -65,6 +67,7 @@ pub(super) const FILTERS: [&str; 54] = [
     "trim",
     "truncate_bytes",
     "truncate_chars",
+    "truncate_lines",
     "unique",
     "upper",
     "urlencode",
@@ -109,19 +112,37 @@ pub(super) fn add(env: &mut Environment<'static>) {
     env.add_filter("date", date);
     env.add_filter("as_zone", as_zone);
     env.add_filter("json", json);
+    env.add_filter("tojson", tojson);
+    env.add_filter("printable", printable);
     env.add_filter("truncate_bytes", |text: String, most: usize| truncate_bytes(&text, most).to_owned());
     env.add_filter("truncate_chars", |text: String, most: usize| truncate_chars(&text, most).to_owned());
+    env.add_filter("truncate_lines", |text: String, most: usize| truncate_lines(&text, most).to_owned());
     env.add_filter("urlencode", urlencode);
     env.add_filter("replace", replace);
     env.add_filter("indent", indent);
     env.add_filter("batch", batch);
     env.add_filter("slice", slice);
     env.add_filter("format", format);
+    env.add_filter(JOIN, filters::join);
+    env.add_filter("join", join);
     env.remove_filter("pprint");
 }
 
 fn wrong(what: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, what.into())
+}
+
+/// The cause of an error about a bound.
+#[derive(Debug, thiserror::Error)]
+#[error("beyond a bound")]
+pub(super) struct TooMuch;
+
+fn too_much(what: impl Into<String>) -> Error {
+    wrong(what).with_source(TooMuch)
+}
+
+fn too_large(filter: &str) -> Error {
+    too_much(format!("{filter} would make more than {} bytes", limits::TEMPLATE_OUTPUT))
 }
 
 /// `2238036` or `"2238036"` → `2.1 MiB`.
@@ -209,7 +230,33 @@ fn offset(zone: &str) -> Result<Offset, Error> {
 
 /// JSON in one line, as text.
 fn json(value: &Value) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|_| wrong("this value cannot be written as JSON"))
+    printed(value)
+}
+
+/// The same for a script inside HTML, which it cannot break; with a number, over several lines.
+fn tojson(value: &Value, indent: Option<usize>, kwargs: Kwargs) -> Result<Value, Error> {
+    let indent = indent.or(kwargs.get("indent")?);
+    kwargs.assert_all_used()?;
+    let exact = from_engine(value)?.unwrap_or_default();
+    let text = match indent {
+        Some(width) if width > 16 => return Err(too_much("tojson indents by at most 16")),
+        Some(width) => exact.indented(width),
+        None => exact.to_string(),
+    };
+    // Outside of texts JSON has none of these.
+    let escapes = [('<', "\\u003c"), ('>', "\\u003e"), ('&', "\\u0026"), ('\'', "\\u0027")];
+    let text = escapes.iter().fold(text, |text, (c, escape)| text.replace(*c, escape));
+    Ok(Value::from_safe_string(text))
+}
+
+/// Without control characters and what else XML cannot carry; line breaks and tabs stay.
+fn printable(value: &Value) -> Result<String, Error> {
+    let text = match value.as_str() {
+        Some(text) => text.to_owned(),
+        None => printed(value)?,
+    };
+    let keep = |c: &char| (!c.is_control() || "\t\n\r".contains(*c)) && !matches!(c, '\u{fffe}' | '\u{ffff}');
+    Ok(text.chars().filter(keep).collect())
 }
 
 /// One component. In a URL it is already encoded then, and not encoded again.
@@ -226,7 +273,7 @@ fn urlencode(state: &State, value: &Value) -> Result<Value, Error> {
 fn replace(text: &str, from: &str, to: &str) -> Result<String, Error> {
     let hits = text.matches(from).count();
     if hits.saturating_mul(to.len()).saturating_add(text.len()) > limits::TEMPLATE_OUTPUT {
-        return Err(wrong(format!("replace would make more than {} bytes", limits::TEMPLATE_OUTPUT)));
+        return Err(too_large("replace"));
     }
     Ok(text.replace(from, to))
 }
@@ -244,7 +291,7 @@ fn indent(
     kwargs.assert_all_used()?;
     let lines = text.lines().count();
     if bounded(width)?.saturating_mul(lines) > limits::TEMPLATE_OUTPUT {
-        return Err(wrong(format!("indent would make more than {} bytes", limits::TEMPLATE_OUTPUT)));
+        return Err(too_large("indent"));
     }
     let pad = " ".repeat(width);
     let indented = text.lines().enumerate().map(|(number, line)| match (number, line.is_empty()) {
@@ -267,13 +314,34 @@ fn format(state: &mut State, form: &Value, args: Rest<ValueOrKwargs>) -> Result<
     let widths = form.as_str().unwrap_or_default();
     // A width may also be an argument (`%*d`), which nobody needs in a message.
     if widths.contains('*') || widths.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > 4) {
-        return Err(wrong("format takes widths of at most four digits"));
+        return Err(too_much("format takes widths of at most four digits"));
     }
     filters::format(state, form, args)
 }
 
+/// The usual `join`, under a name that no template may use.
+const JOIN: &str = " join";
+
+fn join(state: &mut State, args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+    let args = args.into_values();
+    let joint = args.iter().skip(1).find_map(|arg| {
+        let named =
+            Kwargs::try_from(arg.clone()).ok().and_then(|named| named.get::<Option<String>>("d").ok().flatten());
+        named.map_or_else(|| arg.as_str().map(str::len), |joint| Some(joint.len()))
+    });
+    let (mut size, joint) = (0_usize, joint.unwrap_or(0));
+    // What is wrong with the value is said by the filter itself.
+    for part in args.first().and_then(|list| list.try_iter().ok()).into_iter().flatten() {
+        size = size.saturating_add(joint).saturating_add(part.as_str().map_or(1, str::len));
+        if size > limits::TEMPLATE_OUTPUT {
+            return Err(too_large("join"));
+        }
+    }
+    state.apply_filter(JOIN, &args)
+}
+
 fn bounded(number: usize) -> Result<usize, Error> {
-    if number <= WIDTH { Ok(number) } else { Err(wrong(format!("{number} is too large: at most {WIDTH}"))) }
+    if number <= WIDTH { Ok(number) } else { Err(too_much(format!("{number} is too large: at most {WIDTH}"))) }
 }
 
 #[cfg(test)]
@@ -331,9 +399,18 @@ mod tests {
             "{{ [1] | batch(100000000, 'x') | list | length }}",
             "{{ [1] | slice(1000000000) | list | length }}",
             "{% set s = 'x' | indent(9999, true) %}{{ s | replace(' ', s) }}",
+            "{% set s = 'x' | indent(9999, true) %}{{ range(10000) | join(s) }}",
+            "{% set s = 'x' | indent(9999, true) %}{{ range(10000) | join(d=s) }}",
+            "{{ (['x'] * 100000000) | join }}",
+            "{{ [1, [2]] | tojson(1000000000) }}",
+            "{{ [1, [2]] | tojson(indent=1000000000) }}",
         ] {
             assert!(eval(bomb).is_err(), "{bomb}");
         }
+        assert_eq!(
+            eval("{{ [1, 'a'] | join }}{{ ['a', 'b'] | join(', ') }}{{ [1] | tojson(indent=2) }}").unwrap(),
+            "1aa, b[\n  1\n]"
+        );
         assert_eq!(eval("{{ '%.1f' | format(1.25) }}{{ 'a\nb' | indent(2) }}").unwrap(), "1.2a\n  b");
     }
 }

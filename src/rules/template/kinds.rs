@@ -5,15 +5,17 @@ use std::ops::Range;
 use http::{HeaderName, HeaderValue};
 use serde_json::Value as Json;
 
-use super::engine::Inspection;
+use super::engine::{Inspection, OMIT};
 use super::escape::Escape;
 use super::leaf::{Fault, FaultKind, Leaf, is_template, only_expression};
 use super::scope::Needs;
 use super::{Origin, Part, Tree};
 use crate::rules::diagnostic::{Diagnostic, Span};
 use crate::rules::manifest::Kind;
+use crate::rules::xml;
 use crate::rules::yaml::reader::nearest;
 use crate::rules::yaml::{Key, Node, Style, Value};
+use crate::words::json::{Exact, Number};
 
 /// Compiles a tree.
 pub(super) fn compile(origin: Origin, node: &Node, kind: &Kind) -> Result<Tree, Vec<Diagnostic>> {
@@ -22,8 +24,15 @@ pub(super) fn compile(origin: Origin, node: &Node, kind: &Kind) -> Result<Tree, 
     if !compiler.found.is_empty() {
         return Err(compiler.found);
     }
+    let finished = root.fixed().map(|fixed| finish(fixed, kind)).transpose();
+    let root = match finished {
+        Ok(fixed) => fixed.map_or(root, Part::Fixed),
+        Err(what) => {
+            compiler.wrong(node, None, what, "write it as the receiver will read it");
+            return Err(compiler.found);
+        }
+    };
     let Compiler { origin, needs, secrets, .. } = compiler;
-    let root = if let Some(fixed) = root.fixed() { Part::Fixed(finish(fixed, kind).unwrap_or_default()) } else { root };
     Ok(Tree { root, kind: kind.clone(), origin, needs, secrets })
 }
 
@@ -44,38 +53,44 @@ pub(super) fn node_of(value: &Json) -> Node {
 }
 
 /// Brings a rendered value into the shape of its kind.
-pub(super) fn finish(value: Json, kind: &Kind) -> Result<Json, String> {
+pub(super) fn finish(value: Exact, kind: &Kind) -> Result<Exact, String> {
     match (kind, value) {
-        (Kind::List, Json::Array(values)) => {
+        (Kind::List, Exact::List(values)) => {
             let flat =
-                values.into_iter().flat_map(|value| if let Json::Array(inner) = value { inner } else { vec![value] });
-            let texts: Option<Vec<_>> = flat.map(|value| text_of(&value).map(Json::String)).collect();
-            texts.map(Json::Array).ok_or_else(|| "a list may hold only texts".to_owned())
+                values.into_iter().flat_map(|value| if let Exact::List(inner) = value { inner } else { vec![value] });
+            let texts: Option<Vec<_>> = flat.map(|value| value.scalar().map(Exact::String)).collect();
+            texts.map(Exact::List).ok_or_else(|| "a list may hold only texts".to_owned())
         }
-        (Kind::List, Json::Null) => Ok(Json::Array(Vec::new())),
-        (Kind::List, value) => text_of(&value)
-            .map(|text| Json::Array(vec![Json::String(text)]))
+        (Kind::List, Exact::Null) => Ok(Exact::List(Vec::new())),
+        (Kind::List, value) => value
+            .scalar()
+            .map(|text| Exact::List(vec![Exact::String(text)]))
             .ok_or_else(|| "a list may hold only texts".to_owned()),
-        (Kind::Bool, Json::String(text)) if text == "true" || text == "false" => Ok(Json::Bool(text == "true")),
-        (Kind::Integer, Json::String(text)) => text.trim().parse::<i64>().map(Json::from).map_err(|_| not_integer()),
-        (Kind::Integer, Json::Number(number)) => {
-            let whole = number
-                .as_i64()
-                .or_else(|| number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 9e15).map(|n| n as i64));
-            whole.map(Json::from).ok_or_else(not_integer)
+        (Kind::Bool, Exact::String(text)) if text == "true" || text == "false" => Ok(Exact::Bool(text == "true")),
+        (Kind::Integer, Exact::String(text)) => text.trim().parse::<i64>().map(integer).map_err(|_| not_integer()),
+        (Kind::Integer, Exact::Number(number)) => {
+            let float = || Some(number.as_f64()).filter(|n| n.fract() == 0.0 && n.abs() < 9e15).map(|n| n as i64);
+            number.as_i64().or_else(float).map(integer).ok_or_else(not_integer)
         }
+        (Kind::Xml, Exact::String(text)) => xml::check(&text).map(|()| Exact::String(text)),
+        (Kind::Xml, Exact::Null) => Ok(Exact::Null),
+        (Kind::Xml, tree) => xml::document(&tree).map(Exact::String),
         (_, value) => Ok(value),
     }
 }
 
+fn integer(number: i64) -> Exact {
+    Exact::Number(Number::from(number))
+}
+
 /// Checks what one leaf gave, as far as its kind allows to say.
-pub(super) fn check_leaf(value: &Json, kind: &Kind) -> Result<(), Refusal> {
+pub(super) fn check_leaf(value: &Exact, kind: &Kind) -> Result<(), Refusal> {
     match kind {
         Kind::Headers => header_value(value.as_str().unwrap_or_default()),
         Kind::Url => url_text(value.as_str().unwrap_or_default()),
         Kind::Bool => match value {
-            Json::Bool(_) => Ok(()),
-            Json::String(text) if text == "true" || text == "false" => Ok(()),
+            Exact::Bool(_) => Ok(()),
+            Exact::String(text) if text == "true" || text == "false" => Ok(()),
             _ => refuse(
                 "this must be true or false",
                 "write true or false without quotes, or one {{ expression }} that gives it",
@@ -95,6 +110,7 @@ pub(super) fn diagnose(origin: &Origin, node: &Node, fault: Fault, code: &'stati
     let place = origin.place(node, fault.at);
     let (what, help) = match fault.kind {
         FaultKind::Wrong { what, help } => (what, help),
+        FaultKind::TooMuch(what) => (what, None),
         FaultKind::Undefined(path) => (format!("`{}` is not defined", path.unwrap_or_default()), None),
     };
     let mut found = Diagnostic::error(code, what);
@@ -124,6 +140,10 @@ impl Compiler<'_> {
     fn option(&mut self, node: &Node) -> Part {
         match (self.kind, &node.value) {
             (Kind::Tree, _) => self.tree(node),
+            (Kind::Xml, Value::Map(_)) => {
+                self.element_names(node);
+                self.tree(node)
+            }
             (Kind::Headers, _) => self.headers(node),
             (Kind::List, Value::List(nodes)) => Part::List(nodes.iter().map(|node| self.scalar(node)).collect()),
             _ => self.scalar(node),
@@ -140,8 +160,40 @@ impl Compiler<'_> {
                 let parts: Vec<_> = entries.iter().map(|(key, node)| (key.name.clone(), self.tree(node))).collect();
                 fold(Part::Map(parts))
             }
-            Value::String(text) => self.text(text, node, Escape::Text, true),
-            _ => Part::Fixed(node.to_json()),
+            Value::String(text) if is_template(text) => self.text(text, node, Escape::Text, true),
+            _ => Part::Fixed(self.exact(node)),
+        }
+    }
+
+    /// Names of elements are the author's, so they are checked before an event comes.
+    fn element_names(&mut self, node: &Node) {
+        match &node.value {
+            Value::List(nodes) => nodes.iter().for_each(|node| self.element_names(node)),
+            Value::Map(entries) => {
+                for (key, node) in entries {
+                    let name = key.name.strip_prefix('@').unwrap_or(&key.name);
+                    if !xml::is_name(name) && key.name != "#text" {
+                        let what = format!("`{}` cannot be the name of an XML element", key.name);
+                        let at = Node { span: key.span, value: Value::Null, style: Style::Plain };
+                        self.wrong(
+                            &at,
+                            None,
+                            what,
+                            "use letters, digits, - and _; @name is an attribute, #text the text",
+                        );
+                    }
+                    self.element_names(node);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A value of the file with its numbers as they are written there.
+    fn exact(&self, node: &Node) -> Exact {
+        match &self.origin {
+            Origin::File(source) => node.to_exact(source),
+            Origin::Default(_) => Exact::from(&node.to_json()),
         }
     }
 
@@ -153,7 +205,7 @@ impl Compiler<'_> {
                 format!("headers are a map, not {}", node.describe()),
                 "write it as in {Authorization: \"Bearer …\"}",
             );
-            return Part::Fixed(Json::Null);
+            return Part::Fixed(Exact::Null);
         };
         let parts = entries.iter().map(|(key, node)| {
             if HeaderName::from_bytes(key.name.as_bytes()).is_err() {
@@ -175,19 +227,18 @@ impl Compiler<'_> {
         }
         let part = match (self.kind, &node.value) {
             (_, Value::String(text)) => self.kind_text(text, node),
-            (Kind::Bool, Value::Bool(_)) => Part::Fixed(node.to_json()),
-            (Kind::Integer, Value::Number(_)) => Part::Fixed(node.to_json()),
-            (_, Value::Number(_) | Value::Bool(_)) => Part::Fixed(Json::String(self.as_written(node))),
+            (Kind::Bool, Value::Bool(_)) | (Kind::Integer, Value::Number(_)) => Part::Fixed(self.exact(node)),
+            (_, Value::Number(_) | Value::Bool(_)) => Part::Fixed(Exact::String(self.as_written(node))),
             (_, Value::Null) => {
                 self.wrong(node, None, "nothing stands here", "give it a value, or remove the line");
-                Part::Fixed(Json::Null)
+                Part::Fixed(Exact::Null)
             }
             (_, Value::List(_) | Value::Map(_)) => {
                 let (expected, example) = expected(self.kind);
                 let what = format!("this must be {expected}, not {}", node.describe());
                 let help = secret_hint(node).unwrap_or_else(|| format!("write {example}"));
                 self.wrong(node, None, what, help);
-                Part::Fixed(Json::Null)
+                Part::Fixed(Exact::Null)
             }
         };
         if let Part::Fixed(value) = &part
@@ -205,8 +256,10 @@ impl Compiler<'_> {
             Kind::Chat | Kind::Message => self.text(chomped(text), node, Escape::Chat, false),
             Kind::Markdown => self.text(chomped(text), node, Escape::Markdown, false),
             Kind::Html => self.text(chomped(text), node, Escape::Html, false),
+            Kind::Xml => self.xml(text, node),
             Kind::Url => self.url(chomped(text), node),
-            Kind::Headers | Kind::Secret | Kind::Choice(_) => self.text(chomped(text), node, Escape::Text, false),
+            Kind::Headers => self.text(chomped(text), node, Escape::Text, text.contains(OMIT)),
+            Kind::Secret | Kind::Choice(_) => self.text(chomped(text), node, Escape::Text, false),
             Kind::List | Kind::Bool | Kind::Integer => self.text(chomped(text), node, Escape::Text, true),
             Kind::Tree => self.text(text, node, Escape::Text, true),
         }
@@ -214,13 +267,13 @@ impl Compiler<'_> {
 
     fn text(&mut self, text: &str, node: &Node, escape: Escape, typed: bool) -> Part {
         if !is_template(text) {
-            return Part::Fixed(Json::String(text.to_owned()));
+            return Part::Fixed(Exact::String(text.to_owned()));
         }
         let (leaf, inspection) = match Leaf::compile(text, escape, typed) {
             Ok(compiled) => compiled,
             Err(fault) => {
                 self.found.push(diagnose(&self.origin, node, fault, "template"));
-                return Part::Fixed(Json::Null);
+                return Part::Fixed(Exact::Null);
             }
         };
         self.found.extend(problems(&self.origin, node, &inspection, "template"));
@@ -231,10 +284,18 @@ impl Compiler<'_> {
         Part::Leaf(Box::new(leaf), Box::new(node.clone()))
     }
 
+    fn xml(&mut self, text: &str, node: &Node) -> Part {
+        if let Some((at, what)) = xml::unescapable(text) {
+            let help = "let it stand in an element or a quoted attribute, where it is escaped";
+            self.wrong(node, Some(at..at + 2), format!("in {what} of XML a value cannot be escaped"), help);
+        }
+        self.text(text, node, Escape::Xml, false)
+    }
+
     fn url(&mut self, text: &str, node: &Node) -> Part {
         let text = text.trim_end();
         if !is_template(text) {
-            return Part::Fixed(Json::String(text.to_owned()));
+            return Part::Fixed(Exact::String(text.to_owned()));
         }
         if let Some(inner) = only_expression(text)
             && text[inner].trim().starts_with("secret(")
@@ -252,7 +313,7 @@ impl Compiler<'_> {
             let what = "a template may not choose where a request goes: scheme, host and port must be literal";
             let help = "write https://HOST/ in front of the first {{ }}, or give the whole URL as {secret: NAME}";
             self.wrong(node, Some(open..open + 2), what, help);
-            return Part::Fixed(Json::Null);
+            return Part::Fixed(Exact::Null);
         }
         self.text(text, node, Escape::Url, false)
     }
@@ -279,13 +340,7 @@ impl Compiler<'_> {
 
     /// `1.10` is a version, not the number 1.1.
     fn as_written(&self, node: &Node) -> String {
-        let json = node.to_json();
-        let written = match &self.origin {
-            Origin::File(source) => source.text.get(node.span.start..node.span.end).unwrap_or_default(),
-            Origin::Default(_) => "",
-        };
-        let same = serde_json::from_str::<Json>(written).is_ok_and(|value| value == json);
-        if same { written.to_owned() } else { json.to_string() }
+        self.exact(node).to_string()
     }
 
     fn wrong(&mut self, node: &Node, at: Option<Range<usize>>, what: impl Into<String>, help: impl Into<String>) {
@@ -297,14 +352,14 @@ impl Compiler<'_> {
 
 impl Part {
     /// The value, when nothing in it is templated.
-    fn fixed(&self) -> Option<Json> {
+    fn fixed(&self) -> Option<Exact> {
         match self {
             Self::Fixed(value) => Some(value.clone()),
             Self::Leaf(..) | Self::Secret(..) => None,
-            Self::List(parts) => parts.iter().map(Self::fixed).collect::<Option<Vec<_>>>().map(Json::Array),
+            Self::List(parts) => parts.iter().map(Self::fixed).collect::<Option<Vec<_>>>().map(Exact::List),
             Self::Map(parts) => {
                 let entries = parts.iter().map(|(name, part)| Some((name.clone(), part.fixed()?)));
-                entries.collect::<Option<_>>().map(Json::Object)
+                entries.collect::<Option<_>>().map(Exact::Map)
             }
         }
     }
@@ -335,6 +390,9 @@ fn secret_hint(node: &Node) -> Option<String> {
 /// What a kind takes, and how it is written.
 fn expected(kind: &Kind) -> (&'static str, &'static str) {
     match kind {
+        Kind::Xml => {
+            ("XML, or a map with the root element", "<order id=\"{{ id }}\"/> or {order: {\"@id\": \"{{ id }}\"}}")
+        }
         Kind::Url => ("a URL", "https://HOST/PATH or {secret: NAME}"),
         Kind::List => ("a text or a list of texts", "[a, b]"),
         Kind::Bool => ("true or false", "true"),
@@ -407,15 +465,6 @@ fn choice(word: &str, words: &[String]) -> Result<(), Refusal> {
         None => format!("use one of {}", words.join(", ")),
     };
     refuse(&format!("`{word}` is not one of {}", words.join(", ")), &help)
-}
-
-/// A scalar as text.
-fn text_of(value: &Json) -> Option<String> {
-    match value {
-        Json::String(text) => Some(text.clone()),
-        Json::Number(_) | Json::Bool(_) => Some(value.to_string()),
-        _ => None,
-    }
 }
 
 fn not_integer() -> String {

@@ -3,13 +3,17 @@
 use std::io;
 use std::ops::Range;
 
-use minijinja::machinery::ast::Stmt;
+use minijinja::machinery::ast::{Expr, Stmt};
 use minijinja::value::Value;
-use minijinja::{Error, ErrorKind, Expression, Template};
+use minijinja::{Environment, Error, ErrorKind, Expression, Template};
 use self_cell::self_cell;
 
 use super::engine::{CONDITIONS, Inspection, TEXTS, inspect};
 use super::escape::Escape;
+use super::filters::TooMuch;
+use super::scope::OWN;
+use super::value::{Omit, from_engine};
+use crate::words::json::Exact;
 use crate::words::limits;
 
 self_cell!(
@@ -33,6 +37,15 @@ struct Typed {
     expression: Expression<'static, 'static>,
     /// Where the expression begins in the leaf.
     offset: usize,
+    /// Where in the event's data the value stands, when the expression is nothing but its path.
+    path: Option<Vec<Step>>,
+}
+
+/// One step into an event's data.
+#[derive(Debug, PartialEq)]
+enum Step {
+    Member(String),
+    Entry(usize),
 }
 
 /// What is wrong, and which bytes of the text it is about.
@@ -46,6 +59,8 @@ pub(super) struct Fault {
 pub(super) enum FaultKind {
     /// A field that the event does not have; its path when it is known.
     Undefined(Option<String>),
+    /// It goes beyond a bound.
+    TooMuch(String),
     /// Anything else, in words.
     Wrong { what: String, help: Option<String> },
 }
@@ -58,6 +73,16 @@ pub(super) fn is_template(text: &str) -> bool {
 impl Leaf {
     /// Compiles a text; `typed` keeps the type of a leaf that is exactly one expression.
     pub(super) fn compile(text: &str, escape: Escape, typed: bool) -> Result<(Self, Inspection), Fault> {
+        Self::compile_in(&TEXTS, text, escape, typed)
+    }
+
+    /// The same with the rules of another environment for what is undefined.
+    pub(super) fn compile_in(
+        environment: &'static Environment<'static>,
+        text: &str,
+        escape: Escape,
+        typed: bool,
+    ) -> Result<(Self, Inspection), Fault> {
         if let Some(at) = oversized_tag(text) {
             let what = format!("one template expression is longer than {} bytes", limits::TEMPLATE_TAG);
             return Err(Fault {
@@ -65,13 +90,15 @@ impl Leaf {
                 kind: FaultKind::Wrong { what, help: Some("split it with {% set %}".into()) },
             });
         }
-        let compiled = Compiled::try_new(text.to_owned(), |text| TEXTS.template_from_named_str(escape.name(), text))
-            .map_err(|error| syntax(&error, text.len()))?;
+        let compiled =
+            Compiled::try_new(text.to_owned(), |text| environment.template_from_named_str(escape.name(), text))
+                .map_err(|error| syntax(&error, text.len()))?;
         let inspection = inspect(compiled.borrow_dependent());
         let typed = match typed.then(|| only_expression(text)).flatten() {
             Some(inner) => {
-                let expression = TEXTS.compile_expression_owned(text[inner.clone()].to_owned());
-                Some(Typed { expression: expression.map_err(|error| syntax(&error, text.len()))?, offset: inner.start })
+                let expression = environment.compile_expression_owned(text[inner.clone()].to_owned());
+                let expression = expression.map_err(|error| syntax(&error, text.len()))?;
+                Some(Typed { expression, offset: inner.start, path: path_of(text) })
             }
             None => None,
         };
@@ -83,18 +110,30 @@ impl Leaf {
         self.compiled.borrow_dependent().undeclared_variables(true).into_iter()
     }
 
-    /// The text, or for a typed leaf the value.
-    pub(super) fn render(&self, root: &Value) -> Result<serde_json::Value, Fault> {
-        let Some(typed) = &self.typed else { return self.text(root).map(serde_json::Value::String) };
+    /// The text, or for a typed leaf the value; `None` is left out. `exact` is the event's data where the engine's
+    /// values cannot keep its numbers.
+    pub(super) fn render(&self, root: &Value, exact: Option<&Exact>) -> Result<Option<Exact>, Fault> {
+        let Some(typed) = &self.typed else { return self.text(root).map(|text| Some(Exact::String(text))) };
+        if let Some(value) = exact.and_then(|data| typed.path.as_ref()?.iter().try_fold(data, step)) {
+            return Ok(Some(value.clone()));
+        }
         let value = typed.expression.eval(root.clone()).map_err(|error| failure(&error, typed.offset))?;
         if value.is_undefined() {
             // As a text it is refused and the field named, unless it is an `x if y` without else.
-            return self.text(root).map(|_| serde_json::Value::Null);
+            return self.text(root).map(|_| Some(Exact::Null));
         }
-        serde_json::to_value(&value).map_err(|_| Fault {
-            at: None,
-            kind: FaultKind::Wrong { what: "the value cannot be written as JSON".to_owned(), help: None },
-        })
+        from_engine(&value).map_err(|error| failure(&error, 0))
+    }
+
+    /// A leaf that is left out when it is exactly `{{ … default(omit) }}`, else its text.
+    pub(super) fn text_or_nothing(&self, root: &Value) -> Result<Option<String>, Fault> {
+        if let Some(typed) = &self.typed
+            && let Ok(value) = typed.expression.eval(root.clone())
+            && value.downcast_object_ref::<Omit>().is_some()
+        {
+            return Ok(None);
+        }
+        self.text(root).map(Some)
     }
 
     fn text(&self, root: &Value) -> Result<String, Fault> {
@@ -152,6 +191,50 @@ pub(super) fn only_expression(text: &str) -> Option<Range<usize>> {
     Some(start..start + inner.len() - head - tail)
 }
 
+/// The path into the event's data that a leaf is, and nothing else: `{{ app.name }}`, `{{ data["x"][0] }}`.
+fn path_of(text: &str) -> Option<Vec<Step>> {
+    let trimmed = text.strip_suffix('\n').unwrap_or(text);
+    let parsed = minijinja::machinery::parse(trimmed, "", Default::default()).ok()?;
+    let Stmt::Template(template) = &parsed else { return None };
+    let [Stmt::EmitExpr(emit)] = template.children.as_slice() else { return None };
+    let mut steps = Vec::new();
+    let mut level = &emit.expr;
+    let root = loop {
+        match level {
+            Expr::Var(variable) => break variable.id,
+            Expr::GetAttr(inner) => {
+                steps.push(Step::Member(inner.name.to_owned()));
+                level = &inner.expr;
+            }
+            Expr::GetItem(inner) => {
+                let Expr::Const(key) = &inner.subscript_expr else { return None };
+                steps.push(match key.value.as_str() {
+                    Some(name) => Step::Member(name.to_owned()),
+                    None => Step::Entry(usize::try_from(key.value.clone()).ok()?),
+                });
+                level = &inner.expr;
+            }
+            _ => return None,
+        }
+    };
+    steps.reverse();
+    match root {
+        "data" => {}
+        "event" if steps.first() == Some(&Step::Member("data".to_owned())) => drop(steps.remove(0)),
+        name if OWN.contains(&name) => return None,
+        name => steps.insert(0, Step::Member(name.to_owned())),
+    }
+    Some(steps)
+}
+
+fn step<'d>(level: &'d Exact, step: &Step) -> Option<&'d Exact> {
+    match (level, step) {
+        (Exact::Map(members), Step::Member(name)) => members.get(name),
+        (Exact::List(values), Step::Entry(index)) => values.get(*index),
+        _ => None,
+    }
+}
+
 /// The first tag that is longer than its bound. Thousands of chained operators overflow the stack of the engine, which
 /// nothing can catch.
 fn oversized_tag(text: &str) -> Option<Range<usize>> {
@@ -201,14 +284,33 @@ fn failure(error: &Error, offset: usize) -> Fault {
     if error.kind() == ErrorKind::UndefinedError || undefined.is_some() {
         return Fault { at, kind: FaultKind::Undefined(undefined) };
     }
+    let too_much = match error.kind() {
+        ErrorKind::OutOfFuel => Some("the template takes too many steps".to_owned()),
+        ErrorKind::WriteFailure => Some(format!("the text grows beyond {} bytes", limits::TEMPLATE_OUTPUT)),
+        _ if goes_beyond(error) => Some(detail.to_owned()),
+        _ => None,
+    };
+    if let Some(what) = too_much {
+        return Fault { at, kind: FaultKind::TooMuch(what) };
+    }
     let what = match error.kind() {
-        ErrorKind::OutOfFuel => "the template takes too many steps".to_owned(),
-        ErrorKind::WriteFailure => format!("the text grows beyond {} bytes", limits::TEMPLATE_OUTPUT),
         ErrorKind::UnknownMethod => "values have no such method: use a filter, as in {{ value | upper }}".to_owned(),
         _ if detail.is_empty() => "the template fails on this event".to_owned(),
         _ => format!("the template fails on this event: {detail}"),
     };
     Fault { at, kind: FaultKind::Wrong { what, help: None } }
+}
+
+/// Whether it is the refusal of a bounded filter.
+fn goes_beyond(error: &Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<TooMuch>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Stops at `limits::TEMPLATE_OUTPUT`.
@@ -231,6 +333,31 @@ impl io::Write for &mut Bounded {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_but_a_path() {
+        let path = |text: &str| {
+            let steps = path_of(text)?.into_iter().map(|step| match step {
+                Step::Member(name) => name,
+                Step::Entry(index) => index.to_string(),
+            });
+            Some(steps.collect::<Vec<_>>().join("/"))
+        };
+        for (text, wanted) in [
+            ("{{ price }}", "price"),
+            ("{{ data.app[0]['a b'] }}\n", "app/0/a b"),
+            ("{{- event.data.x -}}", "x"),
+            ("{{ data }}", ""),
+            ("{{ event.data }}", ""),
+        ] {
+            assert_eq!(path(text).as_deref(), Some(wanted), "{text}");
+        }
+        for not in
+            ["{{ x | upper }}", "{{ x + 1 }}", "{{ event.id }}", "{{ hook }}", "{{ x[-1] }}", "{{ x[y] }}", "{{ f() }}"]
+        {
+            assert_eq!(path(not), None, "{not}");
+        }
+    }
 
     #[test]
     fn exactly_one_expression() {

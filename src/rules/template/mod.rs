@@ -6,29 +6,37 @@
 //! * `headers`: a map of texts that cannot break out of their line;
 //! * `list`: a text or a list of texts; an expression may give the whole list;
 //! * `bool integer choice`: checked when they are constant, else when they are rendered;
-//! * `tree`: any JSON, where `{secret: …}` is plain data.
+//! * `tree`: any JSON, where `{secret: …}` is plain data;
+//! * `xml`: a document as a text, or as a tree of elements; what cannot be read as XML is refused.
+//!
+//! In a map or a list `{{ field | default(omit) }}` leaves out the member or entry when the event lacks the field.
 //!
 //! Everywhere but in a tree, `{secret: NAME}` is the value of a secret. A text that ends in a line break loses it,
 //! except in `text` and `tree`: the `|` of YAML leaves one that nobody wants in a message.
 
+pub mod answers;
 mod engine;
 mod escape;
 mod filters;
 mod kinds;
 mod leaf;
 mod scope;
+mod value;
+
+use std::sync::Arc;
 
 use minijinja::Expression;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use self::leaf::{Fault, FaultKind, Leaf};
 use self::scope::{Needs, Root};
-use crate::rules::diagnostic::{Diagnostic, Place, Source};
+use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
 use crate::rules::manifest::Kind;
 use crate::rules::platform::{Given, RenderError};
 use crate::rules::yaml::reader::nearest;
 use crate::rules::yaml::{self, Node};
 use crate::words::event::Event;
+use crate::words::json::{Exact, Members};
 use crate::words::secret::Secret;
 
 /// A compiled tree of one option.
@@ -51,7 +59,7 @@ enum Origin {
 
 /// A piece of a tree.
 enum Part {
-    Fixed(Json),
+    Fixed(Exact),
     Leaf(Box<Leaf>, Box<Node>),
     Secret(String, Box<Node>),
     List(Vec<Self>),
@@ -80,7 +88,7 @@ impl Tree {
     pub fn compile_default(platform: &str, option: &str, value: &Json, kind: &Kind) -> Result<Self, Vec<Diagnostic>> {
         let origin = Origin::Default(format!("the default of `{option}` in the platform {platform}"));
         if value.is_null() {
-            let (root, needs) = (Part::Fixed(Json::Null), Needs::default());
+            let (root, needs) = (Part::Fixed(Exact::Null), Needs::default());
             return Ok(Self { root, kind: kind.clone(), origin, needs, secrets: Vec::new() });
         }
         kinds::compile(origin, &kinds::node_of(value), kind)
@@ -90,11 +98,11 @@ impl Tree {
     ///
     /// # Errors
     /// A secret is missing, a field that the event lacks has no default, or the result is not of the option's kind.
-    pub fn render(&self, given: &Given<'_>) -> Result<Json, RenderError> {
+    pub fn render(&self, given: &Given<'_>) -> Result<Exact, RenderError> {
         match &self.root {
             Part::Fixed(value) => return Ok(value.clone()),
             Part::Secret(name, _) => {
-                return self.finished(Json::String(secret(given, name)?.expose().to_owned()), given);
+                return self.finished(Exact::String(secret(given, name)?.expose().to_owned()), given);
             }
             _ => {}
         }
@@ -103,12 +111,43 @@ impl Tree {
             secrets.push((name.clone(), secret(given, name)?));
         }
         let root = Root::value(given.event, given.hook, Some(given.attempt), &self.needs, secrets);
-        let value = self.part(&self.root, &root, given)?;
+        let exact = self.needs.reads_data().then(|| given.event.exact()).flatten();
+        let spellings = exact.map(|exact| Arc::new(value::spellings(exact)));
+        let value = value::spelled(spellings, || self.part(&self.root, &root, given))?;
+        let value = value.ok_or_else(|| {
+            let help = Some("write default('') for an empty text, or default(none) for null".to_owned());
+            let what = "omit leaves out a member of a map or an entry of a list, and this is neither".to_owned();
+            self.wrong(given, self.first_place(), what, help)
+        })?;
         self.finished(value, given)
     }
 
-    fn finished(&self, value: Json, given: &Given<'_>) -> Result<Json, RenderError> {
+    fn finished(&self, value: Exact, given: &Given<'_>) -> Result<Exact, RenderError> {
         kinds::finish(value, &self.kind).map_err(|what| self.wrong(given, self.first_place(), what, None))
+    }
+
+    /// The event's fields that it names, as paths such as `data.app.name`.
+    pub fn variables(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        self.root.each_leaf(&mut |leaf, _| found.extend(leaf.variables()));
+        found
+    }
+
+    /// Renders one leaf after the other, each after its place was told: whoever was told last is the one that did not
+    /// come to its end. Gives the first leaf that goes beyond a bound.
+    pub fn try_leaves(&self, given: &Given<'_>, tell: &mut dyn FnMut(Option<Place>)) -> Option<Diagnostic> {
+        let secrets = self.secrets.iter().filter_map(|(name, _)| Some((name.clone(), secret(given, name).ok()?)));
+        let root = Root::value(given.event, given.hook, Some(given.attempt), &self.needs, secrets.collect());
+        let mut beyond = None;
+        self.root.each_leaf(&mut |leaf, node| {
+            tell(self.origin.place(node, None));
+            if let Err(fault @ Fault { kind: FaultKind::TooMuch(_), .. }) = leaf.render(&root, given.event.exact())
+                && let RenderError::Wrong(found) = self.fault(fault, node, given)
+            {
+                beyond.get_or_insert(*found);
+            }
+        });
+        beyond
     }
 
     /// Whether it is the same for every event and attempt; secrets are constant.
@@ -129,27 +168,37 @@ impl Tree {
         }
     }
 
-    fn part(&self, part: &Part, root: &minijinja::Value, given: &Given<'_>) -> Result<Json, RenderError> {
-        match part {
-            Part::Fixed(value) => Ok(value.clone()),
-            Part::Secret(name, _) => secret(given, name).map(|secret| Json::String(secret.expose().to_owned())),
+    /// `None` is left out.
+    fn part(&self, part: &Part, root: &minijinja::Value, given: &Given<'_>) -> Result<Option<Exact>, RenderError> {
+        Ok(Some(match part {
+            Part::Fixed(value) => value.clone(),
+            Part::Secret(name, _) => Exact::String(secret(given, name)?.expose().to_owned()),
             Part::Leaf(leaf, node) => {
-                let value = leaf.render(root).map_err(|fault| self.fault(fault, node, given))?;
-                kinds::check_leaf(&value, &self.kind)
-                    .map_err(|(what, help)| self.wrong(given, self.origin.place(node, None), what, Some(help)))?;
-                Ok(value)
+                let value = match self.kind {
+                    Kind::Headers => leaf.text_or_nothing(root).map(|text| text.map(Exact::String)),
+                    _ => leaf.render(root, given.event.exact()),
+                };
+                let value = value.map_err(|fault| self.fault(fault, node, given))?;
+                if let Some(value) = &value {
+                    kinds::check_leaf(value, &self.kind)
+                        .map_err(|(what, help)| self.wrong(given, self.origin.place(node, None), what, Some(help)))?;
+                }
+                return Ok(value);
             }
             Part::List(parts) => {
-                parts.iter().map(|part| self.part(part, root, given)).collect::<Result<Vec<_>, _>>().map(Json::Array)
+                let values = parts.iter().filter_map(|part| self.part(part, root, given).transpose());
+                Exact::List(values.collect::<Result<_, _>>()?)
             }
             Part::Map(parts) => {
-                let mut map = Map::with_capacity(parts.len());
+                let mut members = Members::with_capacity(parts.len());
                 for (name, part) in parts {
-                    map.insert(name.clone(), self.part(part, root, given)?);
+                    if let Some(value) = self.part(part, root, given)? {
+                        members.insert(name.clone(), value);
+                    }
                 }
-                Ok(Json::Object(map))
+                Exact::Map(members)
             }
-        }
+        }))
     }
 
     fn fault(&self, fault: Fault, node: &Node, given: &Given<'_>) -> RenderError {
@@ -157,6 +206,10 @@ impl Tree {
         match fault.kind {
             FaultKind::Undefined(path) => {
                 RenderError::Wrong(Box::new(self.origin.finish(undefined(path.as_deref(), given.event), place)))
+            }
+            FaultKind::TooMuch(what) => {
+                let found = Diagnostic::error(TOO_MUCH, what).help("make it smaller: no message needs as much");
+                RenderError::Wrong(Box::new(self.origin.finish(found, place)))
             }
             FaultKind::Wrong { what, help } => self.wrong(given, place, what, help),
         }
@@ -193,6 +246,15 @@ impl Origin {
 }
 
 impl Part {
+    fn each_leaf(&self, visit: &mut dyn FnMut(&Leaf, &Node)) {
+        match self {
+            Self::Fixed(_) | Self::Secret(..) => {}
+            Self::Leaf(leaf, node) => visit(leaf, node),
+            Self::List(parts) => parts.iter().for_each(|part| part.each_leaf(visit)),
+            Self::Map(parts) => parts.iter().for_each(|(_, part)| part.each_leaf(visit)),
+        }
+    }
+
     fn first_node(&self) -> Option<&Node> {
         match self {
             Self::Fixed(_) => None,
@@ -258,11 +320,30 @@ impl Condition {
     /// # Errors
     /// It failed, in words.
     pub fn holds(&self, event: &Event, hook: &str) -> Result<bool, String> {
-        let root = Root::value(event, hook, None, &self.needs, Vec::new());
-        leaf::holds(&self.expression, root).map_err(|fault| match fault.kind {
+        self.evaluate(event, hook).map_err(|fault| match fault.kind {
             FaultKind::Undefined(path) => undefined(path.as_deref(), event).what,
-            FaultKind::Wrong { what, .. } => what,
+            FaultKind::Wrong { what, .. } | FaultKind::TooMuch(what) => what,
         })
+    }
+}
+
+impl Condition {
+    /// The event's fields that it names.
+    pub fn variables(&self) -> Vec<String> {
+        self.expression.undeclared_variables(true).into_iter().collect()
+    }
+
+    /// How it goes beyond a bound with this event, if it does.
+    pub fn too_much(&self, event: &Event, hook: &str) -> Option<String> {
+        match self.evaluate(event, hook).err()?.kind {
+            FaultKind::TooMuch(what) => Some(what),
+            _ => None,
+        }
+    }
+
+    fn evaluate(&self, event: &Event, hook: &str) -> Result<bool, Fault> {
+        let root = Root::value(event, hook, None, &self.needs, Vec::new());
+        leaf::holds(&self.expression, root)
     }
 }
 

@@ -8,12 +8,14 @@ use minijinja::value::{Enumerator, Object, Serde, Value};
 use minijinja::{Error, ErrorKind, State};
 use serde_json::Value as Json;
 
-use super::engine::SECRET;
+use super::engine::{OMIT, SECRET};
+use super::value::{Omit, to_engine};
 use crate::words::event::Event;
+use crate::words::json::Exact;
 use crate::words::secret::Secret;
 
 /// Names of our own: they win over the event's.
-pub(super) const OWN: [&str; 5] = ["event", "data", "hook", "attempt", SECRET];
+pub(super) const OWN: [&str; 6] = ["event", "data", "hook", "attempt", OMIT, SECRET];
 
 /// Which keys of the event's data the templates of a tree can reach: only those are turned into the engine's values,
 /// so that a large event costs a small template nothing.
@@ -34,7 +36,7 @@ impl Needs {
             let first = parts.next().unwrap_or_default();
             self.envelope |= first == "event";
             match (first, parts.next(), parts.next()) {
-                ("hook" | "range" | "dict" | "namespace" | SECRET, ..) => continue,
+                ("hook" | "range" | "dict" | "namespace" | OMIT | SECRET, ..) => continue,
                 ("attempt", ..) => {}
                 ("event", Some("data"), Some(key)) | ("data", Some(key), _) => _ = self.keys.insert(key.to_owned()),
                 ("event", Some("data") | None, None) | ("data", None, _) => self.everything = true,
@@ -50,12 +52,29 @@ impl Needs {
         self.varies
     }
 
+    /// Whether what the event says is used.
+    pub(super) fn reads_data(&self) -> bool {
+        self.everything || !self.keys.is_empty()
+    }
+
     fn take(&self, event: &Event) -> Value {
-        if !self.everything && self.keys.is_empty() {
+        if !self.reads_data() {
             // Large events are not read for nothing.
             return Value::UNDEFINED;
         }
-        match event.data() {
+        match event.exact() {
+            Some(Exact::Map(members)) if !self.everything => {
+                let wanted =
+                    self.keys.iter().filter_map(|key| members.get(key).map(|value| (key.as_str(), to_engine(value))));
+                Value::from_pairs(wanted)
+            }
+            Some(exact) => to_engine(exact),
+            None => self.take_plain(event.data()),
+        }
+    }
+
+    fn take_plain(&self, data: &Json) -> Value {
+        match data {
             Json::Object(map) if !self.everything => {
                 let wanted = self
                     .keys
@@ -114,6 +133,7 @@ impl Object for Root {
             "hook" => Some(self.hook.clone()),
             "attempt" => Some(self.attempt.clone()),
             SECRET => Some(self.secret.clone()),
+            OMIT => Some(Value::from_object(Omit)),
             name if self.data.kind() == minijinja::value::ValueKind::Map => {
                 self.data.get_attr(name).ok().filter(|value| !value.is_undefined())
             }

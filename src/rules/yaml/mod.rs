@@ -11,6 +11,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::{Location, Spanned};
 
 use crate::rules::diagnostic::{Diagnostic, Place, Source, Span};
+use crate::words::json::{Exact, Number};
 use crate::words::limits;
 
 /// A value with its place.
@@ -75,6 +76,27 @@ impl Node {
                 .map(|(key, node)| (key.name.clone(), node.to_json()))
                 .collect::<serde_json::Map<_, _>>()
                 .into(),
+        }
+    }
+
+    /// The same value with its numbers as they are written in the file.
+    pub fn to_exact(&self, source: &Source) -> Exact {
+        match &self.value {
+            Value::List(entries) => Exact::List(entries.iter().map(|entry| entry.to_exact(source)).collect()),
+            Value::Map(entries) => {
+                Exact::Map(entries.iter().map(|(key, node)| (key.name.clone(), node.to_exact(source))).collect())
+            }
+            Value::Number(number) => {
+                let written =
+                    Number::read(self.written(source)).filter(|written| Some(written.as_f64()) == number.as_f64());
+                Exact::Number(written.unwrap_or_else(|| number.into()))
+            }
+            // More digits than a number holds: `exact` below has kept them.
+            Value::String(text) if self.style == Style::Plain && self.written(source) == text => {
+                let number = Number::read(text).filter(|number| number.is_whole() && text.parse::<u64>().is_err());
+                number.map_or_else(|| text.clone().into(), Exact::Number)
+            }
+            _ => Exact::from(&self.to_json()),
         }
     }
 

@@ -42,6 +42,15 @@ async fn the_first_byte_tells_http_from_lines() {
 }
 
 #[tokio::test]
+async fn whoever_closes_its_half_after_the_request_is_answered() {
+    let house = House::start().await;
+    let mut nc = UnixStream::connect(&house.path).await.unwrap();
+    nc.write_all(b"POST /v1/events?type=t HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+    nc.shutdown().await.unwrap();
+    assert_eq!(answer_of(&mut nc).await.status, 202);
+}
+
+#[tokio::test]
 async fn the_client_speaks_both() {
     let house = House::start().await;
     let client = Client::new(&house.path);

@@ -70,12 +70,19 @@ async fn an_event_is_stored_once(journal: &dyn Journal) {
 async fn what_goes_in_comes_out(journal: &dyn Journal) {
     let binary: Vec<u8> = (0..=255).collect();
     let large = vec![b'x'; 1024 * 1024];
-    for (id, raw) in [("binary", binary), ("empty", Vec::new()), ("large", large)] {
+    let given = Some("{\"b\":1,\"a\":1.50,\"应\":null}".to_owned());
+    for (id, raw, given) in [
+        ("binary", binary.clone(), None),
+        ("empty", Vec::new(), None),
+        ("large", large, None),
+        ("given", binary, given),
+    ] {
         let time: Timestamp = "2026-02-03T04:05:06.123456789Z".parse().unwrap();
         let mut event = Event::new("some.type", Some(id.to_owned()), raw.clone(), time);
         event.source = "a source, 应用".to_owned();
         event.content_type = "application/octet-stream".to_owned();
         event.peer = Some(Peer { uid: 1000, gid: u32::MAX, pid: None });
+        event.give_data(given.clone());
         journal.append(vec![owed(event, &["lane"])]).await.unwrap();
         let claimed = claim(journal, "lane", 1).await.remove(0);
         let shown = journal.show(&claimed.id).await.unwrap().expect("it is on record");
@@ -88,6 +95,7 @@ async fn what_goes_in_comes_out(journal: &dyn Journal) {
             // The first attempt must not send other digits than the second.
             assert_eq!(event.time, kept(time));
             assert_eq!(event.content_type, "application/octet-stream");
+            assert_eq!(event.given_data(), given.as_deref(), "in memory and from the disk alike");
             assert_eq!(event.peer, Some(Peer { uid: 1000, gid: u32::MAX, pid: None }));
         }
         assert_eq!((&*claimed.hook, claimed.attempts, claimed.due), ("lane", 0, claimed.created));
@@ -98,7 +106,7 @@ async fn what_goes_in_comes_out(journal: &dyn Journal) {
         let by_number = journal.show(&claimed.seq.to_string()).await.unwrap().expect("the number is enough");
         assert_eq!(by_number.row, shown.row);
     }
-    for wrong in ["", "x", "4", "-1", "+1", "otherxxxxx-1", "'"] {
+    for wrong in ["", "x", "9", "-1", "+1", "otherxxxxx-1", "'"] {
         assert!(journal.show(wrong).await.unwrap().is_none(), "{wrong}");
     }
 }

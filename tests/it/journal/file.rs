@@ -138,8 +138,29 @@ async fn a_newer_format_is_refused() {
     drop(open(dir.path()));
     Connection::open(dir.path().join("journal.db")).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let refused = SqliteJournal::open(dir.path()).unwrap_err();
-    assert!(matches!(refused, JournalError::Newer { found: 99, known: 1, .. }), "{refused}");
+    assert!(matches!(refused, JournalError::Newer { found: 99, known: 2, .. }), "{refused}");
     assert_eq!(ask::<i64>(dir.path(), "PRAGMA user_version"), 99);
+}
+
+#[tokio::test]
+async fn a_journal_of_the_first_format_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    append(&journal, "old", &["lane"]).await;
+    journal.close().await.unwrap();
+    let conn = Connection::open(dir.path().join("journal.db")).unwrap();
+    conn.execute_batch("ALTER TABLE events DROP COLUMN data; PRAGMA user_version = 1").unwrap();
+    drop(conn);
+
+    let journal = open(dir.path());
+    let mut new = event("new");
+    new.give_data(Some("{}".to_owned()));
+    journal.append(vec![owed(new, &["lane"])]).await.unwrap();
+    journal.close().await.unwrap();
+    assert_eq!(ask::<i64>(dir.path(), "PRAGMA user_version"), 2);
+    let claimed = claim(&open(dir.path()), "lane", 9).await;
+    let said: Vec<_> = claimed.iter().map(|one| (one.event.id.as_str(), one.event.given_data())).collect();
+    assert_eq!(said, [("old", None), ("new", Some("{}"))]);
 }
 
 #[tokio::test]

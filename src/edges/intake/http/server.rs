@@ -46,20 +46,25 @@ pub struct Patience {
     pub head: Duration,
     /// Between requests, and for a receiver of answers that does not read.
     pub idle: Duration,
+    /// Whether whoever has said all it will say (`nc -N` closes its half of the connection) is still answered. A reader
+    /// of a stream who says so has left.
+    pub half_closed: bool,
 }
 
 impl Patience {
     /// With whoever comes over TCP.
-    pub const TCP: Self = Self { head: limits::HEAD_TIMEOUT, idle: limits::IDLE_TIMEOUT };
+    pub const TCP: Self = Self { head: limits::HEAD_TIMEOUT, idle: limits::IDLE_TIMEOUT, half_closed: true };
     /// With local programs.
-    pub const LOCAL: Self = Self { head: limits::HEAD_TIMEOUT, idle: limits::SOCKET_IDLE_TIMEOUT };
+    pub const LOCAL: Self = Self { head: limits::HEAD_TIMEOUT, idle: limits::SOCKET_IDLE_TIMEOUT, half_closed: true };
+    /// With operators, who also follow streams.
+    pub const OPERATORS: Self = Self { half_closed: false, ..Self::LOCAL };
 }
 
-/// Serves HTTP on a local socket until `stop`.
+/// Serves HTTP to operators on a local socket until `stop`.
 pub async fn serve_unix(listener: UnixListener, handler: Arc<dyn Handler>, stop: CancellationToken) {
     door::keep(listener, BUSY, stop.clone(), |stream| {
         let peer = peer(&stream);
-        serve_connection(stream, handler.clone(), peer, Patience::LOCAL, stop.clone())
+        serve_connection(stream, handler.clone(), peer, Patience::OPERATORS, stop.clone())
     })
     .await;
 }
@@ -94,6 +99,7 @@ pub async fn serve_connection<IO>(
     let connection = http1::Builder::new()
         .max_headers(limits::HTTP_HEADERS)
         .max_buf_size(limits::HTTP_HEAD)
+        .half_close(patience.half_closed)
         // hyper's own clock also runs between requests: `Watched` tells the two apart.
         .header_read_timeout(None)
         .serve_connection(io, service);

@@ -169,7 +169,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Elements<'a> {
 }
 
 /// JSON that a tree can be built from, without building it. Skipping a value, which is what keeping its bytes does,
-/// lets lone surrogates, numbers beyond every range and a million brackets pass.
+/// lets lone surrogates and a million brackets pass.
 pub(super) struct Sound;
 
 impl<'de> Deserialize<'de> for Sound {

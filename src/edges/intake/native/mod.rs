@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::edges::intake::native::members::{Elements, Native, Sound};
 use crate::edges::intake::{Answer, Code, Refusal};
 use crate::words::event::{Event, Peer};
+use crate::words::json::Exact;
 use crate::words::limits;
 
 mod members;
@@ -234,11 +235,14 @@ fn event(text: &str, now: Timestamp, peer: Option<Peer>) -> Result<Event, Fault>
     let raw = match native.data {
         Some(data) => {
             let data = data.get();
-            serde_json::from_str::<Sound>(data).map_err(|error| {
+            if let Err(error) = serde_json::from_str::<Sound>(data)
+                // A number beyond the range of floats is a number all the same.
+                && Exact::parse(data.as_bytes()).is_none()
+            {
                 let mut fault = Fault::json(data, &error);
                 fault.offset += data.as_ptr() as usize - text.as_ptr() as usize;
-                fault
-            })?;
+                return Err(fault);
+            }
             Bytes::copy_from_slice(data.as_bytes())
         }
         None => Bytes::from_static(b"null"),

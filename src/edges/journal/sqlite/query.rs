@@ -66,7 +66,7 @@ pub(super) fn window(
 }
 
 /// The columns that `event` reads.
-const EVENT: &str = "e.id, e.type, e.source, e.time, e.content_type, e.peer_uid, e.peer_gid, e.peer_pid, e.raw";
+const EVENT: &str = "e.id, e.type, e.source, e.time, e.content_type, e.peer_uid, e.peer_gid, e.peer_pid, e.raw, e.data";
 
 fn event(row: &Row<'_>, at: usize) -> rusqlite::Result<Event> {
     let id = row.get(at)?;
@@ -74,6 +74,7 @@ fn event(row: &Row<'_>, at: usize) -> rusqlite::Result<Event> {
     let mut event = Event::new(row.get::<_, String>(at + 1)?, Some(id), raw, timestamp(row.get(at + 3)?));
     event.source = row.get(at + 2)?;
     event.content_type = row.get(at + 4)?;
+    event.give_data(row.get(at + 9)?);
     if let (Some(uid), Some(gid)) = (row.get(at + 5)?, row.get(at + 6)?) {
         event.peer = Some(Peer { uid, gid, pid: row.get(at + 7)? });
     }

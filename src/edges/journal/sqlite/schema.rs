@@ -14,7 +14,9 @@ use crate::edges::journal::{JournalError, new_identity};
 use crate::words::limits;
 
 /// `user_version` of the database.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+/// What makes format 2 of format 1, and so on.
+const UPGRADES: [&str; FORMAT as usize - 1] = ["ALTER TABLE events ADD COLUMN data TEXT;"];
 /// `application_id` of the database: "post".
 const APPLICATION: i64 = 0x706f_7374;
 
@@ -45,6 +47,7 @@ CREATE TABLE events (
     peer_gid INTEGER,
     peer_pid INTEGER,
     raw BLOB NOT NULL,
+    data TEXT,
     UNIQUE (id, source)
 ) STRICT;
 CREATE TABLE deliveries (
@@ -151,7 +154,7 @@ pub(super) fn writer(path: &Path) -> Result<(Connection, String), JournalError> 
     // Until it is known to be sound, not even closing it may fold the log into the database.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     settings(&conn).map_err(failed)?;
-    let identity = inspect(&conn, path)?;
+    let (identity, format) = inspect(&conn, path)?;
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
     if mode != "wal" {
         return Err(JournalError::Storage(format!(
@@ -165,6 +168,7 @@ pub(super) fn writer(path: &Path) -> Result<(Connection, String), JournalError> 
          PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 67108864;",
     )
     .map_err(failed)?;
+    upgrade(&conn, format).map_err(failed)?;
     conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, limits::JOURNAL_VALUE).map_err(failed)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
     Ok((conn, identity))
@@ -211,8 +215,17 @@ fn none<T>(err: rusqlite::Error) -> rusqlite::Result<Option<T>> {
     if err == rusqlite::Error::QueryReturnedNoRows { Ok(None) } else { Err(err) }
 }
 
-/// Whether this is ours, of a format we know, and readable at the places that are needed first.
-fn inspect(conn: &Connection, path: &Path) -> Result<String, JournalError> {
+/// Brings the tables of an older version up to date, or leaves them as they were.
+fn upgrade(conn: &Connection, format: usize) -> rusqlite::Result<()> {
+    let missing = UPGRADES.get(format - 1..).unwrap_or_default().concat();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    conn.execute_batch(&format!("BEGIN IMMEDIATE; {missing} PRAGMA user_version = {FORMAT}; COMMIT;"))
+}
+
+/// Whether this is ours, of a format we know, and readable at the places that are needed first: its identity and format.
+fn inspect(conn: &Connection, path: &Path) -> Result<(String, usize), JournalError> {
     let failed = |err: rusqlite::Error| storage(path, &err);
     let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, Option<i64>>(0)).map_err(failed);
     let found = number("PRAGMA user_version")?.unwrap_or_default();
@@ -226,7 +239,8 @@ fn inspect(conn: &Connection, path: &Path) -> Result<String, JournalError> {
     number("SELECT max(seq) FROM deliveries")?;
     number("SELECT max(seq) FROM attempts")?;
     number("SELECT count(*) FROM lanes")?;
-    conn.query_row("SELECT value FROM meta WHERE key = 'identity'", [], |row| row.get(0)).map_err(failed)
+    let identity = conn.query_row("SELECT value FROM meta WHERE key = 'identity'", [], |row| row.get(0));
+    Ok((identity.map_err(failed)?, usize::try_from(found).unwrap_or(1)))
 }
 
 /// A file beside another: the same name and more.

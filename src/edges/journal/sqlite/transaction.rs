@@ -137,8 +137,8 @@ impl<'c> Statements<'c> {
     pub(super) fn prepare(conn: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             insert_event: conn.prepare(
-                "INSERT INTO events (seq, id, source, type, time, accepted, content_type, peer_uid, peer_gid, peer_pid, raw)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (id, source) DO NOTHING",
+                "INSERT INTO events (seq, id, source, type, time, accepted, content_type, peer_uid, peer_gid, peer_pid, raw, data)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (id, source) DO NOTHING",
             )?,
             known_event: conn.prepare("SELECT seq FROM events WHERE id = ?1 AND source = ?2")?,
             lanes_of_event: conn.prepare("SELECT lane FROM deliveries WHERE event = ?1 ORDER BY seq")?,
@@ -205,6 +205,7 @@ impl Transaction<'_, '_> {
             peer.map(|peer| peer.gid),
             peer.and_then(|peer| peer.pid),
             &event.raw[..],
+            event.given_data(),
         ])?;
         if stored == 0 {
             let hooks = self.hooks_of(&event.id, &event.source)?;

@@ -1,0 +1,298 @@
+//! Trying hooks and scripts out on made-up events before they are loaded: nothing that they do may take too much.
+//!
+//! This is meant to run in a process of its own, which may be killed: each step is told before it is taken, so that
+//! whoever looks on knows where it ended. Ordinary errors are no matter here. A field that an event lacks, a text that
+//! is too long for a platform: that is for `tests:` and for the delivery itself. What counts is whatever goes beyond a
+//! bound with an event as small as these.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+
+use crate::rules::diagnostic::{Diagnostic, Place, Source, Span, TOO_MUCH};
+use crate::rules::hook::Hook;
+use crate::rules::manifest::{Kind, OptionSpec};
+use crate::rules::platform::{Given, Platform, RenderError};
+use crate::words::event::Event;
+use crate::words::exchange::Response;
+use crate::words::json::{Exact, Members};
+use crate::words::limits;
+use crate::words::secret::Secrets;
+
+/// What is about to be done, and where it is written.
+pub type Tell<'a> = dyn FnMut(&str, Option<Place>) + 'a;
+
+/// An event that a hook is tried with.
+struct Sample {
+    event: Event,
+    /// Small enough that nothing sound goes beyond a bound with it.
+    small: bool,
+}
+
+/// Tries a hook. Gives what goes beyond a bound.
+pub fn hook(hook: &Hook, tell: &mut Tell<'_>) -> Vec<Diagnostic> {
+    let secrets = hook.with_stand_ins(&Secrets::default());
+    let mut found = Vec::new();
+    for sample in samples(hook) {
+        let beyond = render(hook, &sample.event, &secrets, tell);
+        if sample.small {
+            beyond.into_iter().for_each(|beyond| note(&mut found, beyond));
+        }
+    }
+    let request_place = place_of_key(&hook.source, "platform");
+    tell("the verdict", request_place);
+    for response in responses() {
+        hook.verdict(&response, Timestamp::UNIX_EPOCH, |_, _| {});
+    }
+    found
+}
+
+/// Renders one event as a delivery does, step by step. Gives what goes beyond a bound.
+pub fn render(hook: &Hook, event: &Event, secrets: &Secrets, tell: &mut Tell<'_>) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    if let Some(when) = &hook.when {
+        let place = place_of_key(&hook.source, "when");
+        tell("`when`", place.clone());
+        if let Some(what) = when.too_much(event, &hook.name) {
+            let beyond = Diagnostic::error(TOO_MUCH, what).help("make the condition simpler");
+            found.push(Diagnostic { place, ..beyond });
+        }
+    }
+    let given = given(hook, event, secrets);
+    for (name, tree) in &hook.options {
+        let mut tell_leaf = |place: Option<Place>| tell(&format!("`{name}`"), place);
+        found.extend(tree.try_leaves(&given, &mut tell_leaf));
+    }
+    tell(&format!("the request of the platform {}", hook.platform.name), place_of_key(&hook.source, "platform"));
+    if let Err(RenderError::Wrong(beyond)) = hook.render(&given)
+        && beyond.code == TOO_MUCH
+    {
+        found.push(*beyond);
+    }
+    found
+}
+
+/// Tries a platform's script with options made up for it. Gives what goes beyond a bound.
+pub fn platform(platform: &Platform, tell: &mut Tell<'_>) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let place = |function: &str| place_of(&platform.source, &format!("fn {function}"));
+    let option =
+        |spec: &OptionSpec| Some((spec.name.clone(), Exact::parse(option_value(spec).to_string().as_bytes())?));
+    let options: Members = platform.manifest.options.iter().filter_map(option).collect();
+    let options = platform.options(&options);
+    let secrets = Secrets::default();
+    tell("`request`", place("request"));
+    for data in [json!({}), filled(&fields_of_nothing(), &json!("sample"))] {
+        let event = event("sample", &data);
+        let given = Given {
+            id: "proof-1",
+            attempt: 1,
+            now: Timestamp::UNIX_EPOCH,
+            hook: "proof",
+            event: &event,
+            secrets: &secrets,
+        };
+        if let Err(RenderError::Wrong(beyond)) = platform.request(&given, options.clone())
+            && beyond.code == TOO_MUCH
+        {
+            note(&mut found, *beyond);
+        }
+    }
+    tell("`verdict`", place("verdict"));
+    for response in responses() {
+        if let Err(beyond) = platform.judge(&response, Timestamp::UNIX_EPOCH)
+            && beyond.code == TOO_MUCH
+        {
+            note(&mut found, *beyond);
+        }
+    }
+    found
+}
+
+fn note(found: &mut Vec<Diagnostic>, beyond: Diagnostic) {
+    if !found.iter().any(|known| known.place == beyond.place) {
+        found.push(beyond);
+    }
+}
+
+fn given<'a>(hook: &'a Hook, event: &'a Event, secrets: &'a Secrets) -> Given<'a> {
+    Given { id: "proof-1", attempt: 1, now: Timestamp::UNIX_EPOCH, hook: &hook.name, event, secrets }
+}
+
+/// The events of its `tests:`, and made-up ones that have every field the hook names, filled with one thing each.
+fn samples(hook: &Hook) -> Vec<Sample> {
+    let of_tests = hook.tests.iter().filter_map(|test| Some(test.event.as_ref()?.to_event(Timestamp::UNIX_EPOCH)));
+    let mut samples: Vec<_> = of_tests.map(|event| Sample { event, small: true }).collect();
+    let fields = fields(hook);
+    let kind = hook.events.first().map_or_else(|| "sample".to_owned(), |pattern| pattern.replace(['*', '?'], "sample"));
+    let mut add = |value: Json, small: bool| {
+        samples.push(Sample { event: event(&kind, &filled(&fields, &value)), small });
+    };
+    add(json!("sample"), true);
+    if fields.is_empty() {
+        // Every other event is the same to it.
+        return samples;
+    }
+    add(json!(3), true);
+    add(json!(["one", "two"]), true);
+    add(json!({"a": {"b": ["c", null, true]}, "name": "sample"}), true);
+    add(json!(1000), false);
+    add(json!(1_000_000_000_000_000_u64), false);
+    let line = "应用 <@all> [x](y) \"quoted\" {{ text }} \\ \u{200b}\n";
+    add(json!(line.repeat(limits::PROOF_TEXT / line.len())), false);
+    samples.push(Sample { event: event(&kind, &json!({})), small: true });
+    samples
+}
+
+fn event(kind: &str, data: &Json) -> Event {
+    let mut event = Event::new(kind, Some("sample".to_owned()), data.to_string(), Timestamp::UNIX_EPOCH);
+    event.source = "sample".to_owned();
+    event
+}
+
+/// The paths below `data` that the hook's templates name.
+fn fields(hook: &Hook) -> BTreeSet<Vec<String>> {
+    const OWN: [&str; 8] = ["event", "hook", "attempt", "secret", "range", "dict", "namespace", "loop"];
+    let of_options = hook.options.iter().flat_map(|(_, tree)| tree.variables());
+    let of_when = hook.when.iter().flat_map(|when| when.variables());
+    let path = |variable: String| {
+        let mut path: Vec<String> = variable.split('.').map(str::to_owned).collect();
+        if path.first().is_some_and(|first| first == "event") && path.get(1).is_some_and(|second| second == "data") {
+            path.drain(..2);
+        } else if path.first().is_some_and(|first| first == "data") {
+            path.remove(0);
+        } else if path.first().is_some_and(|first| OWN.contains(&first.as_str())) {
+            path.clear();
+        }
+        path
+    };
+    of_options.chain(of_when).map(path).filter(|path| !path.is_empty()).collect()
+}
+
+fn fields_of_nothing() -> BTreeSet<Vec<String>> {
+    ["title", "message", "text"].map(|name| vec![name.to_owned()]).into()
+}
+
+/// Data in which each of these paths leads to the value.
+fn filled(fields: &BTreeSet<Vec<String>>, value: &Json) -> Json {
+    let mut data = json!({});
+    for path in fields {
+        let mut at = &mut data;
+        for name in path {
+            if !at.is_object() {
+                *at = json!({});
+            }
+            at = &mut at[name.as_str()];
+        }
+        if at.is_null() {
+            *at = value.clone();
+        }
+    }
+    data
+}
+
+/// A value of the option's kind.
+fn option_value(spec: &OptionSpec) -> Json {
+    match &spec.kind {
+        Kind::Url => json!("https://sample.invalid/robot?key=sample"),
+        Kind::Headers => json!({"x-sample": "sample"}),
+        Kind::List => json!(["sample"]),
+        Kind::Bool => json!(true),
+        Kind::Integer => json!(3),
+        Kind::Choice(words) => words.first().map_or(Json::Null, |word| json!(word)),
+        Kind::Tree => json!({"text": "sample", "list": [1, "x", null]}),
+        _ => json!("sample"),
+    }
+}
+
+/// Answers of every sort that a verdict must bear.
+fn responses() -> Vec<Response> {
+    let bodies = [
+        String::new(),
+        "ok".to_owned(),
+        json!({"errcode": 0, "errmsg": "ok", "code": 0, "msg": "success", "data": {}}).to_string(),
+        json!({"errcode": 310_000, "errmsg": "x".repeat(4096), "code": 19_024, "StatusCode": 1}).to_string(),
+        json!([[[[[1, 2, 3]]]]]).to_string(),
+        "<html>".repeat(limits::RESPONSE_BODY / 6),
+    ];
+    let answer = |(number, body): (usize, String)| Response {
+        status: [200, 204, 429, 500][number % 4],
+        headers: HeaderMap::new(),
+        body: Bytes::from(body),
+        truncated: false,
+    };
+    bodies.into_iter().enumerate().map(answer).collect()
+}
+
+/// Where a key of the file's top level stands.
+fn place_of_key(source: &Source, key: &str) -> Option<Place> {
+    let line = |text: &str| text.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(':'));
+    let mut at = 0;
+    for text in source.text.split_inclusive('\n') {
+        if line(text) {
+            return Some(source.place(Span { start: at, end: at + key.len() }));
+        }
+        at += text.len();
+    }
+    None
+}
+
+fn place_of(source: &Source, text: &str) -> Option<Place> {
+    source.text.find(text).map(|start| source.place(Span { start, end: start + text.len() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::platform::Platforms;
+    use crate::rules::settings::Defaults;
+
+    fn parse(text: &str) -> Hook {
+        let (hook, found) = Hook::parse(&Source::new("h.yaml", text), &Platforms::built_in(), &Defaults::default());
+        hook.unwrap_or_else(|| panic!("{found:?}"))
+    }
+
+    fn hook_with(options: &str) -> Hook {
+        parse(&format!("events: [a]\nplatform: webhook\noptions:\n  url: https://h.example/\n{options}"))
+    }
+
+    #[test]
+    fn samples_have_every_field_that_is_named() {
+        let one = hook_with(
+            "  text: \"{{ data.app.name }}{% if event.data.x %}{{ version.label }}{% endif %}{{ data.app }}{{ hook }}\"\n",
+        );
+        let samples = samples(&one);
+        assert_eq!(samples.len(), 8);
+        assert_eq!(
+            samples[0].event.data(),
+            &json!({"app": {"name": "sample"}, "version": {"label": "sample"}, "x": "sample"})
+        );
+        assert!(samples.iter().filter(|sample| sample.small).count() >= 4);
+        assert_eq!(super::samples(&hook_with("  text: fixed\n")).len(), 1);
+    }
+
+    #[test]
+    fn what_goes_beyond_a_bound_is_found_where_it_stands() {
+        let one = hook_with("  text: \"{{ data.title }} {{ 'x' | indent(2000000000) }}\"\n");
+        let mut steps = Vec::new();
+        let found = hook(&one, &mut |what, place| steps.push((what.to_owned(), place.map(|place| place.line))));
+        assert_eq!(found.len(), 1, "{found:?}");
+        let place = found[0].place.as_ref().unwrap();
+        assert_eq!((found[0].code, place.line, place.column), (TOO_MUCH, 5, 36), "{found:?}");
+        assert!(steps.contains(&("`text`".to_owned(), Some(5))), "{steps:?}");
+    }
+
+    #[test]
+    fn sound_hooks_and_every_built_in_script_pass() {
+        let one = hook_with("  json: {a: \"{{ data.n }}\", b: \"{{ data.list | join(', ') }}\"}\n");
+        assert_eq!(hook(&one, &mut |_, _| {}), []);
+        let platforms = Platforms::built_in();
+        assert!(platforms.0.len() >= 4);
+        for script in platforms.0.values() {
+            assert_eq!(platform(script, &mut |_, _| {}), [], "{}", script.name);
+        }
+    }
+}
