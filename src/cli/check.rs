@@ -49,7 +49,7 @@ impl Check {
             if path.is_dir() {
                 findings.folders(Paths { hooks: vec![path.clone()], ..paths.clone() });
             } else if is_main(path, &paths) {
-                findings.main_file(&local::source(path, limits::HOOK_FILE)?);
+                findings.main_file(&local::source(path, limits::HOOK_FILE)?, &paths);
             } else if path == Path::new("-") {
                 findings.hook_file(&local::source_from_stdin()?, &paths);
             } else {
@@ -122,11 +122,13 @@ impl Findings {
         }
     }
 
-    fn main_file(&mut self, source: &Source) {
+    fn main_file(&mut self, source: &Source, paths: &Paths) {
         self.main_files += 1;
-        let problems = match Settings::parse(source) {
+        let config = local::platforms(Paths { main: PathBuf::new(), ..paths.clone() });
+        let problems = match Settings::parse(source, &config.source_scripts) {
             Ok((_, warnings)) => warnings,
-            Err(errors) => errors,
+            // A script of one's own that does not compile may be the cause.
+            Err(errors) => errors.into_iter().chain(config.problems).collect(),
         };
         problems.into_iter().for_each(|problem| self.add(problem));
     }

@@ -17,6 +17,7 @@ use crate::rules::config::Config;
 use crate::rules::diagnostic::{Diagnostic, Severity, Source};
 use crate::rules::hook::Hook;
 use crate::rules::platform::Platforms;
+use crate::rules::source::SourceScripts;
 use crate::words::event::Event;
 use crate::words::limits;
 
@@ -211,11 +212,11 @@ pub(crate) fn native(event: &Event) -> Json {
     native
 }
 
-/// The platforms of this configuration; the built-in ones when the configuration is broken, which is then said.
+/// The scripts of this configuration; the built-in ones when the configuration is broken, which is then said.
 pub(crate) fn platforms(paths: Paths) -> Config {
     Keeper::new(Paths { hooks: Vec::new(), ..paths }, false).load().unwrap_or_else(|problems| {
         problems.iter().for_each(say);
-        Config { platforms: Platforms::built_in(), ..Config::default() }
+        Config { platforms: Platforms::built_in(), source_scripts: SourceScripts::built_in(), ..Config::default() }
     })
 }
 

@@ -37,9 +37,13 @@ mod replay;
 mod run;
 mod script;
 mod show;
+mod sign;
+mod signing;
 mod sink;
+mod sources;
 mod status;
 mod test;
+mod verify;
 
 /// Sendmail for webhooks: takes events, keeps them, and delivers each to the hooks that want it until it arrives.
 #[derive(Debug, Parser)]
@@ -82,6 +86,9 @@ enum Command {
     Render(render::Render),
     Script(script::Script),
     Platforms(platforms::Platforms),
+    Sign(sign::Sign),
+    Verify(verify::Verify),
+    Sources(sources::Sources),
     Status(status::Status),
     Log(log::Log),
     Show(show::Show),
@@ -106,7 +113,7 @@ enum Command {
 /// The overview's headings. clap prints one flat list, which sorts nothing by what it is for.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Send", &["emit", "test"]),
-    ("Hooks", &["check", "render", "script", "platforms"]),
+    ("Hooks", &["check", "render", "script", "platforms", "sources", "sign", "verify"]),
     ("Look", &["status", "log", "show"]),
     ("Act", &["replay", "hold", "release"]),
     ("Run", &["run", "reload", "sink", "demo", "help"]),
@@ -159,8 +166,11 @@ fn dispatch(Cli { global, command }: Cli) -> Result<ExitCode, Exit> {
         Command::Test(test) => wait(test.run(global)),
         Command::Check(check) => check.run(global),
         Command::Render(render) => wait(render.run(global)),
-        Command::Script(script) => script.run(global),
+        Command::Script(script) => wait(script.run(global)),
         Command::Platforms(platforms) => platforms.run(global),
+        Command::Sign(sign) => sign.run(global),
+        Command::Verify(verify) => verify.run(global),
+        Command::Sources(sources) => sources.run(global),
         Command::Status(status) => wait(status.run(global)),
         Command::Log(log) => wait(log.run(global)),
         Command::Show(show) => wait(show.run(global)),

@@ -70,7 +70,7 @@ pub(crate) fn paint(style: Style, text: &str) -> String {
 pub(crate) fn style_of(word: &str) -> Style {
     match word {
         "delivered" | "ready" => GOOD,
-        "waiting" | "retry" | "pause" | "paused" | "busy" => WAITS,
+        "waiting" | "retry" | "pause" | "paused" | "failing" | "busy" => WAITS,
         "dead" | "reject" | "hold" | "held" | "dropped" | "secret missing" => BAD,
         _ => PLAIN,
     }

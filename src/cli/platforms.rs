@@ -108,7 +108,7 @@ fn object(platform: &Platform) -> Json {
     })
 }
 
-fn default(option: &OptionSpec) -> String {
+pub(crate) fn default(option: &OptionSpec) -> String {
     match &option.default {
         _ if option.required => "required".to_owned(),
         Json::Null => String::new(),
@@ -148,7 +148,7 @@ mod tests {
         for (count, seconds, text) in
             [(20, 60, "20/1m"), (1, 1, "1/1s"), (5, 7200, "5/2h"), (9, 86_400, "9/1d"), (3, 90, "3/90s")]
         {
-            assert_eq!(rate(Rate { count, window: Duration::from_secs(seconds) }), text);
+            assert_eq!(rate(Rate::new(count, Duration::from_secs(seconds))), text);
         }
     }
 

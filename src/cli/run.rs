@@ -5,8 +5,11 @@ use std::io::{self, IsTerminal};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -17,8 +20,10 @@ use crate::edges::config::{Keeper, Paths, ReloadRequest};
 use crate::edges::journal::{Journal, JournalError, sqlite::SqliteJournal};
 use crate::edges::proof::Prover;
 use crate::engine::admin::About;
+use crate::engine::care::Care;
 use crate::engine::daemon::{self, Parts};
 use crate::rules::diagnostic::Severity;
+use crate::rules::yaml::reader::parse_duration;
 use crate::words::limits;
 
 /// Run the daemon: watch hooks.d, take events, deliver them until they arrive
@@ -35,6 +40,15 @@ pub(crate) struct Run {
     /// Worker threads; one is enough for tens of thousands of deliveries a second
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: u16,
+
+    /// How long a stopping daemon waits for what is being sent, such as 5s; what has not landed by then is tried again
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    drain: Duration,
+}
+
+/// A duration as hook files write it.
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|_| "write for example 5s or 1m".to_owned())
 }
 
 impl Run {
@@ -46,30 +60,35 @@ impl Run {
         let here = self.here.then(|| Paths::here(Path::new(".")));
         let paths = global.paths_or(here);
         start_log(global);
-        let runtime = match usize::from(self.threads) {
-            // Tasks that are never moved are cheaper to wake.
-            1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
-            threads => tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(threads)
-                .thread_stack_size(limits::STACK)
-                .enable_all()
-                .build(),
-        };
-        let runtime = runtime.map_err(|error| failed(format!("cannot start threads: {error}")))?;
-        // On a thread whose stack is known: scripts and templates nest as deep as it lets them.
-        let ended = std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("postrider".to_owned()).stack_size(limits::STACK);
-            let thread = thread.spawn_scoped(scope, || runtime.block_on(serve(paths)));
-            let thread = thread.map_err(|error| failed(format!("cannot start a thread: {error}")))?;
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
-        // A name that is being resolved cannot be interrupted; the process need not wait for it.
-        runtime.shutdown_background();
-        ended
+        take_open_files();
+        let drain = self.drain;
+        match self.threads {
+            // Tasks that are never moved are cheaper to wake. A thread of its own has a stack of a known size.
+            1 => std::thread::Builder::new()
+                .stack_size(limits::STACK)
+                .spawn(move || live(Builder::new_current_thread(), paths, drain))
+                .map_err(|error| failed(format!("cannot start a thread: {error}")))?
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            threads => {
+                let mut builder = Builder::new_multi_thread();
+                builder.worker_threads(usize::from(threads));
+                live(builder, paths, drain)
+            }
+        }
     }
 }
 
-async fn serve(paths: Paths) -> Result<(), Exit> {
+fn live(mut builder: Builder, paths: Paths, drain: Duration) -> Result<(), Exit> {
+    let runtime = builder.thread_stack_size(limits::STACK).enable_all().build();
+    let runtime = runtime.map_err(|error| failed(format!("cannot start threads: {error}")))?;
+    let ended = runtime.block_on(serve(paths, drain));
+    // A name that is being resolved cannot be interrupted; the process need not wait for it.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
     let stop = CancellationToken::new();
     let mut keeper = Keeper::new(paths.clone(), true).proving(Prover::own());
     let config = keeper.load().map_err(|problems| {
@@ -112,9 +131,10 @@ async fn serve(paths: Paths) -> Result<(), Exit> {
         emit: Some(bind(&paths.emit)?),
         admin: Some(bind(&paths.admin)?),
         http,
+        care: Care::begin(&paths.state, Prover::own()),
         about: about.clone(),
         reload: (reload.0.clone(), reload.1),
-        drain: daemon::DRAIN,
+        drain,
         config,
     };
     let hooks = parts.config.hooks.len();
@@ -127,6 +147,13 @@ async fn serve(paths: Paths) -> Result<(), Exit> {
     ended.map_err(|error| failed(error.to_string()))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// As many file descriptors as we may have: shells and old tools are given few for the sake of `select`.
+fn take_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // Refused to whom it may not be given; then the few have to do.
+    let _as_before = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn open_journal(state: &Path) -> Result<Arc<dyn Journal>, Exit> {

@@ -1,54 +1,232 @@
-//! `postrider script`: a platform script against its cases.
+//! `postrider script`: a script of a platform or a source, against its cases or against one event or request.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::cli::exit::{Code, Exit};
 use crate::cli::output::{self, BAD, GOOD, paint};
 use crate::cli::{Global, local};
+use crate::edges::secrets::SecretFolders;
+use crate::engine::wire;
 use crate::rules::cases::{self, CaseResult};
-use crate::rules::diagnostic::Diagnostic;
-use crate::rules::platform::Platform;
+use crate::rules::diagnostic::{Diagnostic, Source, Span};
+use crate::rules::platform::{Given, Platform};
+use crate::rules::source::{Incoming, NamedSource, Outcome, SourceScript, read_source_options};
+use crate::rules::yaml::reader::Reader;
+use crate::rules::yaml::{self, Value};
+use crate::words::event::JSON;
+use crate::words::json::Members;
 use crate::words::limits;
+use crate::words::secret::Secrets;
 
-/// Run a platform script against its cases
+/// Run the script of a platform or a source: its cases, or one event or request
 ///
-/// A case gives an event and options and expects a request, or gives an answer and expects a verdict. Exit code 1 means that
-/// a case failed, 78 that the script or the cases cannot be read.
+/// A case of a platform gives an event and options and expects a request, or gives an answer and expects a verdict; a case of
+/// a source gives a request and expects events, or an answer. Exit code 1 means that a case failed, 78 that the script or the
+/// cases cannot be read.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  postrider script scripts/platforms/pager.rhai --cases tests/platforms/pager.yaml")]
+#[command(after_help = "Examples:
+  postrider script scripts/platforms/pager.rhai --cases tests/platforms/pager.yaml
+  postrider script scripts/platforms/pager.rhai --event event.json --options '{url: \"https://pager.example.com\"}'
+  postrider script scripts/sources/shop.rhai --cases tests/sources/shop.yaml
+  postrider script scripts/sources/shop.rhai --request body.json --options '{zone: \"+01:00\"}'")]
 pub(crate) struct Script {
     /// The script, a .rhai file
     #[arg(value_name = "FILE")]
     script: PathBuf,
     /// The cases, a YAML file
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["event", "request"], conflicts_with_all = ["event", "request"])]
+    cases: Option<PathBuf>,
+    /// Print the request that a platform makes of this event (as in `render`)
+    #[arg(long, value_name = "EVENT", conflicts_with = "request")]
+    event: Option<String>,
+    /// Print the events that a source makes of this request: a file with a body, or with a whole HTTP request
     #[arg(long, value_name = "FILE")]
-    cases: PathBuf,
+    request: Option<PathBuf>,
+    /// The options, as YAML
+    #[arg(long, value_name = "YAML", default_value = "{}", conflicts_with = "cases")]
+    options: String,
+}
+
+/// A compiled script of either kind.
+enum Compiled {
+    Platform(Box<Platform>),
+    Source(Arc<SourceScript>),
 }
 
 impl Script {
-    pub(crate) fn run(self, global: &Global) -> Result<(), Exit> {
-        let name = self.script.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let source = local::source(&self.script, limits::SCRIPT_FILE)?;
-        let platform = Platform::compile(&name, source, false).map_err(wrong)?;
-        let cases = local::source(&self.cases, limits::HOOK_FILE)?;
-        let results = cases::run(&platform, &cases).map_err(wrong)?;
-        if results.is_empty() {
-            return Err(Exit::new(Code::Configuration, format!("{} holds no cases", self.cases.display())));
+    pub(crate) async fn run(self, global: &Global) -> Result<(), Exit> {
+        let script = compile(&self.script)?;
+        match (script, &self.cases, &self.event, &self.request) {
+            (script, Some(file), ..) => run_cases(global, &script, file),
+            (Compiled::Platform(platform), _, Some(event), _) => self.make_request(global, &platform, event).await,
+            (Compiled::Source(script), _, _, Some(request)) => self.make_events(global, &script, request),
+            (Compiled::Platform(_), ..) => {
+                Err(Exit::new(Code::Usage, "this is the script of a platform").help("give it an event: --event EVENT"))
+            }
+            (Compiled::Source(_), ..) => {
+                Err(Exit::new(Code::Usage, "this is the script of a source").help("give it a request: --request FILE"))
+            }
         }
-        for result in &results {
-            print(global, result)?;
-        }
-        let passed = results.iter().filter(|result| result.differences.is_empty()).count();
-        let failed = results.len() - passed;
-        if !global.json {
-            output::say(format!("{passed} passed, {failed} failed"))?;
-        }
-        if failed > 0 { Err(Exit::silent(Code::Failed)) } else { Ok(()) }
     }
+
+    async fn make_request(&self, global: &Global, platform: &Platform, event: &str) -> Result<(), Exit> {
+        let event = local::event(global, event).await?;
+        let source = Source::new("--options", format!("options: {}", self.options));
+        let root = yaml::parse(&source).map_err(|found| wrong(vec![found]))?;
+        let mut reader = Reader::new(&source);
+        let trees = match &root.value {
+            Value::Map(entries) => {
+                let map = yaml::reader::Map::new("", entries);
+                crate::rules::hook::read_options(&mut reader, &map, Some(platform))
+            }
+            _ => Vec::new(),
+        };
+        if reader.failed() {
+            return Err(wrong(reader.found));
+        }
+        let names = trees.iter().flat_map(|(_, tree)| tree.secrets().iter().map(|(name, _)| name.as_str()));
+        let secrets = read_secrets(global, names);
+        let now = Timestamp::now();
+        let given = Given { id: "example-1", attempt: 1, now, hook: "script", event: &event, secrets: &secrets };
+        let rendered = trees.iter().map(|(name, tree)| Ok((name.clone(), tree.render(&given)?)));
+        let options = rendered.collect::<Result<Members, _>>();
+        let made = options.and_then(|options| platform.request(&given, platform.options(&options)));
+        match made {
+            Ok(request) => output::bytes(&wire::request(&request)),
+            Err(error) => Err(Exit::new(Code::Failed, secrets.redact(&error.to_string()))),
+        }
+    }
+
+    fn make_events(&self, global: &Global, script: &Arc<SourceScript>, file: &Path) -> Result<(), Exit> {
+        let source = self.named(script)?;
+        let secrets = read_secrets(global, source.secrets.iter().map(|(name, _)| name.as_str()));
+        let incoming = incoming(local::read(file, limits::EVENT + limits::HTTP_HEAD)?)?;
+        let now = Timestamp::now();
+        let outcome = match source.open(&incoming, &secrets, now) {
+            Ok(opened) => {
+                let verified = match (&opened.how, opened.verified) {
+                    (Some(how), _) => format!("verified: {how}"),
+                    (None, true) => "verified: the token".to_owned(),
+                    (None, false) => "nothing is verified".to_owned(),
+                };
+                global.note(verified);
+                opened.events(&secrets, now)
+            }
+            Err(outcome) => outcome,
+        };
+        match outcome {
+            Outcome::Events(events, notes) => {
+                notes.into_iter().for_each(|note| global.note(note));
+                events.iter().try_for_each(|event| output::json(&local::native(event)))
+            }
+            Outcome::Respond { status, headers, body } => {
+                output::say(status.to_string())?;
+                for (name, value) in &headers {
+                    output::say(format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))?;
+                }
+                output::bytes(&body)
+            }
+            Outcome::Refused { status, why } => Err(Exit::new(Code::Failed, format!("refused: {status} {why}"))),
+            Outcome::Failed(found) => {
+                local::say(&found);
+                Err(Exit::silent(Code::Failed))
+            }
+            Outcome::Missing { secret, why } => {
+                Err(Exit::new(Code::Configuration, format!("secret {secret} cannot be read: {why}")))
+            }
+        }
+    }
+
+    fn named(&self, script: &Arc<SourceScript>) -> Result<NamedSource, Exit> {
+        let source = Source::new("--options", self.options.clone());
+        let node = yaml::parse(&source).map_err(|found| wrong(vec![found]))?;
+        let mut reader = Reader::new(&source);
+        let named = read_source_options(&mut reader, &script.name, Span::default(), Some(&node), script);
+        let failed = reader.failed();
+        reader.found.iter().for_each(local::say);
+        named.filter(|_| !failed).ok_or_else(|| Exit::silent(Code::Configuration))
+    }
+}
+
+fn compile(file: &Path) -> Result<Compiled, Exit> {
+    let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let source = local::source(file, limits::SCRIPT_FILE)?;
+    if SourceScript::is_meant(&source) {
+        return SourceScript::compile(&name, source, false)
+            .map(|script| Compiled::Source(Arc::new(script)))
+            .map_err(wrong);
+    }
+    Platform::compile(&name, source, false).map(|platform| Compiled::Platform(Box::new(platform))).map_err(wrong)
+}
+
+fn run_cases(global: &Global, script: &Compiled, file: &Path) -> Result<(), Exit> {
+    let cases = local::source(file, limits::HOOK_FILE)?;
+    let results = match script {
+        Compiled::Platform(platform) => cases::run(platform, &cases),
+        Compiled::Source(script) => {
+            let folder = file.parent().unwrap_or(Path::new("."));
+            let load = |name: &str| std::fs::read(folder.join(name)).map_err(|error| error.to_string());
+            cases::run_source(script, &cases, &load)
+        }
+    };
+    let results = results.map_err(wrong)?;
+    if results.is_empty() {
+        return Err(Exit::new(Code::Configuration, format!("{} holds no cases", file.display())));
+    }
+    for result in &results {
+        print(global, result)?;
+    }
+    let passed = results.iter().filter(|result| result.differences.is_empty()).count();
+    let failed = results.len() - passed;
+    if !global.json {
+        output::say(format!("{passed} passed, {failed} failed"))?;
+    }
+    if failed > 0 { Err(Exit::silent(Code::Failed)) } else { Ok(()) }
+}
+
+/// A body, or a whole request as it goes over the wire: a line with method and path, headers, an empty line, the body.
+fn incoming(bytes: Vec<u8>) -> Result<Incoming, Exit> {
+    let first = String::from_utf8_lossy(bytes.split(|byte| *byte == b'\n').next().unwrap_or_default()).into_owned();
+    let mut words = first.trim().split(' ');
+    let line = (words.next(), words.next(), words.next());
+    let (Some(method), Some(target), Some("HTTP/1.1" | "HTTP/1.0" | "HTTP/2")) = line else {
+        let json = HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static(JSON))]);
+        return Ok(request(Method::POST, "/in/script", json, bytes));
+    };
+    let odd = |what: &str| Exit::new(Code::BadEvent, format!("the request cannot be read: {what}"));
+    let ends = [&b"\r\n\r\n"[..], b"\n\n"];
+    let end =
+        ends.iter().filter_map(|end| Some((bytes.windows(end.len()).position(|at| at == *end)?, end.len()))).min();
+    let (end, gap) = end.ok_or_else(|| odd("no empty line ends its headers"))?;
+    let mut headers = HeaderMap::new();
+    for line in String::from_utf8_lossy(&bytes[..end]).lines().skip(1) {
+        let (name, value) = line.split_once(':').ok_or_else(|| odd(&format!("{line:?} is no header")))?;
+        let name: HeaderName = name.trim().parse().map_err(|_| odd(&format!("{line:?} is no header")))?;
+        headers.append(name, value.trim().parse().map_err(|_| odd(&format!("{line:?} is no header")))?);
+    }
+    let method = method.parse().map_err(|_| odd(&format!("{method:?} is no method")))?;
+    Ok(request(method, target, headers, bytes[end + gap..].to_vec()))
+}
+
+fn request(method: Method, target: &str, headers: HeaderMap, body: Vec<u8>) -> Incoming {
+    let path = target.split('?').next().unwrap_or_default();
+    let event = path.strip_prefix("/in/").and_then(|rest| rest.split_once('/')).map_or("", |(_, event)| event);
+    Incoming { method, target: target.to_owned(), event: event.to_owned(), headers, body: body.into() }
+}
+
+fn read_secrets<'n>(global: &Global, names: impl Iterator<Item = &'n str>) -> Secrets {
+    let folders = SecretFolders::new(global.paths().secrets);
+    let mut secrets = Secrets::default();
+    for name in names {
+        secrets.insert(name, folders.read(name).0);
+    }
+    secrets
 }
 
 fn wrong(problems: Vec<Diagnostic>) -> Exit {
@@ -67,4 +245,27 @@ fn print(global: &Global, CaseResult { name, place, differences }: &CaseResult) 
     output::say(format!("{}  {name} ({}:{})", paint(BAD, "FAILED"), place.file, place.line))?;
     let lines = differences.iter().flat_map(|difference| difference.lines());
     lines.into_iter().try_for_each(|line| output::say(format!("        {line}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_a_body_or_a_whole_message() {
+        let body = incoming(b"{\"a\":1}".to_vec()).expect("a body");
+        assert_eq!((body.method.as_str(), &body.body[..]), ("POST", &b"{\"a\":1}"[..]));
+        assert_eq!(body.headers["content-type"], JSON);
+        for line in ["\n", "\r\n"] {
+            let text = format!("PUT /in/shop/sold?x=1 HTTP/1.1{line}X-A:  b{line}{line}the body\n\nof it");
+            let whole = incoming(text.into_bytes()).expect("a request");
+            assert_eq!((whole.method.as_str(), &*whole.event, whole.query()), ("PUT", "sold", "x=1"));
+            assert_eq!(
+                (&whole.headers["x-a"], &whole.body[..]),
+                (&HeaderValue::from_static("b"), &b"the body\n\nof it"[..])
+            );
+        }
+        assert!(incoming(b"GET / HTTP/1.1\nnonsense\n\n".to_vec()).is_err());
+        assert!(incoming(b"GET / HTTP/1.1\na: b\n".to_vec()).is_err());
+    }
 }

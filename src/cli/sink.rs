@@ -22,6 +22,7 @@ use crate::cli::output;
 use crate::edges::sink::{
     Behaviour, BotOptions, Failing, Fault, Judgement, Limit, Platform, Record, Salt, SinkHandle, SinkOptions, Step,
 };
+use crate::rules::signature::{Outline, Scheme};
 use crate::words::limits;
 use crate::words::secret::Secret;
 
@@ -36,23 +37,26 @@ use crate::words::secret::Secret;
 /// {"status":503,"times":2} or {"fault":"reset"}.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  postrider sink --as dingtalk --keyword app\n  postrider sink --status 503 --fail-first 2"
+    after_help = "Example:\n  postrider sink --as dingtalk --keyword app\n  postrider sink --verify preset=standard-webhooks --secret-file ci.key\n  postrider sink --status 503 --fail-first 2"
 )]
 pub(crate) struct Sink {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8471")]
     listen: SocketAddr,
     /// Whom to play; without it everything is taken
-    #[arg(long = "as", value_name = "PLATFORM", value_parser = PossibleValuesParser::new(["dingtalk", "wecom", "lark"]))]
+    #[arg(long = "as", value_name = "PLATFORM", group = "checker", value_parser = PossibleValuesParser::new(["dingtalk", "wecom", "lark"]))]
     platform: Option<String>,
     /// A known token; any other is unknown then
     #[arg(long, value_name = "TOKEN", requires = "platform")]
     token: Vec<String>,
-    /// The robot's signing secret (others on this machine can read a command line: see --secret-file)
-    #[arg(long, value_name = "SECRET", value_parser = secret, requires = "platform")]
+    /// Take only what is signed so, such as preset=github or signed=url+body; may be given again
+    #[arg(long, value_name = "KEY=VALUE", group = "checker", value_parser = pair)]
+    verify: Vec<(String, String)>,
+    /// The signing secret (others on this machine can read a command line: see --secret-file)
+    #[arg(long, value_name = "SECRET", value_parser = secret, requires = "checker")]
     secret: Option<Secret>,
-    /// A file with the robot's signing secret
-    #[arg(long, value_name = "PATH", conflicts_with = "secret", requires = "platform")]
+    /// A file with the signing secret
+    #[arg(long, value_name = "PATH", conflicts_with = "secret", requires = "checker")]
     secret_file: Option<PathBuf>,
     /// A keyword of the robot; one of them must stand in the text
     #[arg(long, value_name = "WORD", requires = "platform")]
@@ -132,7 +136,9 @@ impl Sink {
             return Err(Exit::new(Code::Usage, "a wecom robot has neither a signing secret nor keywords")
                 .help("the key in its URL is the whole secret; leave --secret and --keyword out"));
         }
+        let verify = if self.verify.is_empty() { None } else { Some(Arc::new(self.scheme(secret.as_ref())?)) };
         let default = BotOptions {
+            verify,
             secret,
             keywords: self.keyword.clone(),
             limits: self.rate.map(|limit| vec![limit]),
@@ -147,6 +153,17 @@ impl Sink {
             ..SinkOptions::default()
         };
         Ok((options, platform))
+    }
+
+    /// How requests must be signed, in the words of a hook file.
+    fn scheme(&self, secret: Option<&Secret>) -> Result<Scheme, Exit> {
+        let Some(secret) = secret else {
+            return Err(Exit::new(Code::Usage, "--verify needs a key").help("add --secret-file PATH"));
+        };
+        let map = self.verify.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+        let outline = Outline::read(&map).map_err(|mut faults| faults.swap_remove(0));
+        let scheme = outline.and_then(|outline| Scheme::new(outline.into(), std::slice::from_ref(secret)));
+        scheme.map_err(|fault| Exit::new(Code::Usage, format!("--verify: {}", fault.what)).help(fault.help))
     }
 
     /// `--status`, `--hang` and `--reset` say how, `--fail-rate` and `--fail-first` say which: without them, all.
@@ -226,6 +243,11 @@ fn read_secret(path: &PathBuf) -> Result<Secret, Exit> {
 
 fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(Secret::new(text))
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    pair.ok_or_else(|| "write it as in preset=github".to_owned())
 }
 
 fn part(text: &str) -> Result<f64, String> {
@@ -371,5 +393,8 @@ mod tests {
         assert!(!format!("{sink:?}").contains("SECabcdef"));
         assert!(parse("--as wecom --secret SECabcdef").unwrap().options().is_err());
         assert!(parse("--secret SECabcdef").is_err(), "nobody to check it");
+        assert!(parse("--verify preset=github --secret k").unwrap().options().is_ok());
+        assert!(parse("--verify preset=github").unwrap().options().is_err(), "no key");
+        assert!(parse("--verify preset=guthub --secret k").unwrap().options().is_err());
     }
 }

@@ -58,7 +58,13 @@ impl Accept for Acceptor {
             let hooks = config.route(&event, |hook, why| {
                 tracing::warn!(hook = %hook.name, event = event.id, kind = event.kind, why, "its when failed: not wanted");
             });
-            Append { event: Arc::new(event), hooks }
+            let terms = config.terms(&event, &hooks, |hook, why| {
+                tracing::warn!(
+                    hook = %hook.name, event = event.id, kind = event.kind, why,
+                    "its order_by or dedupe failed: delivered without it"
+                );
+            });
+            Append { event: Arc::new(event), hooks, terms }
         });
         let appended = self.desk.journal.append(batch.collect());
         let desk = self.desk.clone();

@@ -22,6 +22,8 @@ use crate::rules::backoff;
 use crate::rules::config::Config;
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::{Hook, NotWanted};
+use crate::rules::yaml::reader::parse_duration;
+use crate::words::delivery::Why;
 use crate::words::event::{Event, Peer};
 use crate::words::limits;
 
@@ -162,20 +164,21 @@ impl Admin {
             return ("disabled", None, "enabled: false".to_owned());
         }
         if let Some(hold) = self.desk.held(&hook.name) {
-            return ("held", None, hold.why);
+            return ("held", hold.until, hold.why);
         }
         if let Some(why) = config.missing_secret(hook) {
             return ("secret missing", None, why);
         }
-        match self.paused(config, hook) {
-            Some((until, why)) => ("paused", Some(until), why),
+        match self.shut(config, hook) {
+            Some((until, Why::Breaker(why))) => ("failing", Some(until), why),
+            Some((until, why)) => ("paused", Some(until), why.detail().to_owned()),
             None => ("ready", None, String::new()),
         }
     }
 
-    fn paused(&self, config: &Config, hook: &Hook) -> Option<(Timestamp, String)> {
+    fn shut(&self, config: &Config, hook: &Hook) -> Option<(Timestamp, Why)> {
         let (now, elapsed) = (self.desk.clock.now(), self.desk.clock.elapsed());
-        let (until, why) = self.desk.constant_gate(config, hook)?.paused(elapsed)?;
+        let (until, why) = self.desk.constant_gate(config, hook)?.closed(elapsed)?;
         Some((backoff::later(now, until.saturating_sub(elapsed)), why))
     }
 
@@ -289,8 +292,13 @@ impl Admin {
     async fn hold(&self, body: &[u8]) -> Result<Reply, Refused> {
         let asked = object(body)?;
         let hook = self.known_hook(&asked)?;
-        self.desk.hold(&hook.name, asked["why"].as_str().unwrap_or("held by hand"), String::new()).await;
-        Ok(Reply::Json(200, json!({"hook": hook.name.as_ref()})))
+        let until = match asked["for"].as_str().map(parse_duration) {
+            None => None,
+            Some(Ok(span)) => Some(backoff::later(self.desk.clock.now(), span)),
+            Some(Err(_)) => return Err((400, "bad_request", "`for` is no duration such as 2h".to_owned())),
+        };
+        self.desk.hold(&hook.name, asked["why"].as_str().unwrap_or("held by hand"), String::new(), until).await;
+        Ok(Reply::Json(200, json!({"hook": hook.name.as_ref(), "until": until})))
     }
 
     async fn release(&self, body: &[u8]) -> Result<Reply, Refused> {
@@ -314,10 +322,13 @@ impl Admin {
         let to = asked["to"].as_str();
         let gate = if to.is_none() { self.desk.constant_gate(&config, &hook) } else { None };
         if let Some(gate) = &gate
-            && let Err(wait) = gate.take(self.desk.clock.elapsed(), hook.pace)
+            && let Err(wait) = gate.try_out(self.desk.clock.elapsed(), &hook)
         {
             let seconds = wait.until.saturating_sub(self.desk.clock.elapsed()).as_secs() + 1;
-            let why = wait.paused.unwrap_or_else(|| "its rate_limit is used up".to_owned());
+            let why = match &wait.why {
+                Why::Pace => "its rate_limit is used up",
+                why => why.detail(),
+            };
             return Err((429, "busy", format!("the receiver may be used again in {seconds} s: {why}")));
         }
         let probed = probe(&self.desk.sender(), &config, &hook, &event, to, now).await;

@@ -8,8 +8,10 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::edges::journal::{JournalError, LogRow};
-use crate::engine::desk::{Desk, Gate};
+use crate::engine::desk::Desk;
+use crate::engine::gate::{Gate, Pass, Passes};
 use crate::rules::backoff;
+use crate::rules::breaker::Change;
 use crate::rules::config::Config;
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::Hook;
@@ -29,7 +31,7 @@ struct Ended {
 
 /// Tries a delivery once and hands its outcome to the journal. Returns when the lane may go on; the outcome reaches
 /// the disk a little later, and until then it counts among `limits::UNSETTLED`.
-pub async fn deliver(desk: &Arc<Desk>, config: &Config, hook: &Hook, delivery: Delivery, gate: Option<Gate>) {
+pub async fn deliver(desk: &Arc<Desk>, config: &Config, hook: &Hook, delivery: Delivery, pass: Option<Pass>) {
     let permit = desk.unsettled.clone().acquire_owned().await.ok();
     let started = desk.clock.now();
     let given = Given {
@@ -40,31 +42,32 @@ pub async fn deliver(desk: &Arc<Desk>, config: &Config, hook: &Hook, delivery: D
         event: &delivery.event,
         secrets: &config.secrets,
     };
-    let gate = match gate {
-        Some(gate) => gate,
-        None => match dynamic_gate(desk, hook, &given) {
-            Ok(gate) => gate,
-            Err(Detained::Until(until, why)) => {
-                return record(desk, delivery, None, Outcome::Waiting { until, why }, permit);
-            }
-            Err(Detained::Broken(error)) => {
-                let ended = unrendered(&delivery, started, &error);
-                return record_attempt(desk, delivery, ended, permit);
-            }
-        },
-    };
-    let ended = match render(hook, &given) {
-        Err(error) => unrendered(&delivery, started, &error),
-        Ok(request) => {
-            let begun = Instant::now();
-            let answer = desk.sender().send(&request, hook.timeout).await;
-            let took = begun.elapsed();
-            let judged = judge(hook, &answer, desk.clock.now());
-            act_on(desk, config, hook, &gate, &judged.verdict).await;
-            let seen = Seen { started, took, request: &request, answer: &answer, judged: &judged };
-            ended(desk, config, hook, &delivery, &seen)
+    if desk.care.is_watching()
+        && let Some(why) = Box::pin(desk.care.against(config, hook, &delivery)).await
+    {
+        tracing::error!(delivery = %delivery.id, hook = %delivery.hook, why, "given up so that the daemon lives");
+        let attempt = (unsent(&delivery, started, why.clone()), delivery.attempts);
+        return record(desk, delivery, Some(attempt), Outcome::Dead { why }, permit);
+    }
+    let (pass, request) = match desk.care.watching(&delivery, || make(desk, hook, &given, pass)) {
+        Ok(made) => made,
+        Err(Detained::Until(until, why)) => {
+            return record(desk, delivery, None, Outcome::Waiting { until, why }, permit);
+        }
+        Err(Detained::Broken(error)) => {
+            let ended = unrendered(&delivery, started, &error);
+            return record_attempt(desk, delivery, ended, permit);
         }
     };
+    let begun = Instant::now();
+    let answer = desk.sender().send(&request, hook.timeout).await;
+    let took = begun.elapsed();
+    let judged = desk.care.watching(&delivery, || judge(hook, &answer, desk.clock.now()));
+    act_on(desk, config, hook, pass.gate(), &judged.verdict).await;
+    let change = pass.end(desk.clock.elapsed(), &judged.verdict, hook.breaker.as_ref());
+    say(desk, hook, change, &judged.verdict);
+    let seen = Seen { started, took, request: &request, answer: &answer, judged: &judged };
+    let ended = ended(desk, config, hook, &delivery, &seen);
     record_attempt(desk, delivery, ended, permit);
 }
 
@@ -74,15 +77,34 @@ enum Detained {
     Broken(RenderError),
 }
 
-/// The gate of a receiver that depends on the event (a templated URL), already used once.
-fn dynamic_gate(desk: &Desk, hook: &Hook, given: &Given<'_>) -> Result<Gate, Detained> {
+/// The request, and the pass to the receiver that it goes to.
+fn make(desk: &Desk, hook: &Hook, given: &Given<'_>, pass: Option<Pass>) -> Result<(Pass, Request), Detained> {
+    let pass = match pass {
+        Some(pass) => pass,
+        None => dynamic_pass(desk, hook, given)?,
+    };
+    Ok((pass, render(hook, given).map_err(Detained::Broken)?))
+}
+
+/// The pass for a receiver that depends on the event (a templated URL).
+fn dynamic_pass(desk: &Desk, hook: &Hook, given: &Given<'_>) -> Result<Pass, Detained> {
     let gate = desk.gate(hook.receiver(given).map_err(Detained::Broken)?);
-    match gate.take(desk.clock.elapsed(), hook.pace) {
-        Ok(()) => Ok(gate),
-        Err(wait) => {
-            let until = backoff::later(given.now, wait.until.saturating_sub(desk.clock.elapsed()));
-            Err(Detained::Until(until, wait.paused.map_or(Why::Pace, Why::Pause)))
+    gate.enter(desk.clock.elapsed(), hook, None).map(Passes::single).map_err(|wait| {
+        let until = backoff::later(given.now, wait.until.saturating_sub(desk.clock.elapsed()));
+        Detained::Until(until, wait.why)
+    })
+}
+
+/// Says in the log when a receiver is left alone, and when it is back.
+fn say(desk: &Desk, hook: &Hook, change: Option<Change>, verdict: &Verdict) {
+    match change {
+        Some(Change::Opened(until)) => {
+            let seconds = until.saturating_sub(desk.clock.elapsed()).as_secs();
+            let why = verdict.why().unwrap_or_default();
+            tracing::warn!(hook = %hook.name, why, seconds, "the receiver fails again and again: it is left alone");
         }
+        Some(Change::Closed) => tracing::info!(hook = %hook.name, "the receiver is back"),
+        Some(Change::Eased) | None => {}
     }
 }
 
@@ -121,7 +143,7 @@ async fn act_on(desk: &Desk, config: &Config, hook: &Hook, gate: &Gate, verdict:
             tracing::info!(hook = %hook.name, why, seconds = wait.as_secs(), "receiver asked for a pause");
             gate.pause(desk.clock.elapsed() + (*wait).min(limits::RETRY_AFTER_MAX), why);
         }
-        Verdict::Hold { why } => desk.hold(&hook.name, why, config.fingerprint(hook)).await,
+        Verdict::Hold { why } => desk.hold(&hook.name, why, config.fingerprint(hook), None).await,
         _ => {}
     }
 }

@@ -12,11 +12,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::edges::config::{Keeper, ReloadRequest};
+use crate::edges::intake::http::sources::Sources;
 use crate::edges::intake::{http, socket};
 use crate::edges::journal::{Journal, JournalError};
 use crate::edges::send::Sender;
 use crate::engine::accept::Acceptor;
 use crate::engine::admin::{About, Admin};
+use crate::engine::care::Care;
 use crate::engine::desk::Desk;
 use crate::engine::lane::Lane;
 use crate::engine::recall::recall;
@@ -38,6 +40,8 @@ pub struct Parts {
     pub admin: Option<UnixListener>,
     /// Senders over TCP.
     pub http: Option<TcpListener>,
+    /// What is done after a death.
+    pub care: Care,
     /// How to speak of all this.
     pub about: About,
     /// Reloads asked for by a signal or a test.
@@ -52,10 +56,12 @@ pub struct Parts {
 /// # Errors
 /// The journal could not be read at the start.
 pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalError> {
-    let Parts { keeper, config, journal, emit, admin, http, about, reload, drain } = parts;
+    let Parts { keeper, config, journal, emit, admin, http, mut care, about, reload, drain } = parts;
     let (ask_reload, asked_reloads) = reload;
     let holds = journal.holds().await?;
-    let desk = Arc::new(Desk::new(journal.clone(), Sender::new(config.settings.network.clone()), holds));
+    care.look_at(&*journal).await;
+    let desk = Arc::new(Desk::new(journal.clone(), Sender::new(config.settings.network.clone()), holds, care));
+    let own = desk.clone();
     let (publish, config) = watch::channel(Arc::new(config));
     let token = token_of(&config.borrow());
     let (publish_token, token) = watch::channel(token);
@@ -66,12 +72,13 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     services.spawn(watch_storage(journal.clone(), stop.clone()));
     let lanes = tokio::spawn(run_lanes(desk.clone(), config.clone(), stop.clone()));
 
+    let sources = Arc::new(Sources::new(config.clone()));
     let acceptor = Arc::new(Acceptor::new(desk.clone(), config.clone(), stop.clone()));
     if let Some(listener) = emit {
-        services.spawn(socket::serve(listener, acceptor.clone(), stop.clone()));
+        services.spawn(socket::serve(listener, acceptor.clone(), sources.clone(), stop.clone()));
     }
     if let Some(listener) = http {
-        services.spawn(http::serve_tcp(listener, acceptor, token, stop.clone()));
+        services.spawn(http::serve_tcp(listener, acceptor, sources, token, stop.clone()));
     }
     if let Some(listener) = admin {
         let admin = Arc::new(Admin::new(desk, config, ask_reload, about));
@@ -86,7 +93,9 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     if landed.await.is_err() {
         tracing::warn!(seconds = drain.as_secs(), "stopping without waiting longer; what is in the air is tried again");
     }
-    journal.close().await
+    let closed = journal.close().await;
+    own.care.end();
+    closed
 }
 
 /// A lane for every hook there is, and for every hook that once was and is still owed something.

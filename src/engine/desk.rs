@@ -2,19 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, broadcast};
 
 use crate::edges::journal::{Hold, Journal, LogRow};
 use crate::edges::send::Sender;
+use crate::engine::care::Care;
 use crate::engine::clock::Clock;
+use crate::engine::gate::Gate;
 use crate::rules::config::Config;
 use crate::rules::hook::{Hook, ReceiverKey};
-use crate::rules::manifest::Rate;
-use crate::rules::pace::{Pace, Wait};
 use crate::rules::platform::Given;
 use crate::words::event::Event;
 use crate::words::limits;
@@ -25,6 +24,8 @@ pub struct Desk {
     pub journal: Arc<dyn Journal>,
     /// The time.
     pub clock: Clock,
+    /// What is done after a death so that there is not another one.
+    pub care: Care,
     /// Every recorded attempt, for `log -f`.
     pub log: broadcast::Sender<Arc<LogRow>>,
     /// One permit per outcome that may be on its way to the disk.
@@ -39,52 +40,15 @@ pub struct Desk {
     pub since: Timestamp,
 }
 
-/// The gate of one receiver, shared by every hook that posts to it.
-#[derive(Clone, Debug, Default)]
-pub struct Gate(Arc<Mutex<Pace>>);
-
-impl Gate {
-    fn pace(&self) -> MutexGuard<'_, Pace> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Uses the receiver once, or says when.
-    ///
-    /// # Errors
-    /// When it may be used next.
-    pub fn take(&self, now: Duration, rate: Option<Rate>) -> Result<(), Wait> {
-        self.pace().take(now, rate)
-    }
-
-    /// Nothing was sent after all.
-    pub fn give_back(&self) {
-        self.pace().give_back();
-    }
-
-    /// It was used then, before this daemon started.
-    pub fn used(&self, at: Duration) {
-        self.pace().used(at);
-    }
-
-    /// Closes it for a while.
-    pub fn pause(&self, until: Duration, why: &str) {
-        self.pace().pause(until, why);
-    }
-
-    /// The pause in force: until when, why.
-    pub fn paused(&self, now: Duration) -> Option<(Duration, String)> {
-        self.pace().paused(now).map(|(until, why)| (until, why.to_owned()))
-    }
-}
-
 impl Desk {
     /// A desk with the holds that the journal remembers.
-    pub fn new(journal: Arc<dyn Journal>, sender: Sender, holds: Vec<(Arc<str>, Hold)>) -> Self {
+    pub fn new(journal: Arc<dyn Journal>, sender: Sender, holds: Vec<(Arc<str>, Hold)>, care: Care) -> Self {
         let clock = Clock::start();
         Self {
             journal,
             sender: Mutex::new(sender),
             clock,
+            care,
             log: broadcast::channel(limits::STREAM_BUFFER).0,
             unsettled: Arc::new(Semaphore::new(limits::UNSETTLED)),
             receivers: Mutex::default(),
@@ -110,7 +74,7 @@ impl Desk {
         let mut receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
         if receivers.len() >= limits::RECEIVERS && !receivers.contains_key(&key) {
             let now = self.clock.elapsed();
-            receivers.retain(|_, gate| Arc::strong_count(&gate.0) > 1 || !gate.pace().is_idle(now));
+            receivers.retain(|_, gate| !gate.is_idle(now));
         }
         receivers.entry(key).or_default().clone()
     }
@@ -138,13 +102,16 @@ impl Desk {
     }
 
     /// Holds a hook, now and across a restart.
-    pub async fn hold(&self, hook: &Arc<str>, why: &str, fingerprint: String) {
-        let hold = Hold { why: why.to_owned(), since: self.clock.now(), fingerprint };
+    pub async fn hold(&self, hook: &Arc<str>, why: &str, fingerprint: String, until: Option<Timestamp>) {
+        let hold = Hold { why: why.to_owned(), since: self.clock.now(), fingerprint, until };
         self.holds.lock().unwrap_or_else(PoisonError::into_inner).insert(hook.clone(), hold.clone());
-        tracing::warn!(hook = %hook, why, "hook is held: its deliveries wait until it is mended");
+        let until = until.map(|until| until.to_string());
+        tracing::warn!(hook = %hook, why, until, "hook is held: its deliveries wait until it is released");
         if let Err(error) = self.journal.set_hold(hook, Some(hold)).await {
             tracing::error!(hook = %hook, %error, "the hold could not be recorded, a restart forgets it");
         }
+        // The lane must learn when it ends.
+        self.journal.bell(hook).notify_one();
     }
 
     /// Lets a held hook go on. Answers whether it was held.

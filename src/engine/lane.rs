@@ -8,18 +8,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::edges::journal::JournalError;
 use crate::engine::attempt::{deliver, record, unsent};
-use crate::engine::desk::{Desk, Gate};
+use crate::engine::desk::Desk;
+use crate::engine::gate::{Gate, Pass, Wait};
 use crate::rules::backoff;
 use crate::rules::config::Config;
 use crate::rules::hook::Hook;
-use crate::words::delivery::{Delivery, Outcome};
+use crate::words::delivery::{Delivery, Outcome, Why};
 use crate::words::limits;
 
 /// How long a lane sleeps at most: a clock that was set, and deliveries that expire while nothing may be sent.
@@ -33,6 +34,9 @@ pub struct Lane {
     stop: CancellationToken,
     /// The gate of a receiver that is the same for every event, found once per configuration.
     gate: Option<(Arc<Config>, Gate)>,
+    bell: Arc<Notify>,
+    /// When what had grown too old was last given up although nothing could be sent.
+    tidied: Option<Instant>,
 }
 
 /// What a lane waits for besides its bell.
@@ -43,16 +47,26 @@ enum Rest {
     Until(Instant),
 }
 
+impl Rest {
+    fn at_latest(self, at: Option<Instant>) -> Self {
+        match (self, at) {
+            (Self::Until(rest), Some(at)) => Self::Until(rest.min(at)),
+            (rest, _) => rest,
+        }
+    }
+}
+
 impl Lane {
     /// The lane of a hook, by name: the hook itself is looked up anew for each delivery, so a mended file applies to
     /// everything that still waits.
     pub fn new(name: Arc<str>, desk: Arc<Desk>, config: watch::Receiver<Arc<Config>>, stop: CancellationToken) -> Self {
-        Self { name, desk, config, stop, gate: None }
+        let bell = desk.journal.bell(&name);
+        Self { name, desk, config, stop, gate: None, bell, tidied: None }
     }
 
     /// Runs until the stop signal, then waits for what is in the air; whoever cannot wait aborts it without loss.
     pub async fn run(mut self) {
-        let bell = self.desk.journal.bell(&self.name);
+        let bell = self.bell.clone();
         let flying = self.desk.flying(&self.name);
         let mut flights = JoinSet::new();
         loop {
@@ -88,8 +102,9 @@ impl Lane {
         let Some(hook) = config.hooks.get(&self.name).cloned() else {
             return self.expire(config.settings.defaults.retry.max_age, "its file is gone from hooks.d").await;
         };
-        if self.blocked(&config, &hook).await.is_some() {
-            return self.expire(hook.retry.max_age, "the hook could not send").await;
+        if let Some(until) = self.blocked(&config, &hook).await {
+            let rest = self.expire(hook.retry.max_age, "the hook could not send").await?;
+            return Ok(rest.at_latest(until.map(|until| self.desk.clock.until(until, LONGEST_SLEEP))));
         }
         loop {
             let room = hook.concurrency.saturating_sub(flights.len());
@@ -97,20 +112,18 @@ impl Lane {
                 return Ok(Rest::Full);
             }
             let gate = self.constant_gate(&config, &hook);
-            let room = match &gate {
-                None => room,
-                Some(gate) => match gate.take(self.desk.clock.elapsed(), hook.pace) {
-                    Err(wait) => return Ok(Rest::Until(self.desk.clock.reaches(wait.until, LONGEST_SLEEP))),
-                    Ok(()) if hook.pace.is_some() => 1,
-                    Ok(()) => room,
+            let passes = match &gate {
+                None => None,
+                Some(gate) => match gate.enter(self.desk.clock.elapsed(), &hook, Some(&self.bell)) {
+                    Ok(passes) => Some(passes),
+                    Err(wait) => return self.outside(&hook, &wait).await,
                 },
             };
+            let room = if passes.as_ref().is_some_and(|passes| !passes.many) { 1 } else { room };
             let now = self.desk.clock.now();
             let claimed = self.desk.journal.claim(&self.name, now, room).await?;
+            let mut passes = passes.map(|passes| passes.take(claimed.len())).unwrap_or_default();
             if claimed.is_empty() {
-                if let Some(gate) = gate.filter(|_| hook.pace.is_some()) {
-                    gate.give_back();
-                }
                 let due = self.desk.journal.next_due(&self.name).await?;
                 let wake = due.map(|due| self.desk.clock.until(due, LONGEST_SLEEP));
                 return Ok(Rest::Until(wake.unwrap_or_else(|| Instant::now() + LONGEST_SLEEP)));
@@ -124,26 +137,42 @@ impl Lane {
                     gate: gate.clone(),
                     stop: self.stop.clone(),
                 };
+                let pass = passes.pop();
                 if let Some(delivery) = flight.in_time(delivery, now) {
-                    flights.spawn(flight.fly(delivery));
+                    flights.spawn(flight.fly(delivery, pass));
                 }
             }
         }
     }
 
-    /// Why the hook may not send at all. A hold that was about a broken receiver ends when the hook's file, its script
-    /// or a secret of it has changed: somebody has acted.
-    async fn blocked(&self, config: &Config, hook: &Hook) -> Option<String> {
+    /// The gate is shut. A pause or a breaker may keep it so for long, and what grows too old meanwhile is given up.
+    async fn outside(&mut self, hook: &Hook, wait: &Wait) -> Result<Rest, JournalError> {
+        let opens = self.desk.clock.reaches(wait.until, LONGEST_SLEEP);
+        let due = self.tidied.is_none_or(|last| last.elapsed() >= LONGEST_SLEEP / 2);
+        if due && matches!(wait.why, Why::Pause(_) | Why::Breaker(_)) {
+            self.tidied = Some(Instant::now());
+            self.expire(hook.retry.max_age, &wait.why.to_string()).await?;
+        }
+        Ok(Rest::Until(opens))
+    }
+
+    /// Whether the hook may not send at all, and until when if that is known. A hold that was about a broken receiver
+    /// ends when the hook's file, its script or a secret of it has changed: somebody has acted.
+    async fn blocked(&self, config: &Config, hook: &Hook) -> Option<Option<Timestamp>> {
         if !hook.enabled {
-            return Some("the hook is disabled".to_owned());
+            return Some(None);
         }
         if let Some(hold) = self.desk.held(&self.name) {
-            if hold.fingerprint.is_empty() || hold.fingerprint == config.fingerprint(hook) {
-                return Some(hold.why);
+            let over = hold.until.is_some_and(|until| until <= self.desk.clock.now());
+            if over {
+                self.desk.release(&self.name, "its time is over").await;
+            } else if hold.fingerprint.is_empty() || hold.fingerprint == config.fingerprint(hook) {
+                return Some(hold.until);
+            } else {
+                self.desk.release(&self.name, "its file or a secret changed").await;
             }
-            self.desk.release(&self.name, "its file or a secret changed").await;
         }
-        config.missing_secret(hook)
+        config.missing_secret(hook).map(|_| None)
     }
 
     fn constant_gate(&mut self, config: &Arc<Config>, hook: &Hook) -> Option<Gate> {
@@ -193,31 +222,29 @@ struct Flight {
 }
 
 impl Flight {
-    async fn fly(self, first: Delivery) {
-        let mut next = Some(first);
-        while let Some(delivery) = next {
-            deliver(&self.desk, &self.config, &self.hook, delivery, self.gate.clone()).await;
+    async fn fly(self, first: Delivery, pass: Option<Pass>) {
+        let mut next = Some((first, pass));
+        while let Some((delivery, pass)) = next {
+            deliver(&self.desk, &self.config, &self.hook, delivery, pass).await;
             next = self.next();
         }
     }
 
     /// The next delivery, where nothing stands in its way and it is at hand. In every other case the lane looks.
-    fn next(&self) -> Option<Delivery> {
+    fn next(&self) -> Option<(Delivery, Option<Pass>)> {
         let changed = self.changes.has_changed().unwrap_or(true);
         if changed || self.stop.is_cancelled() || self.desk.held(&self.hook.name).is_some() {
             return None;
         }
-        let pace = self.hook.pace;
-        if let Some(gate) = &self.gate {
-            gate.take(self.desk.clock.elapsed(), pace).ok()?;
-        }
+        let passes = match &self.gate {
+            Some(gate) => Some(gate.enter(self.desk.clock.elapsed(), &self.hook, None).ok()?),
+            None => None,
+        };
         let now = self.desk.clock.now();
         let claimed = self.desk.journal.claim_one(&self.hook.name, now);
         let next = claimed.and_then(|delivery| self.in_time(delivery, now));
-        if let Some(gate) = self.gate.as_ref().filter(|_| pace.is_some() && next.is_none()) {
-            gate.give_back();
-        }
-        next
+        let pass = passes.and_then(|passes| if next.is_some() { Some(passes.single()) } else { passes.none() });
+        Some((next?, pass))
     }
 
     /// The delivery, unless it is too old: then it is given up.

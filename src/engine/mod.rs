@@ -3,9 +3,11 @@
 pub mod accept;
 pub mod admin;
 pub mod attempt;
+pub mod care;
 pub mod clock;
 pub mod daemon;
 pub mod desk;
+pub mod gate;
 pub mod lane;
 pub mod probe;
 pub mod recall;

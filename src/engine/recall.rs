@@ -1,11 +1,12 @@
-//! What the receivers still count when the daemon starts: their windows and their pauses outlive it.
+//! What the receivers still count when the daemon starts: their windows, their pauses and their failures outlive it.
 //!
 //! A robot that was used twenty times in the minute before a restart would be muted by the twenty-first.
 
 use std::time::Duration;
 
 use crate::edges::journal::{Filter, JournalError, LogRow};
-use crate::engine::desk::{Desk, Gate};
+use crate::engine::desk::Desk;
+use crate::engine::gate::Gate;
 use crate::rules::config::Config;
 use crate::rules::hook::Hook;
 use crate::words::limits;
@@ -22,10 +23,8 @@ pub async fn recall(desk: &Desk, config: &Config) -> Result<(), JournalError> {
     let rows = desk.journal.log(Filter { since, ..Filter::default() }).await?;
     for row in rows.iter().filter(|row| !row.verdict.is_empty()) {
         let Some((hook, gate)) = gate_of(desk, config, row) else { continue };
-        if hook.pace.is_some() {
-            let age = now.duration_since(row.time).unsigned_abs();
-            gate.used(elapsed.saturating_sub(age));
-        }
+        let age = now.duration_since(row.time).unsigned_abs();
+        gate.recall(elapsed.saturating_sub(age), hook, &row.verdict, &row.why);
         if row.verdict == "pause"
             && let Some(left) = pause_left(desk, row).await?
         {

@@ -9,6 +9,8 @@ use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::{Hook, NotWanted};
 use crate::rules::platform::Platforms;
 use crate::rules::settings::Settings;
+use crate::rules::source::SourceScripts;
+use crate::words::delivery::Terms;
 use crate::words::event::Event;
 use crate::words::secret::{Secret, Secrets};
 
@@ -19,9 +21,11 @@ pub struct Config {
     pub settings: Settings,
     /// Built-in scripts and those of the administrator.
     pub platforms: Platforms,
+    /// The same for sources.
+    pub source_scripts: SourceScripts,
     /// By name.
     pub hooks: BTreeMap<Arc<str>, Arc<Hook>>,
-    /// Every secret that a hook names, with its value or why it cannot be had.
+    /// Every secret that a hook or a source names, with its value or why it cannot be had.
     pub secrets: Secrets,
     /// What is wrong right now. A broken file's last good version is still in `hooks`.
     pub problems: Vec<Diagnostic>,
@@ -36,6 +40,8 @@ pub struct Config {
 pub struct Router {
     exact: HashMap<String, Vec<Arc<Hook>>>,
     patterns: Vec<Arc<Hook>>,
+    /// Whether any hook asks something of its deliveries.
+    terms: bool,
 }
 
 /// A file in hooks.d that is not a hook.
@@ -62,6 +68,20 @@ impl Config {
         let mut names: Vec<_> = wanting.map(|hook| hook.name.clone()).collect();
         names.sort_unstable();
         names
+    }
+
+    /// What the hooks that want an event ask of their deliveries, by their index. `failed` is told of each whose key could
+    /// not be made, and why.
+    pub fn terms(&self, event: &Event, hooks: &[Arc<str>], mut failed: impl FnMut(&Hook, &str)) -> Vec<(usize, Terms)> {
+        if !self.router.get().is_some_and(|router| router.terms) {
+            return Vec::new();
+        }
+        let asking = hooks.iter().enumerate().filter_map(|(index, name)| {
+            let hook = self.hooks.get(name).filter(|hook| hook.has_terms())?;
+            let terms = hook.terms(event, |why| failed(hook, why));
+            (terms != Terms::default()).then_some((index, terms))
+        });
+        asking.collect()
     }
 
     /// For every hook, whether it wants the event, or why not.
@@ -92,6 +112,7 @@ impl Router {
     fn new<'a>(hooks: impl Iterator<Item = &'a Arc<Hook>>) -> Self {
         let mut router = Self::default();
         for hook in hooks {
+            router.terms |= hook.has_terms();
             if hook.events.iter().any(|pattern| pattern.contains(['*', '?'])) {
                 router.patterns.push(hook.clone());
                 continue;

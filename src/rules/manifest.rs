@@ -15,7 +15,7 @@
 //! }
 //! ```
 //!
-//! The kinds are `text chat message markdown html xml url headers secret list bool integer tree`, and a choice: either
+//! The kinds are `text chat message markdown html xml url headers secret list bool integer sign tree`, and a choice: either
 //! `"choice: text markdown"` or the words as an array, `["text", "markdown"]`.
 
 pub use crate::rules::yaml::reader::Rate;
@@ -87,12 +87,14 @@ pub enum Kind {
     Integer,
     /// One of these words.
     Choice(Vec<String>),
+    /// How the request is signed: see `rules::signature`.
+    Sign,
     /// Any tree of templated leaves.
     Tree,
 }
 
 /// The kinds that are one word.
-const KINDS: [(&str, Kind); 13] = [
+const KINDS: [(&str, Kind); 14] = [
     ("text", Kind::Text),
     ("chat", Kind::Chat),
     ("message", Kind::Message),
@@ -105,6 +107,7 @@ const KINDS: [(&str, Kind); 13] = [
     ("list", Kind::List),
     ("bool", Kind::Bool),
     ("integer", Kind::Integer),
+    ("sign", Kind::Sign),
     ("tree", Kind::Tree),
 ];
 
@@ -202,11 +205,11 @@ impl Kind {
     }
 }
 
-fn wrong(what: impl Into<String>) -> Diagnostic {
+pub(in crate::rules) fn wrong(what: impl Into<String>) -> Diagnostic {
     Diagnostic::error("manifest", what)
 }
 
-fn unknown_keys(map: &Map, known: &[&str], of: &str, found: &mut Vec<Diagnostic>) {
+pub(in crate::rules) fn unknown_keys(map: &Map, known: &[&str], of: &str, found: &mut Vec<Diagnostic>) {
     for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
         let finding = wrong(format!("{of} has no key `{key}`"));
         found.push(match nearest(key, known) {
@@ -216,7 +219,7 @@ fn unknown_keys(map: &Map, known: &[&str], of: &str, found: &mut Vec<Diagnostic>
     }
 }
 
-fn text(map: &Map, key: &str, found: &mut Vec<Diagnostic>) -> String {
+pub(in crate::rules) fn text(map: &Map, key: &str, found: &mut Vec<Diagnostic>) -> String {
     match map.get(key).and_then(|value| value.clone().into_string().ok()) {
         Some(text) if !text.trim().is_empty() => text,
         _ => {
@@ -226,7 +229,7 @@ fn text(map: &Map, key: &str, found: &mut Vec<Diagnostic>) -> String {
     }
 }
 
-fn words(value: &Dynamic, key: &str, found: &mut Vec<Diagnostic>) -> Vec<String> {
+pub(in crate::rules) fn words(value: &Dynamic, key: &str, found: &mut Vec<Diagnostic>) -> Vec<String> {
     let words = value.read_lock::<Array>().map(|array| array.iter().map(|word| word.clone().into_string()).collect());
     match words {
         Some(Ok(words)) => words,
@@ -258,7 +261,7 @@ fn concurrency(value: &Dynamic, found: &mut Vec<Diagnostic>) -> usize {
     }
 }
 
-fn options(map: &Map, found: &mut Vec<Diagnostic>) -> Vec<OptionSpec> {
+pub(in crate::rules) fn options(map: &Map, found: &mut Vec<Diagnostic>) -> Vec<OptionSpec> {
     let Some(entries) = map.get("options").and_then(|value| value.read_lock::<Map>()) else {
         found.push(wrong("the manifest needs `options`, a map").help("write options: #{} when there are none"));
         return Vec::new();

@@ -3,7 +3,9 @@
 
 pub mod answer;
 pub mod backoff;
+pub mod breaker;
 pub mod cases;
+pub mod cloudevents;
 pub mod config;
 pub mod diagnostic;
 pub mod hook;
@@ -14,6 +16,7 @@ pub mod proof;
 pub mod script;
 pub mod settings;
 pub mod signature;
+pub mod source;
 pub mod template;
 pub mod text;
 pub(crate) mod xml;

@@ -3,6 +3,8 @@
 //! ```text
 //! take(now, rate):  paused until later than now?             -> not before then
 //!                   rate.count uses within rate.window?      -> not before the oldest of them leaves the window
+//!                   rate.burst uses within their share of it
+//!                   (window * burst / count)?                -> not before the oldest of them leaves that share
 //!                   else note now                            -> go
 //! pause(until):     nobody goes before then; a longer pause wins
 //! ```
@@ -45,16 +47,19 @@ impl Pace {
             self.paused = None;
         }
         let Some(rate) = rate else { return Ok(()) };
-        let window = rate.window + limits::PACE_MARGIN;
-        let count = rate.count as usize;
-        if let Some(oldest) = self.used.len().checked_sub(count).and_then(|index| self.used.get(index)) {
-            let until = *oldest + window;
-            if now < until {
-                return Err(Wait { until, paused: None });
-            }
+        let whole = self.free(rate.count, rate.window);
+        let until = rate.burst_window().map_or(whole, |(burst, share)| whole.max(self.free(burst, share)));
+        if now < until {
+            return Err(Wait { until, paused: None });
         }
         self.used(now);
         Ok(())
+    }
+
+    /// When fewer than `count` uses will lie within a window.
+    fn free(&self, count: u32, window: Duration) -> Duration {
+        let oldest = self.used.len().checked_sub(count as usize).and_then(|index| self.used.get(index));
+        oldest.map_or(Duration::ZERO, |oldest| *oldest + window + limits::PACE_MARGIN)
     }
 
     /// Notes a use of which somebody else keeps the record, such as one before a restart.
@@ -100,7 +105,7 @@ mod tests {
     #[test]
     fn the_window_slides() {
         let mut pace = Pace::default();
-        let rate = Some(Rate { count: 2, window: S(60) });
+        let rate = Some(Rate::new(2, S(60)));
         assert_eq!(pace.take(S(0), rate), Ok(()));
         assert_eq!(pace.take(S(10), rate), Ok(()));
         let until = S(60) + limits::PACE_MARGIN;
@@ -110,9 +115,30 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_is_bounded_by_its_share_of_the_window() {
+        let mut pace = Pace::default();
+        let rate = Some(Rate { burst: Some(2), ..Rate::new(6, S(60)) });
+        let margin = limits::PACE_MARGIN;
+        // Two at once, then two in each twenty seconds, and six in the minute.
+        for (at, wait) in
+            [(0, None), (0, None), (1, Some(20)), (21, None), (22, None), (23, Some(41)), (42, None), (43, None)]
+        {
+            match wait {
+                None => assert_eq!(pace.take(S(at), rate), Ok(()), "{at}"),
+                Some(until) => {
+                    assert_eq!(pace.take(S(at), rate), Err(Wait { until: S(until) + margin, paused: None }), "{at}");
+                }
+            }
+        }
+        assert_eq!(pace.take(S(62), rate), Err(Wait { until: S(62) + margin, paused: None }), "the share");
+        assert_eq!(pace.take(S(63), rate), Ok(()));
+        assert_eq!(pace.take(S(64), rate), Ok(()));
+    }
+
+    #[test]
     fn hooks_share_the_window_and_hold_it_to_their_own_rate() {
         let mut pace = Pace::default();
-        let (whole, half) = (Some(Rate { count: 4, window: S(60) }), Some(Rate { count: 2, window: S(60) }));
+        let (whole, half) = (Some(Rate::new(4, S(60))), Some(Rate::new(2, S(60))));
         for second in 0..2 {
             assert_eq!(pace.take(S(second), half), Ok(()));
         }
@@ -136,7 +162,7 @@ mod tests {
     #[test]
     fn uses_before_a_restart_count() {
         let mut pace = Pace::default();
-        let rate = Some(Rate { count: 2, window: S(60) });
+        let rate = Some(Rate::new(2, S(60)));
         pace.used(S(10));
         pace.used(S(5));
         let until = S(70) + limits::PACE_MARGIN;
@@ -147,7 +173,7 @@ mod tests {
     #[test]
     fn what_was_not_sent_is_given_back() {
         let mut pace = Pace::default();
-        let rate = Some(Rate { count: 1, window: S(60) });
+        let rate = Some(Rate::new(1, S(60)));
         assert_eq!(pace.take(S(0), rate), Ok(()));
         pace.give_back();
         assert_eq!(pace.take(S(0), rate), Ok(()));
@@ -156,8 +182,8 @@ mod tests {
     proptest! {
         /// Whoever asks whenever: no window ever holds more than its count.
         #[test]
-        fn never_more_than_the_count_in_any_window(steps in prop::collection::vec(0u64..20_000, 1..200), count in 1u32..10) {
-            let rate = Rate { count, window: S(10) };
+        fn never_more_than_the_count_in_any_window(steps in prop::collection::vec(0u64..20_000, 1..200), count in 1u32..10, burst in 1u32..10) {
+            let rate = Rate { burst: (burst <= count).then_some(burst), ..Rate::new(count, S(10)) };
             let mut pace = Pace::default();
             let mut now = Duration::ZERO;
             let mut went = Vec::new();
@@ -171,6 +197,10 @@ mod tests {
             for (index, first) in went.iter().enumerate() {
                 let inside = went[index..].iter().filter(|at| **at < *first + rate.window).count();
                 prop_assert!(inside <= count as usize);
+                if let Some((burst, share)) = rate.burst_window() {
+                    let inside = went[index..].iter().filter(|at| **at < *first + share).count();
+                    prop_assert!(inside <= burst as usize);
+                }
             }
         }
     }

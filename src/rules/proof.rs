@@ -6,9 +6,10 @@
 //! bound with an event as small as these.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
@@ -16,6 +17,10 @@ use crate::rules::diagnostic::{Diagnostic, Place, Source, Span, TOO_MUCH};
 use crate::rules::hook::Hook;
 use crate::rules::manifest::{Kind, OptionSpec};
 use crate::rules::platform::{Given, Platform, RenderError};
+use crate::rules::source::{Incoming, Outcome, SourceScript, read_source_options};
+use crate::rules::template;
+use crate::rules::yaml::reader::Reader;
+use crate::rules::yaml::{self, Node, Value};
 use crate::words::event::Event;
 use crate::words::exchange::Response;
 use crate::words::json::{Exact, Members};
@@ -30,6 +35,8 @@ struct Sample {
     event: Event,
     /// Small enough that nothing sound goes beyond a bound with it.
     small: bool,
+    /// Whether its platform's script is asked as well: it is given texts, whatever the event.
+    whole: bool,
 }
 
 /// Tries a hook. Gives what goes beyond a bound.
@@ -37,21 +44,43 @@ pub fn hook(hook: &Hook, tell: &mut Tell<'_>) -> Vec<Diagnostic> {
     let secrets = hook.with_stand_ins(&Secrets::default());
     let mut found = Vec::new();
     for sample in samples(hook) {
-        let beyond = render(hook, &sample.event, &secrets, tell);
+        let beyond = render(hook, &sample.event, &secrets, sample.whole, tell);
         if sample.small {
             beyond.into_iter().for_each(|beyond| note(&mut found, beyond));
         }
     }
-    let request_place = place_of_key(&hook.source, "platform");
-    tell("the verdict", request_place);
-    for response in responses() {
-        hook.verdict(&response, Timestamp::UNIX_EPOCH, |_, _| {});
+    if !hook.verdict.is_empty() {
+        tell("`verdict`", place_of_key(&hook.source, "verdict"));
+        for response in responses() {
+            hook.verdict(&response, Timestamp::UNIX_EPOCH, |_, _| {});
+        }
     }
     found
 }
 
-/// Renders one event as a delivery does, step by step. Gives what goes beyond a bound.
-pub fn render(hook: &Hook, event: &Event, secrets: &Secrets, tell: &mut Tell<'_>) -> Vec<Diagnostic> {
+/// Reads every template of a hook file by itself, before the file is read as a whole: reading alone can take too much.
+pub fn read(source: &Source, tell: &mut Tell<'_>) {
+    tell("the YAML", Some(Place::of_file(&source.name)));
+    if let Ok(root) = yaml::parse(source) {
+        read_node(source, &root, tell);
+    }
+    tell("the file", Some(Place::of_file(&source.name)));
+}
+
+fn read_node(source: &Source, node: &Node, tell: &mut Tell<'_>) {
+    match &node.value {
+        Value::String(text) => {
+            tell("this text", Some(source.place(node.span)));
+            template::try_compile(text);
+        }
+        Value::List(nodes) => nodes.iter().for_each(|node| read_node(source, node, tell)),
+        Value::Map(entries) => entries.iter().for_each(|(_, node)| read_node(source, node, tell)),
+        _ => {}
+    }
+}
+
+/// Renders one event as a delivery does, step by step; only if `whole` up to the request. Gives what goes beyond a bound.
+pub fn render(hook: &Hook, event: &Event, secrets: &Secrets, whole: bool, tell: &mut Tell<'_>) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     if let Some(when) = &hook.when {
         let place = place_of_key(&hook.source, "when");
@@ -66,11 +95,46 @@ pub fn render(hook: &Hook, event: &Event, secrets: &Secrets, tell: &mut Tell<'_>
         let mut tell_leaf = |place: Option<Place>| tell(&format!("`{name}`"), place);
         found.extend(tree.try_leaves(&given, &mut tell_leaf));
     }
+    if !whole {
+        return found;
+    }
     tell(&format!("the request of the platform {}", hook.platform.name), place_of_key(&hook.source, "platform"));
     if let Err(RenderError::Wrong(beyond)) = hook.render(&given)
         && beyond.code == TOO_MUCH
     {
         found.push(*beyond);
+    }
+    found
+}
+
+/// Tries a source's script with small requests. Gives what goes beyond a bound.
+pub fn source_script(script: &Arc<SourceScript>, tell: &mut Tell<'_>) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let file = Source::new("", "");
+    let mut reader = Reader::new(&file);
+    let Some(source) = read_source_options(&mut reader, &script.name, Span::default(), None, script) else {
+        // It needs options that only the main file has.
+        return found;
+    };
+    let secrets = Secrets::default();
+    for (method, body) in [(Method::POST, "{\"type\":\"t\"}"), (Method::POST, ""), (Method::GET, "")] {
+        tell("its answer to a request", Some(Place::of_file(&script.source.name)));
+        let incoming = Incoming {
+            method,
+            target: format!("/in/{}", script.name),
+            event: String::new(),
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(body.as_bytes()),
+        };
+        let outcome = match source.open(&incoming, &secrets, Timestamp::UNIX_EPOCH) {
+            Ok(opened) => opened.events(&secrets, Timestamp::UNIX_EPOCH),
+            Err(outcome) => outcome,
+        };
+        if let Outcome::Failed(beyond) = outcome
+            && beyond.code == TOO_MUCH
+        {
+            note(&mut found, *beyond);
+        }
     }
     found
 }
@@ -125,25 +189,25 @@ fn given<'a>(hook: &'a Hook, event: &'a Event, secrets: &'a Secrets) -> Given<'a
 /// The events of its `tests:`, and made-up ones that have every field the hook names, filled with one thing each.
 fn samples(hook: &Hook) -> Vec<Sample> {
     let of_tests = hook.tests.iter().filter_map(|test| Some(test.event.as_ref()?.to_event(Timestamp::UNIX_EPOCH)));
-    let mut samples: Vec<_> = of_tests.map(|event| Sample { event, small: true }).collect();
+    let mut samples: Vec<_> = of_tests.map(|event| Sample { event, small: true, whole: true }).collect();
     let fields = fields(hook);
     let kind = hook.events.first().map_or_else(|| "sample".to_owned(), |pattern| pattern.replace(['*', '?'], "sample"));
-    let mut add = |value: Json, small: bool| {
-        samples.push(Sample { event: event(&kind, &filled(&fields, &value)), small });
+    let mut add = |value: Json, small: bool, whole: bool| {
+        samples.push(Sample { event: event(&kind, &filled(&fields, &value)), small, whole });
     };
-    add(json!("sample"), true);
+    add(json!("sample"), true, true);
     if fields.is_empty() {
         // Every other event is the same to it.
         return samples;
     }
-    add(json!(3), true);
-    add(json!(["one", "two"]), true);
-    add(json!({"a": {"b": ["c", null, true]}, "name": "sample"}), true);
-    add(json!(1000), false);
-    add(json!(1_000_000_000_000_000_u64), false);
+    add(json!(3), true, false);
+    add(json!(["one", "two"]), true, false);
+    add(json!({"a": {"b": ["c", null, true]}, "name": "sample"}), true, false);
+    add(json!(1000), false, false);
+    add(json!(1_000_000_000_000_000_u64), false, false);
     let line = "应用 <@all> [x](y) \"quoted\" {{ text }} \\ \u{200b}\n";
-    add(json!(line.repeat(limits::PROOF_TEXT / line.len())), false);
-    samples.push(Sample { event: event(&kind, &json!({})), small: true });
+    add(json!(line.repeat(limits::PROOF_TEXT / line.len())), false, true);
+    samples.push(Sample { event: event(&kind, &json!({})), small: true, whole: false });
     samples
 }
 

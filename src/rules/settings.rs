@@ -1,11 +1,14 @@
 //! The main file, `postrider.yaml`: every key optional.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::rules::diagnostic::{Diagnostic, Source};
+use crate::rules::source::{NamedSource, SourceScripts, read_sources};
 use crate::rules::yaml::reader::{Map, Reader, show_duration};
 use crate::rules::yaml::{self, Node, Value};
 use crate::words::limits;
@@ -17,6 +20,8 @@ pub struct Settings {
     pub http: Option<SocketAddr>,
     /// The name of the secret that senders over TCP must present as a bearer token.
     pub http_token: Option<String>,
+    /// Who sends to `/in/NAME`, by name.
+    pub sources: BTreeMap<String, Arc<NamedSource>>,
     /// What hooks are given when they do not say.
     pub defaults: Defaults,
     /// At most this many hook files of one scope.
@@ -79,6 +84,7 @@ impl Default for Settings {
         Self {
             http: None,
             http_token: None,
+            sources: BTreeMap::new(),
             defaults: Defaults::default(),
             hooks_per_scope: None,
             waiting: limits::WAITING,
@@ -88,17 +94,17 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Reads and checks the main file.
+    /// Reads and checks the main file; its sources use these scripts.
     ///
     /// # Errors
     /// Every error found.
-    pub fn parse(source: &Source) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+    pub fn parse(source: &Source, scripts: &SourceScripts) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let root = yaml::parse(source).map_err(|error| vec![error])?;
         let mut reader = Reader::new(source);
         let mut settings = Self::default();
         match &root.value {
             Value::Null => {}
-            Value::Map(entries) => settings.read(&mut reader, &Map::new("", entries)),
+            Value::Map(entries) => settings.read(&mut reader, &Map::new("", entries), scripts),
             _ => {
                 let what = format!("the main file is a map of keys, not {}", root.describe());
                 reader.error(root.span, "wrong-kind", what, "write for example limits: {hooks_per_scope: 3}");
@@ -107,7 +113,16 @@ impl Settings {
         if reader.failed() { Err(reader.into_sorted()) } else { Ok((settings, reader.found)) }
     }
 
-    fn read(&mut self, reader: &mut Reader<'_>, file: &Map<'_>) {
+    /// What hooks are given, whatever else stands in the main file.
+    pub fn defaults_in(source: &Source) -> Option<Defaults> {
+        let root = yaml::parse(source).ok()?;
+        let Value::Map(entries) = &root.value else { return None };
+        let (mut reader, mut settings) = (Reader::new(source), Self::default());
+        settings.read_defaults(&mut reader, &Map::new("", entries));
+        (!reader.failed()).then_some(settings.defaults)
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>, file: &Map<'_>, scripts: &SourceScripts) {
         reader.only(file, &["listen", "sources", "journal", "defaults", "limits", "network"]);
         for (key, instead) in NOT_YET {
             if let Some(key) = file.key(key) {
@@ -118,15 +133,10 @@ impl Settings {
         if let Some(listen) = file.get("listen").and_then(|node| reader.map("listen", node, "{http: 127.0.0.1:8470}")) {
             self.read_listen(reader, &listen);
         }
-        if let Some(defaults) = file.get("defaults").and_then(|node| reader.map("defaults", node, "{timeout: 15s}")) {
-            reader.only(&defaults, &["timeout", "retry"]);
-            if let Some(node) = defaults.get("timeout") {
-                self.defaults.timeout = read_timeout(reader, "defaults.timeout", node).unwrap_or(self.defaults.timeout);
-            }
-            if let Some(node) = defaults.get("retry") {
-                self.defaults.retry = Retry::read(reader, "defaults.retry", node, self.defaults.retry);
-            }
+        if let Some(node) = file.get("sources") {
+            self.sources = read_sources(reader, node, scripts);
         }
+        self.read_defaults(reader, file);
         if let Some(bounds) = file.get("limits").and_then(|node| reader.map("limits", node, "{hooks_per_scope: 3}")) {
             reader.only(&bounds, &["hooks_per_scope", "waiting"]);
             if let Some(node) = bounds.get("hooks_per_scope") {
@@ -141,6 +151,20 @@ impl Settings {
         }
         if let Some(node) = file.get("network") {
             self.read_network(reader, node);
+        }
+    }
+
+    fn read_defaults(&mut self, reader: &mut Reader<'_>, file: &Map<'_>) {
+        let example = "{timeout: 15s}";
+        let Some(defaults) = file.get("defaults").and_then(|node| reader.map("defaults", node, example)) else {
+            return;
+        };
+        reader.only(&defaults, &["timeout", "retry"]);
+        if let Some(node) = defaults.get("timeout") {
+            self.defaults.timeout = read_timeout(reader, "defaults.timeout", node).unwrap_or(self.defaults.timeout);
+        }
+        if let Some(node) = defaults.get("retry") {
+            self.defaults.retry = Retry::read(reader, "defaults.retry", node, self.defaults.retry);
         }
     }
 
@@ -209,10 +233,7 @@ impl Settings {
     }
 }
 
-const NOT_YET: [(&str, &str); 2] = [
-    ("sources", "events come in over the local socket and over POST /v1/events"),
-    ("journal", "what is delivered or dead is kept for the built-in times"),
-];
+const NOT_YET: [(&str, &str); 1] = [("journal", "what is delivered or dead is kept for the built-in times")];
 
 /// The total deadline of one attempt.
 pub(super) fn read_timeout(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<Duration> {
@@ -275,7 +296,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<(Settings, Vec<Diagnostic>), Vec<Diagnostic>> {
-        Settings::parse(&Source::new("postrider.yaml", text))
+        Settings::parse(&Source::new("postrider.yaml", text), &SourceScripts::built_in())
     }
 
     fn good(text: &str) -> Settings {
@@ -335,7 +356,7 @@ mod tests {
     #[test]
     fn all_errors_are_found_at_once() {
         let found =
-            parse("listne: {}\nlimits: {waiting: 0}\nsources: {}\nnetwork: {deny: [x], proxy: p}\n").unwrap_err();
+            parse("listne: {}\nlimits: {waiting: 0}\njournal: {}\nnetwork: {deny: [x], proxy: p}\n").unwrap_err();
         let codes: Vec<_> = found.iter().map(|found| found.code).collect();
         assert_eq!(codes, ["unknown-key", "out-of-bounds", "not-yet", "address", "not-yet"]);
         assert!(found.iter().all(|found| found.place.is_some() && found.help.is_some()));

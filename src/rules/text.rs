@@ -35,9 +35,32 @@ pub fn truncate_chars(text: &str, most: usize) -> &str {
     text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }
 
+/// What is wrong with a JSON text: "line 3, column 18: expected value".
+pub fn json_fault(error: &serde_json::Error) -> String {
+    let what = error.to_string();
+    let what = what.split(" at line ").next().unwrap_or_default();
+    let what = match (error.is_eof(), what) {
+        (true, _) => "it ends too early",
+        (_, "recursion limit exceeded") => "it is nested too deeply",
+        (_, what) => what,
+    };
+    match error.line() {
+        0 => what.to_owned(),
+        line => format!("line {line}, column {}: {what}", error.column()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_faults_have_a_place() {
+        let fault = |text: &str| json_fault(&serde_json::from_str::<serde_json::Value>(text).unwrap_err());
+        assert_eq!(fault("{\n \"a\": 'x'}"), "line 2, column 7: expected value");
+        assert_eq!(fault("{"), "line 1, column 1: it ends too early");
+        assert!(fault(&"[".repeat(200)).ends_with("it is nested too deeply"));
+    }
 
     #[test]
     fn a_component_stays_one() {

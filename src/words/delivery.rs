@@ -24,6 +24,21 @@ pub struct Delivery {
     pub due: Timestamp,
     /// Attempts that counted so far.
     pub attempts: u32,
+    /// Deliveries of one hook with the same key go out one after the other.
+    pub order: Option<Key>,
+}
+
+/// What a hook derives from an event to tell which deliveries belong together. A hash: the text may be long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub [u8; 16]);
+
+/// What a hook asks of a delivery besides being made: decided when the event is accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// After every earlier one with this key.
+    pub order: Option<Key>,
+    /// Not at all when there was one with this key within this time.
+    pub once: Option<(Key, Duration)>,
 }
 
 /// What the journal says of a delivery.
@@ -82,6 +97,8 @@ pub enum Why {
     Pause(String),
     /// The hook's own pace.
     Pace,
+    /// The receiver failed several times in a row and is left alone for a while.
+    Breaker(String),
     /// The hook is held until a person acts.
     Hold(String),
     /// Its file is gone from hooks.d.
@@ -90,6 +107,8 @@ pub enum Why {
     HookDisabled,
     /// `replay` made it wait again.
     Replayed,
+    /// An earlier one with the same `order_by` must arrive first.
+    Order(String),
 }
 
 impl Why {
@@ -100,17 +119,23 @@ impl Why {
             Self::Retry(_) => "retry",
             Self::Pause(_) => "pause",
             Self::Pace => "pace",
+            Self::Breaker(_) => "breaker",
             Self::Hold(_) => "hold",
             Self::HookRemoved => "hook removed",
             Self::HookDisabled => "hook disabled",
             Self::Replayed => "replayed",
+            Self::Order(_) => "order",
         }
     }
 
     /// What stands behind the word.
     pub fn detail(&self) -> &str {
         match self {
-            Self::Retry(detail) | Self::Pause(detail) | Self::Hold(detail) => detail,
+            Self::Retry(detail)
+            | Self::Pause(detail)
+            | Self::Breaker(detail)
+            | Self::Hold(detail)
+            | Self::Order(detail) => detail,
             _ => "",
         }
     }
@@ -122,10 +147,12 @@ impl Why {
             "new" => Self::New,
             "pause" => Self::Pause(detail),
             "pace" => Self::Pace,
+            "breaker" => Self::Breaker(detail),
             "hold" => Self::Hold(detail),
             "hook removed" => Self::HookRemoved,
             "hook disabled" => Self::HookDisabled,
             "replayed" => Self::Replayed,
+            "order" => Self::Order(detail),
             _ => Self::Retry(detail),
         }
     }

@@ -33,8 +33,8 @@ pub const TEMPLATE_TAG: usize = 4 * 1024;
 
 /// Rhai operations of one call: `loop {}` dies in about a millisecond.
 pub const SCRIPT_OPERATIONS: u64 = 500_000;
-/// Wall time of one call; a shared machine may stall a healthy script for a while.
-pub const SCRIPT_DEADLINE: Duration = Duration::from_millis(500);
+/// Processor time of one call. Not wall time: a machine that is busy may stall a healthy script for seconds.
+pub const SCRIPT_PROCESSOR_TIME: Duration = Duration::from_millis(500);
 /// Depth of calls inside a script.
 pub const SCRIPT_CALL_LEVELS: usize = 32;
 /// Depth of an expression inside a script.
@@ -106,6 +106,13 @@ pub const WAITING_MAX: u64 = 100_000_000;
 /// What a refused sender is told to wait.
 pub const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Sources in the main file.
+pub const SOURCES: usize = 1000;
+/// Requests remembered for `replay_window`: about 20 MB at the most.
+pub const REPLAYS: usize = 100_000;
+/// Longest `replay_window`.
+pub const REPLAY_WINDOW_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
 // ---- journal ----
 
 /// Commands taken into one commit. Whatever queued during the last commit is the batch, up to this.
@@ -174,6 +181,21 @@ pub const PACE_WINDOW: usize = 10_000;
 pub const PACE_MARGIN: Duration = Duration::from_millis(250);
 /// Receivers remembered without use before they are forgotten.
 pub const RECEIVERS: usize = 10_000;
+/// Retryable failures in a row after which a receiver is left alone for a while. One that fails every fifth time must
+/// not get there by chance, however much it is sent: five in a row would come every few thousand requests.
+pub const BREAKER_FAILURES: u32 = 10;
+/// The largest `breaker.failures`; more is the same as none.
+pub const BREAKER_FAILURES_MAX: u32 = 1_000_000;
+/// How long a receiver that fails is left alone at first: no longer than a delivery waits after its first failure.
+pub const BREAKER_PROBE: Duration = Duration::from_secs(5);
+/// … and at most: a receiver that is back should not wait for us much longer than it was away.
+pub const BREAKER_MAX: Duration = Duration::from_secs(600);
+/// The shortest wait of a breaker: below it, it is only a backoff.
+pub const BREAKER_SHORTEST: Duration = Duration::from_millis(100);
+/// Requests at once to a receiver that is just back, before it may have as many as its hooks want.
+pub const BREAKER_RAMP: u32 = 32;
+/// How often whoever waits for one of those requests looks by itself; it is told, too.
+pub const BREAKER_LOOK: Duration = Duration::from_secs(5);
 /// Shortest `timeout`: below it even a healthy receiver next door fails.
 pub const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// The largest `max_age`: the journal is not an archive.
@@ -244,16 +266,16 @@ pub const PROOF_SECONDS: u64 = 2;
 pub const PROOF_SILENCE: Duration = Duration::from_secs(20);
 /// Hooks proven by one process: starting one costs as much as proving ten hooks.
 pub const PROOF_BATCH: usize = 512;
-/// Bytes of hook files given to one process.
-pub const PROOF_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of hook files given to one process: what is left of them is given again to the next one after a death.
+pub const PROOF_BYTES: usize = 1024 * 1024;
 /// Processes that prove at the same time.
 pub const PROOF_PROCESSES: usize = 4;
-/// Processes that may die in one look at the files. More broken hooks than that are left for the next look.
-pub const PROOF_DEATHS: usize = 32;
+/// How long one look at the files goes on after what kills the proving process. What is left is tried at the next look.
+pub const PROOF_PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes that a proving process may say about its own death.
 pub const PROOF_WORDS: u64 = 4 * 1024;
 /// A made-up text for a field, long enough to be cut everywhere.
-pub const PROOF_TEXT: usize = 16 * 1024;
+pub const PROOF_TEXT: usize = 4 * 1024;
 /// Deliveries remembered as suspected of having killed the process.
 pub const SUSPECTS: usize = 1024;
 /// Deaths of the process during one delivery's rendering after which it is given up.

@@ -11,6 +11,7 @@ use postrider::rules::diagnostic::{Diagnostic, Source};
 use postrider::rules::hook::{Hook, over_scope};
 use postrider::rules::platform::Platforms;
 use postrider::rules::settings::{Defaults, Settings};
+use postrider::rules::source::SourceScripts;
 use postrider::words::limits;
 use postrider::words::secret::Secrets;
 
@@ -27,6 +28,7 @@ const CODES: &[&str] = &[
     "header",
     "http-token",
     "indentation",
+    "key-in-file",
     "misplaced-key",
     "misplaced-option",
     "missing-key",
@@ -38,6 +40,7 @@ const CODES: &[&str] = &[
     "not-yet",
     "odd-pattern",
     "on-key",
+    "option",
     "out-of-bounds",
     "quote",
     "rate-limit",
@@ -153,7 +156,7 @@ fn diagnose(name: &str, bytes: &[u8], platforms: &Platforms) -> Vec<Diagnostic> 
         Err(error) => return vec![error],
     };
     if name.starts_with("main-") {
-        return Settings::parse(&source).err().unwrap_or_default();
+        return Settings::parse(&source, &SourceScripts::built_in()).err().unwrap_or_default();
     }
     let (hook, mut found) = Hook::parse(&source, platforms, &Defaults::default());
     if let Some(hook) = hook {

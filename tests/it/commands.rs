@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use crate::support::{Daemon, PATIENCE, bodies, receiver, write_hook};
 
-fn postrider(folder: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn postrider(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
     command.args(arguments).current_dir(folder).kill_on_drop(true).stdin(Stdio::null());
     // Only what the folder says counts, not what the account of the tester has.
@@ -19,11 +19,11 @@ fn postrider(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-async fn run(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) async fn run(folder: &Path, arguments: &[&str]) -> Output {
     postrider(folder, arguments).output().await.expect("the program runs")
 }
 
-async fn piped(folder: &Path, arguments: &[&str], input: &str) -> Output {
+pub(crate) async fn piped(folder: &Path, arguments: &[&str], input: &str) -> Output {
     let mut command = postrider(folder, arguments);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
@@ -33,16 +33,16 @@ async fn piped(folder: &Path, arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().await.expect("an end")
 }
 
-fn out(output: &Output) -> String {
+pub(crate) fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn err(output: &Output) -> String {
+pub(crate) fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[track_caller]
-fn exits(output: &Output, code: i32) {
+pub(crate) fn exits(output: &Output, code: i32) {
     assert_eq!(output.status.code(), Some(code), "stdout: {}\nstderr: {}", out(output), err(output));
 }
 

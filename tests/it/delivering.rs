@@ -137,6 +137,78 @@ async fn a_receiver_that_asks_for_a_pause_gets_it_from_every_hook_and_no_attempt
 }
 
 #[tokio::test]
+async fn a_receiver_that_fails_again_and_again_is_left_alone_and_met_gently_when_it_is_back() {
+    let sink = receiver().await;
+    sink.script(Step::status(503).times(5)).expect("a step");
+    let more = format!("{QUICK}concurrency: 1\nbreaker: {{failures: 4, probe: 1s}}\n");
+    let daemon =
+        Daemon::start(&[("one", &webhook(&sink.url(""), &more)), ("two", &webhook(&sink.url(""), &more))]).await;
+    daemon.emit(&json!({"type": "thing", "data": 0})).await;
+    assert!(sink.wait_for(4, PATIENCE).await);
+    for n in 1..20 {
+        daemon.emit(&json!({"type": "thing", "data": n})).await;
+    }
+    // Four failures opened it, for both hooks, and whoever asks is told.
+    let mut told = json!(null);
+    for hook in ["one", "two"] {
+        let rows = daemon.until(hook, |rows| rows.iter().all(|row| row.outcome == "waiting")).await;
+        let path = format!("/v1/deliveries/{}", rows[rows.len() - 1].delivery);
+        told = daemon.admin("GET", &path, None).await.1["why"].clone();
+    }
+    assert_eq!(told, "failing: 503 Service Unavailable");
+    let (_, status) = daemon.admin("GET", "/v1/status", None).await;
+    assert_eq!(status["hooks"][0]["state"], "failing", "{status}");
+    // The fifth failure is the probe, and the next wait is twice as long.
+    assert!(sink.wait_for(6, PATIENCE).await);
+    for hook in ["one", "two"] {
+        for row in daemon.until_all(hook, "delivered").await {
+            assert!(row.attempts <= 5, "{row:?}");
+        }
+    }
+    let at: Vec<Duration> = sink.records().iter().map(|record| record.elapsed).collect();
+    assert_eq!(at.len(), 45, "nothing that waited used up an attempt: {at:?}");
+    let (probe, again) = (at[4] - at[3], at[5] - at[4]);
+    assert!(probe >= Duration::from_secs(1) && again >= Duration::from_secs(2), "{probe:?} {again:?}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn failures_before_a_restart_are_remembered() {
+    let sink = receiver().await;
+    sink.script(Step::status(503).times(3)).expect("a step");
+    let more = format!("{QUICK}breaker: {{failures: 3, probe: 1h, max: 2h}}\n");
+    let daemon = Daemon::start(&[("hook", &webhook(&sink.url(""), &more))]).await;
+    daemon.emit(&json!({"type": "thing"})).await;
+    daemon.until("hook", |rows| rows[0].attempts == 3).await;
+    let daemon = Daemon::start_in(daemon.stop().await).await;
+    let free = receiver().await;
+    daemon.put_hook("free", &webhook(&free.url(""), "")).await;
+    daemon.emit(&json!({"type": "thing"})).await;
+    daemon.until_all("free", "delivered").await;
+    assert_eq!(sink.count(), 3);
+    // Who wants no breaker has none.
+    daemon.put_hook("hook", &webhook(&sink.url(""), &format!("{QUICK}breaker: false\n"))).await;
+    daemon.until_all("hook", "delivered").await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_burst_is_bounded() {
+    let sink = receiver().await;
+    let more = "rate_limit: {rate: 12/3s, burst: 2}\n";
+    let daemon = Daemon::start(&[("hook", &webhook(&sink.url(""), more))]).await;
+    for n in 0..6 {
+        daemon.emit(&json!({"type": "thing", "data": n})).await;
+    }
+    assert!(sink.wait_for(6, PATIENCE).await);
+    let at: Vec<Duration> = sink.records().iter().map(|record| record.elapsed).collect();
+    for window in at.windows(3) {
+        assert!(window[2] - window[0] >= Duration::from_millis(500), "{at:?}");
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn two_hooks_share_the_pace_of_one_receiver() {
     let sink = receiver().await;
     let more = "rate_limit: 3/1s\n";
@@ -185,6 +257,35 @@ async fn a_pause_outlives_a_restart() {
     daemon.until_all("free", "delivered").await;
     let (_, status) = daemon.admin("GET", "/v1/status", None).await;
     assert_eq!(status["hooks"][1]["state"], "paused", "{status}");
+    assert_eq!(sink.count(), 1);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn the_ten_minutes_for_which_dingtalk_mutes_a_robot_outlive_a_restart() {
+    let (sink, free) = (receiver().await, receiver().await);
+    let body = r#"{"errcode": 130101, "errmsg": "send too fast, exceed 20 times per minute"}"#;
+    sink.script(Step { body: Some(body.into()), ..Step::status(200) }).expect("a step");
+    let robot = |name: &str| {
+        let url = sink.url("/robot/send?access_token=T");
+        format!("events: [thing]\nplatform: dingtalk\noptions: {{url: \"{url}\", message: {name}}}\n")
+    };
+    let daemon = Daemon::start(&[("one", &robot("one"))]).await;
+    daemon.emit(&json!({"type": "thing"})).await;
+    daemon.until("one", |rows| rows[0].why.starts_with("pause")).await;
+    let daemon = Daemon::start_in(daemon.stop().await).await;
+    // Another hook of the same robot must not speak either.
+    daemon.put_hook("two", &robot("two")).await;
+    daemon.put_hook("free", &webhook(&free.url(""), "")).await;
+    daemon.emit(&json!({"type": "thing"})).await;
+    daemon.until_all("free", "delivered").await;
+    let (_, status) = daemon.admin("GET", "/v1/status", None).await;
+    for hook in [1, 2] {
+        assert_eq!(status["hooks"][hook]["state"], "paused", "{status}");
+        let until: jiff::Timestamp = status["hooks"][hook]["until"].as_str().expect("a time").parse().expect("a time");
+        let left = until.duration_since(jiff::Timestamp::now()).as_secs();
+        assert!((500..=610).contains(&left), "{left} s are left");
+    }
     assert_eq!(sink.count(), 1);
     daemon.stop().await;
 }
@@ -240,6 +341,93 @@ async fn a_held_hook_waits_until_its_file_changes() {
 
     daemon.put_hook("hook", &webhook(&sink.url("/new"), "description: mended\n")).await;
     assert_eq!(daemon.until_all("hook", "delivered").await.len(), 2);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_hold_ends_by_itself_when_its_time_is_over_also_after_a_restart() {
+    let sink = receiver().await;
+    let daemon = Daemon::start(&[("hook", &webhook(&sink.url(""), "")), ("other", &webhook(&sink.url(""), ""))]).await;
+    for (hook, time) in [("hook", "2s"), ("other", "3s")] {
+        let order = json!({"hook": hook, "why": "a short break", "for": time}).to_string();
+        let (status, answer) = daemon.admin("POST", "/v1/hold", Some(&order)).await;
+        assert!(status == 200 && answer["until"].is_string(), "{answer}");
+    }
+    daemon.emit(&json!({"type": "thing"})).await;
+    let (_, status) = daemon.admin("GET", "/v1/status", None).await;
+    assert_eq!(status["hooks"][0]["state"], "held");
+    assert!(status["hooks"][0]["until"].is_string(), "{status}");
+    assert_eq!(sink.count(), 0);
+    daemon.until_all("hook", "delivered").await;
+    let daemon = Daemon::start_in(daemon.stop().await).await;
+    daemon.until_all("other", "delivered").await;
+    let (status, _) = daemon.admin("POST", "/v1/hold", Some(r#"{"hook": "hook", "for": "2"}"#)).await;
+    assert_eq!(status, 400);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_secret_releases_a_hook_that_was_held_for_it() {
+    let sink = receiver().await;
+    sink.script(Step::status(401)).expect("a step");
+    let hook = format!(
+        "events: [thing]\nplatform: webhook\noptions:\n  url: {}\n  headers: {{Authorization: {{secret: token}}}}\n",
+        sink.url("")
+    );
+    let daemon = Daemon::start(&[]).await;
+    daemon.put_secret("token", "Bearer old-token");
+    daemon.put_hook("hook", &hook).await;
+    daemon.emit(&json!({"type": "thing"})).await;
+    daemon.until("hook", |rows| rows[0].why.starts_with("hold")).await;
+    daemon.put_secret("token", "Bearer new-token");
+    daemon.reload().await;
+    daemon.until_all("hook", "delivered").await;
+    assert_eq!(sink.count(), 2);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn one_key_goes_out_in_order_and_a_head_that_waits_blocks_only_its_own() {
+    let sink = receiver().await;
+    sink.script(Step::status(503).times(2)).expect("a step");
+    let more = "concurrency: 8\norder_by: data.app\nretry: {first: 2s, max: 2s}\n";
+    let daemon = Daemon::start(&[("hook", &webhook(&sink.url(""), more))]).await;
+    daemon.emit(&json!({"type": "thing", "data": {"app": "a", "n": 1}})).await;
+    daemon.until("hook", |rows| rows[0].attempts == 1).await;
+    for (app, n) in [("a", 2), ("b", 1), ("a", 3), ("b", 2)] {
+        daemon.emit(&json!({"type": "thing", "data": {"app": app, "n": n}})).await;
+    }
+    daemon.emit(&json!({"type": "thing", "data": {"n": 0}})).await;
+    let rows = daemon.deliveries("hook").await;
+    assert_eq!(rows[1].why, format!("order: after {}", rows[0].delivery));
+    // A restart in the middle changes nothing.
+    let daemon = Daemon::start_in(daemon.stop().await).await;
+    assert_eq!(daemon.until_all("hook", "delivered").await.len(), 6);
+    let of = |app: &str| -> Vec<i64> {
+        let taken = sink.records().into_iter().filter(|record| record.status == Some(200));
+        let data = taken.map(|record| serde_json::from_slice::<serde_json::Value>(&record.request.body).expect("JSON"));
+        data.filter(|data| data["app"] == app).map(|data| data["n"].as_i64().expect("a number")).collect()
+    };
+    assert_eq!((of("a"), of("b")), (vec![1, 2, 3], vec![1, 2]));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn the_same_key_is_sent_once_and_the_record_says_why() {
+    let sink = receiver().await;
+    let more = "dedupe: {key: data.id, for: 1h}\n";
+    let daemon =
+        Daemon::start(&[("hook", &webhook(&sink.url(""), more)), ("all", &webhook(&sink.url("/all"), ""))]).await;
+    let emit = async |id: &str| daemon.emit(&json!({"type": "thing", "data": {"id": id}})).await["hooks"].clone();
+    assert_eq!(emit("x").await, json!(["all", "hook"]));
+    assert_eq!(emit("x").await, json!(["all"]));
+    assert_eq!(emit("y").await, json!(["all", "hook"]));
+    assert_eq!(daemon.until_all("all", "delivered").await.len(), 3);
+    let done = |rows: &[postrider::edges::journal::DeliveryRow]| rows.iter().all(|row| row.outcome != "waiting");
+    let rows = daemon.until("hook", done).await;
+    let came: Vec<_> = rows.iter().map(|row| row.outcome.as_str()).collect();
+    assert_eq!(came, ["delivered", "dropped", "delivered"]);
+    assert!(rows[1].why.starts_with("duplicate: the same `dedupe` key as "), "{}", rows[1].why);
     daemon.stop().await;
 }
 

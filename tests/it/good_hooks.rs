@@ -45,7 +45,11 @@ fn a_hook_has_what_its_file_says() {
     assert_eq!(hook.retry.first.as_millis(), 500);
     assert_eq!((hook.retry.max.as_secs(), hook.retry.max_age.as_secs()), (3600, 2 * 86400));
     assert_eq!(hook.retry.max_attempts, Some(20));
-    assert_eq!(hook.pace.map(|pace| (pace.count, pace.window.as_secs())), Some((5, 1)));
+    assert_eq!(hook.pace.map(|pace| (pace.count, pace.window.as_secs(), pace.burst)), Some((5, 1, Some(2))));
+    assert_eq!(
+        hook.breaker.map(|breaker| (breaker.failures, breaker.probe.as_secs(), breaker.max.as_secs())),
+        Some((3, 10, 60))
+    );
     assert_eq!(
         hook.secrets.iter().map(|(name, place)| (name.as_str(), place.line)).collect::<Vec<_>>(),
         [("ci-url", 9)]

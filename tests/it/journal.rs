@@ -13,6 +13,7 @@ mod contract;
 mod file;
 mod model;
 mod rush;
+mod terms;
 
 /// An event of this id.
 fn event(id: &str) -> Event {
@@ -20,7 +21,7 @@ fn event(id: &str) -> Event {
 }
 
 fn owed(event: Event, hooks: &[&str]) -> Append {
-    Append { event: Arc::new(event), hooks: hooks.iter().map(|hook| Arc::from(*hook)).collect() }
+    Append::new(Arc::new(event), hooks.iter().map(|hook| Arc::from(*hook)).collect())
 }
 
 async fn append(journal: &dyn Journal, id: &str, hooks: &[&str]) -> Appended {

@@ -28,6 +28,21 @@ fn wanted(marker: &str) -> String {
             let command = "$ postrider check tests/readme/release-to-ops.yaml\n";
             format!("{command}{}", output(&["check", "tests/readme/release-to-ops.yaml"], root()))
         }
+        ("output", "verify") => {
+            let arguments = [
+                "verify",
+                "--key-file",
+                "tests/readme/key",
+                "--body",
+                "tests/readme/body",
+                "-H",
+                "X-Time: 1700000000",
+                "-H",
+                "X-Sig: v0=6485ab2fcaff3d8c8462c9226412fa5aebe1814059a9acfdfffe748701e53222",
+            ];
+            let quoted = arguments.map(|word| if word.contains(' ') { format!("'{word}'") } else { word.to_owned() });
+            format!("$ postrider {}\n{}", quoted.join(" "), output(&arguments, root()))
+        }
         ("output", "script") => {
             let arguments = ["script", "tests/scripts/pager.rhai", "--cases", "tests/scripts/pager.yaml"];
             format!("$ postrider {}\n{}", arguments.join(" "), output(&arguments, root()))

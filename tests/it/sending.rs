@@ -23,7 +23,7 @@ const AMPLE: Duration = Duration::from_secs(20);
 
 /// What a receiver does with one request, step by step.
 #[derive(Clone, Copy)]
-enum Step {
+pub(crate) enum Step {
     Say(&'static [u8]),
     /// Says it until nobody listens.
     Flood(&'static [u8]),
@@ -35,7 +35,7 @@ enum Step {
 }
 use Step::{Close, Drip, Flood, Hang, Say};
 
-enum Want {
+pub(crate) enum Want {
     /// Status, body, truncated.
     Answer(u16, &'static [u8], bool),
     Timeout,
@@ -48,7 +48,7 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const KILOBYTE: &[u8] = &[b'a'; 1024];
 
 #[rustfmt::skip]
-const MODES: &[(&str, &[Step], Want)] = &[
+pub(crate) const MODES: &[(&str, &[Step], Want)] = &[
     ("a sound answer", &[Say(OK)], Answer(200, b"ok", false)),
     ("silence", &[Hang], Timeout),
     ("silence after the status line", &[Say(b"HTTP/1.1 200 OK\r\n"), Hang], Timeout),
@@ -323,14 +323,14 @@ fn post(url: String) -> Request {
 }
 
 /// A receiver that answers `/good` well and plays its steps for everything else.
-struct Receiver {
-    address: SocketAddr,
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Vec<u8>>>>,
     connections: Arc<AtomicUsize>,
 }
 
 impl Receiver {
-    async fn start(steps: &'static [Step]) -> Self {
+    pub(crate) async fn start(steps: &'static [Step]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (seen, connections) = (Arc::new(Mutex::new(vec![])), Arc::new(AtomicUsize::new(0)));

@@ -12,6 +12,7 @@ use postrider::edges::config::{Keeper, Paths};
 use postrider::edges::journal::{DeliveryRow, Filter, Journal, JournalError, LogRow, sqlite::SqliteJournal};
 use postrider::edges::sink::{Sink, SinkHandle, SinkOptions};
 use postrider::engine::admin::About;
+use postrider::engine::care::Care;
 use postrider::engine::daemon::{self, Parts};
 use serde_json::Value as Json;
 use tempfile::TempDir;
@@ -59,6 +60,7 @@ impl Daemon {
             emit: Some(UnixListener::bind(&paths.emit).expect("the emit socket")),
             admin: Some(UnixListener::bind(&paths.admin).expect("the admin socket")),
             http: None,
+            care: Care::none(),
             about: About::default(),
             reload: mpsc::channel(4),
             drain: Duration::from_secs(5),

@@ -19,6 +19,7 @@ use crate::edges::config::{Keeper, Paths};
 use crate::edges::journal::{Filter, Journal, LogRow, sqlite::SqliteJournal};
 use crate::edges::sink::{BotOptions, Platform, Sink, SinkHandle, SinkOptions, Step};
 use crate::engine::admin::About;
+use crate::engine::care::Care;
 use crate::engine::daemon::{self, Parts};
 use crate::words::secret::Secret;
 
@@ -143,6 +144,7 @@ async fn start_daemon(
         emit: Some(UnixListener::bind(&paths.emit).map_err(cannot)?),
         admin: None,
         http: Some(http),
+        care: Care::none(),
         about: About::default(),
         reload: mpsc::channel(1),
         drain: daemon::DRAIN,

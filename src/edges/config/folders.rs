@@ -22,18 +22,27 @@ pub(super) struct Seen {
     pub(super) main: Option<File>,
     /// By the hook's name.
     pub(super) hooks: BTreeMap<String, File>,
-    /// By the platform's name.
-    pub(super) scripts: BTreeMap<String, File>,
+    /// Scripts of platforms.
+    pub(super) platforms: Scripts,
+    /// Scripts of sources.
+    pub(super) sources: Scripts,
     pub(super) ignored: Vec<Ignored>,
     pub(super) problems: Vec<Diagnostic>,
     /// hooks.d folders that are there and cannot be listed: nothing can be said about what is *not* in them.
     pub(super) closed_hooks: Option<PathBuf>,
-    /// The same for scripts.
-    pub(super) closed_scripts: Option<PathBuf>,
     /// Hooks that are switched off by a mask.
     pub(super) masked: BTreeSet<String>,
     /// The state of the folders before they were read.
     pub(super) stamp: u64,
+}
+
+/// The scripts of one kind.
+#[derive(Debug, Default)]
+pub(super) struct Scripts {
+    /// By name.
+    pub(super) files: BTreeMap<String, File>,
+    /// A folder of theirs that is there and cannot be listed.
+    pub(super) closed: Option<PathBuf>,
 }
 
 /// One file that counts.
@@ -70,7 +79,8 @@ pub(super) fn look(paths: &Paths) -> Seen {
 pub(super) fn stamp(paths: &Paths) -> u64 {
     let mut hasher = DefaultHasher::new();
     stamp_file(&paths.main, &mut hasher);
-    for folder in paths.hooks.iter().cloned().chain(script_folders(paths)) {
+    let scripts = [PLATFORMS, SOURCES].into_iter().flat_map(|kind| script_folders(paths, kind));
+    for folder in paths.hooks.iter().cloned().chain(scripts) {
         match list(&folder) {
             Err(error) => error.kind().hash(&mut hasher),
             Ok(listing) => {
@@ -93,9 +103,14 @@ pub(super) fn stamp_files(files: impl IntoIterator<Item = PathBuf>) -> u64 {
     hasher.finish()
 }
 
-/// Where scripts of platforms stand, from the lowest precedence to the highest.
-pub(super) fn script_folders(paths: &Paths) -> impl Iterator<Item = PathBuf> {
-    paths.scripts.iter().map(|folder| folder.join("platforms"))
+/// The folder of platforms below each folder of scripts.
+pub(super) const PLATFORMS: &str = "platforms";
+/// The folder of sources.
+pub(super) const SOURCES: &str = "sources";
+
+/// Where scripts of one kind stand, from the lowest precedence to the highest.
+pub(super) fn script_folders(paths: &Paths, kind: &'static str) -> impl Iterator<Item = PathBuf> {
+    paths.scripts.iter().map(move |folder| folder.join(kind))
 }
 
 /// The hook's name; a file name that gives none stands for itself, and is refused when it is parsed.
@@ -107,7 +122,8 @@ fn look_once(paths: &Paths) -> Seen {
     let mut seen = Seen { stamp: stamp(paths), ..Seen::default() };
     seen.main = read(&paths.main, limits::HOOK_FILE, &mut seen.problems);
     look_at_hooks(paths, &mut seen);
-    look_at_scripts(paths, &mut seen);
+    seen.platforms = look_at_scripts(paths, PLATFORMS, &mut seen);
+    seen.sources = look_at_scripts(paths, SOURCES, &mut seen);
     seen
 }
 
@@ -134,18 +150,19 @@ fn look_at_hooks(paths: &Paths, seen: &mut Seen) {
     }
 }
 
-fn look_at_scripts(paths: &Paths, seen: &mut Seen) {
-    let folders: Vec<PathBuf> = script_folders(paths).collect();
+fn look_at_scripts(paths: &Paths, kind: &'static str, seen: &mut Seen) -> Scripts {
+    let folders: Vec<PathBuf> = script_folders(paths, kind).collect();
     let chosen = choose(&folders, &["rhai"]);
     seen.ignored.extend(chosen.ignored);
     seen.problems.extend(chosen.problems);
-    seen.closed_scripts = chosen.closed;
+    let mut scripts = Scripts { closed: chosen.closed, ..Scripts::default() };
     for ((_, name), path) in chosen.files {
         if let Some(file) = read(&path, limits::SCRIPT_FILE, &mut seen.problems) {
-            let platform = name.strip_suffix(".rhai").unwrap_or(&name);
-            seen.scripts.insert(platform.to_owned(), file);
+            let name = name.strip_suffix(".rhai").unwrap_or(&name);
+            scripts.files.insert(name.to_owned(), file);
         }
     }
+    scripts
 }
 
 /// The files that count by their names, in the order of precedence.
@@ -467,7 +484,8 @@ mod tests {
             desk(&[("s1/platforms/a.rhai", "1"), ("s2/platforms/a.rhai", "2"), ("s1/platforms/b.rhai", "b")]);
         desk.paths.scripts = vec![desk.folder.path().join("s1"), desk.folder.path().join("s2")];
         let seen = desk.look();
-        let texts: Vec<_> = seen.scripts.iter().map(|(name, file)| (&**name, file.text.as_deref().unwrap())).collect();
+        let texts: Vec<_> =
+            seen.platforms.files.iter().map(|(name, file)| (&**name, file.text.as_deref().unwrap())).collect();
         assert_eq!(texts, [("a", "2"), ("b", "b")]);
     }
 

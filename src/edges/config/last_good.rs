@@ -20,6 +20,7 @@ pub(super) enum Kind {
     Main,
     Script,
     Hook,
+    SourceScript,
 }
 
 /// A text that was good, and since when.
@@ -163,6 +164,7 @@ impl LastGood {
                 Kind::Main => "the main file".to_owned(),
                 Kind::Script => format!("the platform {}", key.1),
                 Kind::Hook => format!("the hook {}", key.1),
+                Kind::SourceScript => format!("the script {} of sources", key.1),
             });
         }
         if self.known.get(&key).is_none_or(|good| good.text != *text) {
@@ -232,8 +234,12 @@ impl LastGood {
 }
 
 /// Where each kind is kept, and what follows the name. With something behind it, no name can be "..".
-const PLACES: [(Kind, &str, &str); 3] =
-    [(Kind::Main, "", ".yaml"), (Kind::Script, "scripts", ".rhai"), (Kind::Hook, "hooks", ".yaml")];
+const PLACES: [(Kind, &str, &str); 4] = [
+    (Kind::Main, "", ".yaml"),
+    (Kind::Script, "scripts", ".rhai"),
+    (Kind::Hook, "hooks", ".yaml"),
+    (Kind::SourceScript, "sources", ".rhai"),
+];
 
 fn place(folder: &Path, key: &Key) -> PathBuf {
     let (_, below, extension) = PLACES[key.0 as usize];
@@ -292,12 +298,19 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let folder = state.path().join("last-good");
         let mut good = LastGood::open(Some(folder.clone()));
-        for (kind, name) in [(Kind::Main, "postrider"), (Kind::Script, "a"), (Kind::Hook, "a"), (Kind::Hook, "..")] {
+        for (kind, name) in [
+            (Kind::Main, "postrider"),
+            (Kind::Script, "a"),
+            (Kind::Hook, "a"),
+            (Kind::Hook, ".."),
+            (Kind::SourceScript, "a"),
+        ] {
             good.transact(kind, name, &file(&format!("{kind:?} {name}")), parse);
         }
         assert_eq!(good.save(), None);
         assert_eq!(fs::read_to_string(folder.join("hooks/a.yaml")).unwrap(), "Hook a");
         assert_eq!(fs::read_to_string(folder.join("scripts/a.rhai")).unwrap(), "Script a");
+        assert_eq!(fs::read_to_string(folder.join("sources/a.rhai")).unwrap(), "SourceScript a");
         assert_eq!(fs::read_to_string(folder.join("postrider.yaml")).unwrap(), "Main postrider");
         let since = good.known[&(Kind::Hook, "a".to_owned())].since;
 

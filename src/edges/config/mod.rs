@@ -4,6 +4,7 @@ mod folders;
 mod last_good;
 mod paths;
 mod proofs;
+mod scripts;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch as channel};
 use tokio_util::sync::CancellationToken;
 
@@ -24,10 +26,11 @@ use crate::edges::files;
 use crate::edges::proof::Prover;
 use crate::edges::secrets::SecretFolders;
 use crate::rules::config::Config;
-use crate::rules::diagnostic::{Diagnostic, Source};
+use crate::rules::diagnostic::{Diagnostic, Place, Source};
 use crate::rules::hook::{Hook, over_scope};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Settings};
+use crate::rules::source::{NamedSource, SourceScript, SourceScripts};
 use crate::words::secret::{Secret, Secrets};
 
 /// The name under which the main file is remembered.
@@ -58,7 +61,6 @@ pub struct Keeper {
     secrets: SecretFolders,
     good: LastGood,
     proofs: Proofs,
-    built_in: Platforms,
     /// Whether the kernel is asked to report changes.
     reported: bool,
     /// The main file in use, once there was one.
@@ -66,6 +68,7 @@ pub struct Keeper {
     /// What the scripts and hook files in use were parsed to: what did not change is not parsed again, and stays the
     /// same Arc, so that a lane sees whether its hook changed.
     platforms: HashMap<String, Arc<Platform>>,
+    source_scripts: HashMap<String, Arc<SourceScript>>,
     hooks: HashMap<String, Parsed>,
     /// The secrets in use.
     names: BTreeSet<String>,
@@ -91,10 +94,10 @@ impl Keeper {
             paths,
             good,
             proofs: Proofs::none(),
-            built_in: Platforms::built_in(),
             reported: true,
             settings: None,
             platforms: HashMap::new(),
+            source_scripts: HashMap::new(),
             hooks: HashMap::new(),
             names: BTreeSet::new(),
             stamps: (0, 0),
@@ -127,8 +130,11 @@ impl Keeper {
         let mut problems = std::mem::take(&mut seen.problems);
         let ignored = std::mem::take(&mut seen.ignored);
         self.proofs.begin();
-        let settings = self.load_settings(&seen, &mut problems)?;
-        let platforms = self.load_platforms(&seen, &mut problems);
+        let (mut platforms, mut source_scripts) = (Platforms::built_in(), SourceScripts::built_in());
+        let mut load = scripts::Loading { good: &mut self.good, proofs: &self.proofs, problems: &mut problems };
+        load.scripts(&seen.platforms, &mut platforms.0, &mut self.platforms);
+        load.scripts(&seen.sources, &mut source_scripts.0, &mut self.source_scripts);
+        let settings = self.load_settings(&seen, &source_scripts, &mut problems)?;
         let mut hooks = self.load_hooks(&seen, &platforms, &settings.defaults, &mut problems);
         if let Some(most) = settings.hooks_per_scope {
             let (found, refused) = over_scope(&hooks, most);
@@ -140,7 +146,8 @@ impl Keeper {
         self.settings = Some(settings.clone());
         problems.extend(self.good.save());
         self.proofs.save();
-        Ok(Config { settings, platforms, hooks, secrets, problems, ignored, ..Config::default() })
+        problems.extend(settings.sources.values().filter_map(|source| source.prove(&secrets, Timestamp::now())));
+        Ok(Config { settings, platforms, source_scripts, hooks, secrets, problems, ignored, ..Config::default() })
     }
 
     /// Watches the folders until `stop`, and publishes a new Config whenever their content changed or somebody asks.
@@ -153,13 +160,18 @@ impl Keeper {
         watch::run(self, publish, reload, stop).await;
     }
 
-    fn load_settings(&mut self, seen: &Seen, problems: &mut Vec<Diagnostic>) -> Result<Settings, Vec<Diagnostic>> {
+    fn load_settings(
+        &mut self,
+        seen: &Seen,
+        scripts: &SourceScripts,
+        problems: &mut Vec<Diagnostic>,
+    ) -> Result<Settings, Vec<Diagnostic>> {
         let Some(file) = &seen.main else {
             self.good.forget_others(Kind::Main, |_| false);
             return Ok(Settings::default());
         };
         let (settings, found) = self.good.transact(Kind::Main, MAIN, file, |source| {
-            guarded(source, || match Settings::parse(source) {
+            guarded(source, || match Settings::parse(source, scripts) {
                 Ok((settings, warnings)) => (Some(settings), warnings),
                 Err(errors) => (None, errors),
             })
@@ -172,46 +184,6 @@ impl Keeper {
             }
             None => Err(found),
         }
-    }
-
-    fn load_platforms(&mut self, seen: &Seen, problems: &mut Vec<Diagnostic>) -> Platforms {
-        let mut platforms = self.built_in.clone();
-        let mut used = HashMap::new();
-        let mut take = |name: &str, (platform, found): (Option<Arc<Platform>>, Vec<Diagnostic>)| {
-            problems.extend(found);
-            // A script that never was good replaces nothing: what ran before it goes on, if only the built-in one.
-            if let Some(platform) = platform {
-                used.insert(name.to_owned(), platform.clone());
-                platforms.0.insert(name.to_owned(), platform);
-            }
-        };
-        let unchanged =
-            |name: &str, source: &Source| self.platforms.get(name).is_some_and(|it| same(&it.source, source));
-        let new = seen.scripts.iter().filter_map(|(name, file)| Some((name.as_str(), file.source()?)));
-        self.proofs.try_scripts(new.filter(|(name, source)| !unchanged(name, source)));
-        let parse = |name: &str, source: &Source| {
-            if unchanged(name, source) {
-                self.proofs.keep(source);
-            } else if let Some(against) = self.proofs.against_script(name, source) {
-                return refused(against, || compile(name, source, None));
-            }
-            compile(name, source, self.platforms.get(name))
-        };
-        for (name, file) in &seen.scripts {
-            let parse = |source: &Source| parse(name, source);
-            take(name, self.good.transact(Kind::Script, name, file, parse));
-        }
-        if let Some(folder) = &seen.closed_scripts {
-            for name in self.good.names(Kind::Script).iter().filter(|name| !seen.scripts.contains_key(*name)) {
-                let shown = folder.join(format!("{name}.rhai"));
-                let parse = |source: &Source| parse(name, source);
-                take(name, self.good.recall(Kind::Script, name, &shown, parse));
-            }
-        } else {
-            self.good.forget_others(Kind::Script, |name| seen.scripts.contains_key(name));
-        }
-        self.platforms = used;
-        platforms
     }
 
     fn load_hooks(
@@ -268,6 +240,9 @@ impl Keeper {
         problems: &mut Vec<Diagnostic>,
     ) -> Secrets {
         let mut wanted: BTreeMap<&str, Vec<&Arc<Hook>>> = BTreeMap::new();
+        for source in settings.sources.values() {
+            source.secrets.iter().for_each(|(name, _)| _ = wanted.entry(name).or_default());
+        }
         if let Some(name) = &settings.http_token {
             wanted.entry(name).or_default();
         }
@@ -290,8 +265,9 @@ impl Keeper {
                 true => Err("it holds no URL such as https://HOST/PATH".to_owned()),
                 false => Ok(secret),
             });
+            let value = value.and_then(|secret| signs(name, &users, &secret).map(|()| secret));
             if let Err(why) = &value {
-                problems.push(missing_secret(name, why, &users));
+                problems.push(missing_secret(name, why, &users, settings));
             }
             secrets.insert(name, value);
         }
@@ -310,7 +286,9 @@ impl Keeper {
     /// The folders whose whole content matters.
     fn watched_folders(&self) -> Vec<PathBuf> {
         let hooks = self.paths.hooks.iter().cloned();
-        hooks.chain(folders::script_folders(&self.paths)).chain(self.secrets.folders().map(Path::to_owned)).collect()
+        let scripts = |kind| folders::script_folders(&self.paths, kind);
+        let scripts = scripts(folders::PLATFORMS).chain(scripts(folders::SOURCES));
+        hooks.chain(scripts).chain(self.secrets.folders().map(Path::to_owned)).collect()
     }
 
     /// The single files that matter.
@@ -318,16 +296,6 @@ impl Keeper {
         let absolute = self.names.iter().filter(|name| name.starts_with('/')).map(PathBuf::from);
         std::iter::once(self.paths.main.clone()).chain(absolute).collect()
     }
-}
-
-fn compile(name: &str, source: &Source, last: Option<&Arc<Platform>>) -> (Option<Arc<Platform>>, Vec<Diagnostic>) {
-    if let Some(last) = last.filter(|last| same(&last.source, source)) {
-        return (Some(last.clone()), Vec::new());
-    }
-    guarded(source, || match Platform::compile(name, source.clone(), false) {
-        Ok(platform) => (Some(Arc::new(platform)), Vec::new()),
-        Err(errors) => (None, errors),
-    })
 }
 
 /// What was not proven is not loaded. A file with ordinary errors has nothing else against it than those.
@@ -387,6 +355,11 @@ fn is_url_of(name: &str, users: &[&Arc<Hook>]) -> bool {
     users.iter().flat_map(|hook| &hook.options).any(|(_, tree)| tree.url_secret() == Some(name))
 }
 
+/// Whether a secret that is the key of a signature can be used as one.
+fn signs(name: &str, users: &[&Arc<Hook>], secret: &Secret) -> Result<(), String> {
+    users.iter().flat_map(|hook| &hook.options).try_for_each(|(_, tree)| tree.try_key(name, secret))
+}
+
 fn holds_url(secret: &Secret) -> bool {
     url::Url::parse(secret.expose()).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
@@ -404,15 +377,30 @@ pub fn exposed(hook: &Hook) -> Option<Diagnostic> {
     })
 }
 
-fn missing_secret(name: &str, why: &str, users: &[&Arc<Hook>]) -> Diagnostic {
+fn missing_secret(name: &str, why: &str, users: &[&Arc<Hook>], settings: &Settings) -> Diagnostic {
     let mut problem = Diagnostic::error("secret", format!("secret {name} cannot be read: {why}"));
-    let first = users.first().and_then(|hook| hook.secrets.iter().find(|(used, _)| used == name));
-    problem.place = first.map(|(_, place)| place.clone());
-    if users.is_empty() {
-        return problem.note("it is the http_token of the main file: nobody can send over HTTP");
+    let used = |(used, _): &&(String, Place)| used == name;
+    let sources: Vec<&NamedSource> = settings
+        .sources
+        .values()
+        .map(AsRef::as_ref)
+        .filter(|source| source.secrets.iter().any(|one| used(&one)))
+        .collect();
+    let mut places =
+        users.iter().flat_map(|hook| &hook.secrets).chain(sources.iter().flat_map(|source| &source.secrets));
+    problem.place = places.find(used).map(|(_, place)| place.clone());
+    if settings.http_token.as_deref() == Some(name) {
+        problem = problem.note("it is the http_token of the main file: nobody can send over HTTP");
     }
-    let users: Vec<&str> = users.iter().map(|hook| &*hook.name).collect();
-    problem.note(format!("what these hooks owe waits for it: {}", users.join(", ")))
+    if !sources.is_empty() {
+        let sources: Vec<&str> = sources.iter().map(|source| &*source.name).collect();
+        problem = problem.note(format!("who sends to these sources is told to send again: {}", sources.join(", ")));
+    }
+    if !users.is_empty() {
+        let users: Vec<&str> = users.iter().map(|hook| &*hook.name).collect();
+        problem = problem.note(format!("what these hooks owe waits for it: {}", users.join(", ")));
+    }
+    problem
 }
 
 /// What became of the hooks from one Config to the next.
@@ -434,14 +422,19 @@ fn changes(old: &Config, new: &Config) -> Reloaded {
 /// Whether anything at all is different.
 fn differ(old: &Config, new: &Config, hooks: &Reloaded) -> bool {
     let platforms = |config: &Config| config.platforms.0.values().map(Arc::as_ptr).collect::<Vec<_>>();
-    let token = |config: &Config| {
-        let name = config.settings.http_token.as_deref()?;
-        Some(config.secrets.get(name).cloned().map_err(str::to_owned))
+    let sources = |config: &Config| config.source_scripts.0.values().map(Arc::as_ptr).collect::<Vec<_>>();
+    // Those of the hooks were compared already.
+    let secrets = |config: &Config| {
+        let of_sources =
+            config.settings.sources.values().flat_map(|source| source.secrets.iter().map(|(name, _)| name));
+        let names = of_sources.chain(&config.settings.http_token);
+        names.map(|name| config.secrets.get(name).cloned().map_err(str::to_owned)).collect::<Vec<_>>()
     };
     !(hooks.added.is_empty() && hooks.changed.is_empty() && hooks.removed.is_empty())
         || old.settings != new.settings
         || platforms(old) != platforms(new)
-        || token(old) != token(new)
+        || sources(old) != sources(new)
+        || secrets(old) != secrets(new)
         || old.problems != new.problems
         || old.ignored != new.ignored
 }

@@ -15,7 +15,7 @@ pub struct Paths {
     pub main: PathBuf,
     /// hooks.d folders.
     pub hooks: Vec<PathBuf>,
-    /// Folders with `platforms/*.rhai`.
+    /// Folders with `platforms/*.rhai` and `sources/*.rhai`.
     pub scripts: Vec<PathBuf>,
     /// Folders with one file per secret.
     pub secrets: Vec<PathBuf>,

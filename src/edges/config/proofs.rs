@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
-use crate::edges::proof::{Prover, Surroundings, Verdict};
+use crate::edges::proof::{Prover, ScriptFor, Surroundings, Verdict};
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
 use crate::rules::platform::Platforms;
 
@@ -64,13 +64,13 @@ impl Proofs {
     }
 
     /// Tries these scripts, by their names, as far as they are not proven yet.
-    pub(super) fn try_scripts<'a>(&self, scripts: impl Iterator<Item = (&'a str, Source)>) {
+    pub(super) fn try_scripts<'a>(&self, of: ScriptFor, scripts: impl Iterator<Item = (&'a str, Source)>) {
         let Some(prover) = &self.prover else { return };
         let unknown: Vec<_> = scripts.filter(|(_, source)| !self.knows(&digest(source), None)).collect();
         if unknown.is_empty() {
             return;
         }
-        let verdicts = prover.scripts(unknown.iter().map(|(name, source)| (*name, source)));
+        let verdicts = prover.scripts(of, unknown.iter().map(|(name, source)| (*name, source)));
         for ((_, source), verdict) in unknown.iter().zip(verdicts) {
             self.remember(source, verdict, None);
         }
@@ -100,11 +100,11 @@ impl Proofs {
     }
 
     /// Why a script must not be loaded.
-    pub(super) fn against_script(&self, name: &str, source: &Source) -> Option<Vec<Diagnostic>> {
+    pub(super) fn against_script(&self, of: ScriptFor, name: &str, source: &Source) -> Option<Vec<Diagnostic>> {
         self.prover.as_ref()?;
         let key = digest(source);
         if !self.knows(&key, None) && !self.state.borrow().refused.contains_key(&key) {
-            self.try_scripts(std::iter::once((name, source.clone())));
+            self.try_scripts(of, std::iter::once((name, source.clone())));
         }
         self.against(&key)
     }

@@ -339,7 +339,7 @@ fn log(old: &Config, new: &Config, reloaded: &Reloaded) {
         }
     }
     if old.settings != new.settings {
-        tracing::info!("the main file changed");
+        tracing::info!("the main file changed, or a script of its sources");
     }
     let news: Vec<Diagnostic> =
         new.problems.iter().filter(|problem| !old.problems.contains(problem)).cloned().collect();

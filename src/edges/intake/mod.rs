@@ -55,6 +55,10 @@ pub enum Code {
     TooLarge,
     /// 415: a media type that needs `?type=`.
     UnsupportedMediaType,
+    /// A status of its own: the script of a source refused the request.
+    Refused(u16),
+    /// 500: a source's script failed; send again.
+    Failed,
     /// 429 with Retry-After: the queue is full, try again later.
     Busy,
     /// 503: stopping, or storage trouble that will pass.
@@ -74,6 +78,8 @@ impl Code {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::Refused(_) => "refused",
+            Self::Failed => "failed",
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",
             Self::StorageFull => "storage_full",
@@ -90,6 +96,8 @@ impl Code {
             Self::MethodNotAllowed => 405,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
+            Self::Refused(status) => status,
+            Self::Failed => 500,
             Self::Busy => 429,
             Self::Unavailable => 503,
             Self::StorageFull => 507,

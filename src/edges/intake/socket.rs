@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::edges::intake::http::server::{Handler, Patience, peer, serve_connection};
+use crate::edges::intake::http::sources::Sources;
 use crate::edges::intake::http::{Routes, lost};
 use crate::edges::intake::{Accept, Answer, Code, Refusal, door, native};
 use crate::words::event::{Event, Peer};
@@ -28,8 +29,8 @@ const READ_FIRST: usize = 8 * 1024;
 const READ_MORE: usize = 64 * 1024;
 
 /// Serves the emit socket until `stop`: then no further line is read, and what is outstanding is answered.
-pub async fn serve(listener: UnixListener, accept: Arc<dyn Accept>, stop: CancellationToken) {
-    let routes: Arc<dyn Handler> = Arc::new(Routes::local(accept.clone()));
+pub async fn serve(listener: UnixListener, accept: Arc<dyn Accept>, sources: Arc<Sources>, stop: CancellationToken) {
+    let routes: Arc<dyn Handler> = Arc::new(Routes::local(accept.clone(), sources));
     let refusal = Refusal::new(Code::Busy, "too many connections are open; try again later");
     let mut busy = native::answer_json(&Answer::Refused(refusal));
     busy.push(b'\n');

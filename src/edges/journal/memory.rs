@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{
-    Append, Appended, DeliveryRow, Filter, Hold, Journal, JournalError, LaneCount, LogRow, Pending, Shown, Then,
-    delivery_id, keep_micros, micros, new_identity, not_waiting, number, timestamp,
+    Append, Appended, DeliveryRow, Filter, Hold, Journal, JournalError, LaneCount, LogRow, Pending, Shown, Then, after,
+    delivery_id, keep_micros, micros, micros_of, new_identity, not_waiting, number, same_as, timestamp,
 };
-use crate::words::delivery::{Attempt, Delivery, Outcome, Why};
+use crate::words::delivery::{Attempt, Delivery, Key as Order, Outcome, Terms, Why};
 use crate::words::event::Event;
 
 /// The journal in memory.
@@ -29,6 +29,8 @@ struct State {
     deliveries: BTreeMap<i64, Row>,
     attempts: Vec<(i64, Attempt, &'static str)>,
     lanes: BTreeMap<Arc<str>, Lane>,
+    /// What each lane had with a key: until when, and which delivery.
+    once: HashMap<(Arc<str>, Order), (Timestamp, i64)>,
 }
 
 struct Row {
@@ -38,10 +40,15 @@ struct Row {
     due: Timestamp,
     attempts: u32,
     outcome: Outcome,
+    order: Option<Order>,
+    /// Recorded and never made.
+    is_duplicate: bool,
 }
 
 #[derive(Default)]
 struct Lane {
+    /// What waits with a key, oldest first: only the first may be due.
+    ordered: BTreeMap<Order, BTreeSet<i64>>,
     /// What waits and is not claimed, by due and seq.
     free: BTreeSet<(Timestamp, i64)>,
     claimed: BTreeSet<i64>,
@@ -83,6 +90,7 @@ impl MemoryJournal {
     }
 
     fn record(&self, seq: i64, attempt: Option<Attempt>, attempts: u32, outcome: Outcome) -> Result<(), JournalError> {
+        let now = timestamp(micros((self.clock)()));
         let mut state = self.state();
         let state = &mut *state;
         if state.closed {
@@ -101,7 +109,12 @@ impl MemoryJournal {
             attempt.started = timestamp(micros(attempt.started));
             state.attempts.push((seq, attempt, outcome.word()));
         }
+        let waits = matches!(outcome, Outcome::Waiting { .. });
         row.outcome = outcome;
+        if let (Some(key), false) = (row.order, waits) {
+            let hook = row.hook.clone();
+            state.let_next(&hook, key, seq, now);
+        }
         Ok(())
     }
 
@@ -114,7 +127,7 @@ impl MemoryJournal {
             kind: row.event.kind.clone(),
             outcome: row.outcome.word().to_owned(),
             attempts: row.attempts,
-            due: row.waits().then_some(row.due),
+            due: row.waits().then_some(row.due).filter(|due| *due != Timestamp::MAX),
             why: row.outcome.why(),
         }
     }
@@ -143,6 +156,7 @@ impl State {
             created: row.created,
             due,
             attempts: row.attempts,
+            order: row.order,
         })
     }
 }
@@ -150,6 +164,53 @@ impl State {
 impl Row {
     fn waits(&self) -> bool {
         matches!(self.outcome, Outcome::Waiting { .. })
+    }
+}
+
+impl State {
+    /// Where a new delivery goes, as an outcome; notes its key.
+    fn place(&mut self, hook: &Arc<str>, terms: &Terms, seq: i64, now: Timestamp, identity: &str) -> Outcome {
+        let head = Outcome::Waiting { until: now, why: Why::New };
+        if let Some((key, within)) = terms.once {
+            let known = self.once.get(&(hook.clone(), key)).filter(|(until, _)| *until > now).map(|(_, seq)| *seq);
+            let stands =
+                |seq: &i64| !matches!(self.deliveries[seq].outcome, Outcome::Dead { .. } | Outcome::Dropped { .. });
+            if let Some(first) = known.filter(stands) {
+                return Outcome::Dropped { why: same_as(&delivery_id(identity, first), within) };
+            }
+            self.once.retain(|_, (until, _)| *until > now);
+            let until = timestamp(micros(now).saturating_add(micros_of(within)));
+            self.once.insert((hook.clone(), key), (until, seq));
+        }
+        let Some(key) = terms.order else { return head };
+        let waiting = self.lanes.entry(hook.clone()).or_default().ordered.entry(key).or_default();
+        let before = waiting.iter().next_back().copied();
+        waiting.insert(seq);
+        match before {
+            None => head,
+            Some(before) => {
+                Outcome::Waiting { until: Timestamp::MAX, why: Why::Order(after(&delivery_id(identity, before))) }
+            }
+        }
+    }
+
+    /// A delivery with a key waits no longer: the next one may go.
+    fn let_next(&mut self, hook: &Arc<str>, key: Order, seq: i64, now: Timestamp) {
+        let lane = self.lanes.entry(hook.clone()).or_default();
+        let Some(waiting) = lane.ordered.get_mut(&key) else { return };
+        waiting.remove(&seq);
+        let Some(next) = waiting.first().copied() else {
+            lane.ordered.remove(&key);
+            return;
+        };
+        let row = self.deliveries.get_mut(&next).expect("it waits");
+        if row.due == Timestamp::MAX {
+            lane.free.remove(&(row.due, next));
+            row.due = now;
+            row.outcome = Outcome::Waiting { until: now, why: Why::New };
+            lane.free.insert((now, next));
+            lane.bell.notify_one();
+        }
     }
 }
 
@@ -171,23 +232,34 @@ impl Journal for MemoryJournal {
         let now = timestamp(micros((self.clock)()));
         self.answer(|state| {
             let mut done = Vec::with_capacity(batch.len());
-            for Append { mut event, hooks } in batch {
+            for mut append in batch {
+                let event = &mut append.event;
                 let (id, known) = (event.id.clone(), (event.id.clone(), event.source.clone()));
                 if let Some(deliveries) = state.events.get(&known) {
-                    let hooks = deliveries.iter().map(|seq| state.deliveries[seq].hook.clone()).collect();
+                    let owed = deliveries.iter().map(|seq| &state.deliveries[seq]).filter(|row| !row.is_duplicate);
+                    let hooks = owed.map(|row| row.hook.clone()).collect();
                     done.push(Appended { id, hooks, duplicate: true });
                     continue;
                 }
-                keep_micros(&mut event);
-                let mut seqs = Vec::with_capacity(hooks.len());
-                for hook in &hooks {
+                keep_micros(event);
+                let mut seqs = Vec::with_capacity(append.hooks.len());
+                let mut hooks = Vec::with_capacity(append.hooks.len());
+                for (index, hook) in append.hooks.iter().enumerate() {
                     let seq = state.deliveries.last_key_value().map_or(1, |(last, _)| last + 1);
-                    let (event, hook) = (event.clone(), hook.clone());
-                    let lane = state.lanes.entry(hook.clone()).or_default();
-                    lane.free.insert((now, seq));
-                    lane.bell.notify_one();
-                    let outcome = Outcome::Waiting { until: now, why: Why::New };
-                    state.deliveries.insert(seq, Row { event, hook, created: now, due: now, attempts: 0, outcome });
+                    let (event, hook, terms) = (append.event.clone(), hook.clone(), append.terms(index));
+                    let outcome = state.place(&hook, &terms, seq, now, &self.identity);
+                    let mut due = now;
+                    if let Outcome::Waiting { until, .. } = &outcome {
+                        due = *until;
+                        let lane = state.lanes.entry(hook.clone()).or_default();
+                        lane.free.insert((due, seq));
+                        lane.bell.notify_one();
+                        hooks.push(hook.clone());
+                    }
+                    let is_duplicate = matches!(outcome, Outcome::Dropped { .. });
+                    let order = terms.order;
+                    let row = Row { event, hook, created: now, due, attempts: 0, outcome, order, is_duplicate };
+                    state.deliveries.insert(seq, row);
                     seqs.push(seq);
                 }
                 state.events.insert(known, seqs);
@@ -325,10 +397,19 @@ impl Journal for MemoryJournal {
             let seqs = newest(rows.collect(), limit);
             for seq in &seqs {
                 let row = state.deliveries.get_mut(seq).expect("it was just listed");
-                (row.created, row.due, row.attempts) = (now, now, 0);
-                row.outcome = Outcome::Waiting { until: now, why: Why::Replayed };
                 let lane = state.lanes.entry(row.hook.clone()).or_default();
-                lane.free.insert((now, *seq));
+                let (mut due, mut why) = (now, Why::Replayed);
+                if let Some(key) = row.order {
+                    let waiting = lane.ordered.entry(key).or_default();
+                    if let Some(before) = waiting.iter().next_back() {
+                        due = Timestamp::MAX;
+                        why = Why::Order(after(&delivery_id(&self.identity, *before)));
+                    }
+                    waiting.insert(*seq);
+                }
+                (row.created, row.due, row.attempts) = (now, due, 0);
+                row.outcome = Outcome::Waiting { until: due, why };
+                lane.free.insert((due, *seq));
                 lane.bell.notify_one();
             }
             Ok(seqs.iter().map(|seq| delivery_id(&self.identity, *seq).to_string()).collect())
@@ -337,7 +418,8 @@ impl Journal for MemoryJournal {
 
     fn set_hold(&self, lane: &Arc<str>, hold: Option<Hold>) -> Pending<()> {
         self.answer(|state| {
-            let since = |hold: Hold| Hold { since: timestamp(micros(hold.since)), ..hold };
+            let kept = |time: Timestamp| timestamp(micros(time));
+            let since = |hold: Hold| Hold { since: kept(hold.since), until: hold.until.map(kept), ..hold };
             state.lanes.entry(lane.clone()).or_default().hold = hold.map(since);
             Ok(())
         })

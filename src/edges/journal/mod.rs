@@ -10,7 +10,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
 use tokio::sync::{Notify, oneshot};
 
-use crate::words::delivery::{Attempt, Delivery, Outcome};
+use crate::words::delivery::{Attempt, Delivery, Outcome, Terms};
 use crate::words::event::Event;
 use crate::words::limits;
 
@@ -68,6 +68,20 @@ pub struct Append {
     pub event: Arc<Event>,
     /// The names of the hooks that want it.
     pub hooks: Vec<Arc<str>>,
+    /// What some of them ask besides, by their index in `hooks`.
+    pub terms: Vec<(usize, Terms)>,
+}
+
+impl Append {
+    /// An event for hooks that ask for nothing else.
+    pub fn new(event: Arc<Event>, hooks: Vec<Arc<str>>) -> Self {
+        Self { event, hooks, terms: Vec::new() }
+    }
+
+    fn terms(&self, hook: usize) -> Terms {
+        let found = self.terms.iter().find(|(index, _)| *index == hook);
+        found.map(|(_, terms)| *terms).unwrap_or_default()
+    }
 }
 
 /// What became of an `Append`.
@@ -75,7 +89,8 @@ pub struct Append {
 pub struct Appended {
     /// The event's id.
     pub id: String,
-    /// The hooks it is owed to: for a duplicate, those of the first time.
+    /// The hooks it is owed to: for a duplicate, those of the first time. Hooks that had one with the same key lately
+    /// (`Terms::once`) are not among them.
     pub hooks: Vec<Arc<str>>,
     /// Whether an event of this source and id was known already; then nothing was stored.
     pub duplicate: bool,
@@ -88,8 +103,10 @@ pub struct Hold {
     pub why: String,
     /// Since when.
     pub since: Timestamp,
-    /// The hook's fingerprint when it was held: a changed hook or secret releases it. Empty: only a person does.
+    /// The hook's fingerprint when it was held: a changed hook or secret releases it. Empty: that does not.
     pub fingerprint: String,
+    /// Then it ends by itself.
+    pub until: Option<Timestamp>,
 }
 
 /// Which deliveries an operator means. Everything that is set must hold.
@@ -205,6 +222,10 @@ pub struct LaneCount {
 pub trait Journal: Send + Sync + 'static {
     /// Stores events with their deliveries, all of them in one transaction, and resolves after fsync. An event whose
     /// source and id are known is answered as before and stored once, also within one call.
+    ///
+    /// A delivery with `Terms::order` cannot be claimed while an earlier one of its lane and key waits: it becomes due
+    /// in the transaction that records what became of that one. A delivery with `Terms::once` whose key its lane had
+    /// within that time, and which is not dead or dropped, is recorded as dropped.
     fn append(&self, batch: Vec<Append>) -> Pending<Vec<Appended>>;
 
     /// Takes up to `room` deliveries of a lane that are due, oldest due first. None of them is handed out again until
@@ -306,6 +327,24 @@ fn number(identity: &str, id: &str) -> Option<i64> {
 /// A time as it is stored. The journal keeps microseconds.
 fn micros(time: Timestamp) -> i64 {
     time.as_microsecond()
+}
+
+/// The due time of what waits for an earlier delivery with the same `order_by`.
+const PARKED: i64 = i64::MAX;
+
+/// Why a delivery waits for another.
+fn after(before: &str) -> String {
+    format!("after {before}")
+}
+
+/// A time span as it is stored.
+fn micros_of(span: std::time::Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Why a delivery was not made: its lane had one with the same key.
+fn same_as(first: &str, within: std::time::Duration) -> String {
+    format!("duplicate: the same `dedupe` key as {first} within {}", crate::rules::backoff::shown(within))
 }
 
 /// The reverse of `micros`; a number that is no time reads as the end of time.

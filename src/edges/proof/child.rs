@@ -2,16 +2,19 @@
 
 use std::io::{Read, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::edges::proof::ScriptFor;
 use crate::edges::proof::wire::{Given, Said, Text, Work};
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
 use crate::rules::hook::Hook;
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::proof;
 use crate::rules::settings::{Defaults, Settings};
+use crate::rules::source::SourceScript;
 use crate::words::limits;
 use crate::words::secret::Secrets;
 
@@ -76,15 +79,16 @@ fn work(order: &Given) -> Result<(), String> {
             }
         };
         let answer = match piece {
-            Work::Script(text) => script(text, &mut tell),
-            Work::Hook(text) => hook(text, &platforms, &defaults, &mut tell, None),
+            Work::Script(ScriptFor::Platform, text) => script(text, &mut tell),
+            Work::Script(ScriptFor::Source, text) => source_script(text, &mut tell),
+            Work::Hook(text) => hook(text, &platforms, &defaults, &mut tell, order.alone, None),
             Work::Event(text, event) => {
                 let event = event.event();
                 let mut render = |hook: &Hook, tell: &mut proof::Tell<'_>| {
-                    proof::render(hook, &event, &hook.with_stand_ins(&Secrets::default()), tell);
+                    proof::render(hook, &event, &hook.with_stand_ins(&Secrets::default()), true, tell);
                     Vec::new()
                 };
-                hook(text, &platforms, &defaults, &mut tell, Some(&mut render))
+                hook(text, &platforms, &defaults, &mut tell, order.alone, Some(&mut render))
             }
         };
         say(&answer)?;
@@ -94,15 +98,23 @@ fn work(order: &Given) -> Result<(), String> {
 
 /// The defaults of the main file, which is good: somebody else has read it.
 fn defaults(main: Option<&str>) -> Defaults {
-    let read = main.and_then(|text| Settings::parse(&Source::new("postrider.yaml", text)).ok());
-    read.map_or_else(Defaults::default, |(settings, _)| settings.defaults)
+    main.and_then(|text| Settings::defaults_in(&Source::new("postrider.yaml", text))).unwrap_or_default()
 }
 
 fn script(text: &Text, tell: &mut proof::Tell<'_>) -> Said {
     let source = text.source();
-    tell("reading the script", Some(Place::of_file(&source.name)));
+    tell("the script", Some(Place::of_file(&source.name)));
     match Platform::compile(&text.name, source, false) {
         Ok(platform) => answer(proof::platform(&platform, tell), None),
+        Err(found) => unread(found),
+    }
+}
+
+fn source_script(text: &Text, tell: &mut proof::Tell<'_>) -> Said {
+    let source = text.source();
+    tell("reading the script", Some(Place::of_file(&source.name)));
+    match SourceScript::compile(&text.name, source, false) {
+        Ok(script) => answer(proof::source_script(&Arc::new(script), tell), None),
         Err(found) => unread(found),
     }
 }
@@ -114,10 +126,13 @@ fn hook(
     platforms: &Platforms,
     defaults: &Defaults,
     tell: &mut proof::Tell<'_>,
+    alone: bool,
     other: Option<Try<'_>>,
 ) -> Said {
     let source = text.source();
-    tell("reading the file", Some(Place::of_file(&source.name)));
+    if alone {
+        proof::read(&source, tell);
+    }
     let (hook, found) = Hook::parse(&source, platforms, defaults);
     let Some(hook) = hook else { return unread(found) };
     let found = match other {

@@ -17,9 +17,11 @@ use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use crate::edges::proof::wire::{Order, Said, Text, Work};
 use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
@@ -31,6 +33,17 @@ use crate::words::limits;
 #[derive(Clone, Debug)]
 pub struct Prover {
     program: PathBuf,
+    /// How long it goes on after a death.
+    patience: Duration,
+}
+
+/// What a script is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScriptFor {
+    /// It makes requests.
+    Platform,
+    /// It reads them.
+    Source,
 }
 
 /// What the pieces of work are proven among.
@@ -74,17 +87,23 @@ struct Ended {
 impl Prover {
     /// Proves by this very program, also when its file has been replaced since.
     pub fn own() -> Self {
-        Self { program: "/proc/self/exe".into() }
+        Self::program("/proc/self/exe")
     }
 
     /// Proves by another program, for tests.
     pub fn program(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into() }
+        Self { program: program.into(), patience: limits::PROOF_PATIENCE }
     }
 
-    /// Tries scripts of platforms, by their names.
-    pub fn scripts<'a>(&self, scripts: impl IntoIterator<Item = (&'a str, &'a Source)>) -> Vec<Verdict> {
-        let work = scripts.into_iter().map(|(name, source)| Work::Script(Text::new(name, source))).collect();
+    /// One that goes on for longer although processes die.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Tries scripts of one kind, by their names.
+    pub fn scripts<'a>(&self, of: ScriptFor, scripts: impl IntoIterator<Item = (&'a str, &'a Source)>) -> Vec<Verdict> {
+        let work = scripts.into_iter().map(|(name, source)| Work::Script(of, Text::new(name, source))).collect();
         self.prove(&Surroundings::default(), work)
     }
 
@@ -101,14 +120,14 @@ impl Prover {
     }
 
     fn prove(&self, among: &Surroundings, work: Vec<Work>) -> Vec<Verdict> {
-        let deaths = AtomicUsize::new(0);
+        let began = Instant::now();
         let batches: Mutex<VecDeque<Range<usize>>> = Mutex::new(batches(&work).into());
         let done = Mutex::new(vec![None; work.len()]);
         let processes = std::thread::available_parallelism().map_or(1, usize::from).min(limits::PROOF_PROCESSES);
         let next = || batches.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let run = || {
             while let Some(batch) = next() {
-                let verdicts = self.batch(among, &work[batch.clone()], &deaths);
+                let verdicts = self.batch(among, &work[batch.clone()], began);
                 let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                 batch.zip(verdicts).for_each(|(at, verdict)| done[at] = Some(verdict));
             }
@@ -124,7 +143,7 @@ impl Prover {
         done.into_iter().map(|verdict| verdict.unwrap_or_else(|| Verdict::Unproven("nobody tried it".into()))).collect()
     }
 
-    fn batch(&self, among: &Surroundings, work: &[Work], deaths: &AtomicUsize) -> Vec<Verdict> {
+    fn batch(&self, among: &Surroundings, work: &[Work], began: Instant) -> Vec<Verdict> {
         let mut verdicts: Vec<Verdict> = Vec::with_capacity(work.len());
         while verdicts.len() < work.len() {
             let ended = match self.child(among, &work[verdicts.len()..], false) {
@@ -134,18 +153,9 @@ impl Prover {
                     break;
                 }
             };
-            for verdict in ended.verdicts {
-                // Said among others on a busy machine: what is refused for its time is asked for once more.
-                let sure = match verdict {
-                    Verdict::Refused(_) if deaths.fetch_add(1, Ordering::Relaxed) < limits::PROOF_DEATHS => {
-                        self.alone(among, &work[verdicts.len()])
-                    }
-                    verdict => verdict,
-                };
-                verdicts.push(sure);
-            }
+            verdicts.extend(ended.verdicts);
             if verdicts.len() < work.len() {
-                if deaths.fetch_add(1, Ordering::Relaxed) >= limits::PROOF_DEATHS {
+                if began.elapsed() > self.patience {
                     let why = "too many others broke down before it; it is tried again later".to_owned();
                     verdicts.resize(work.len(), Verdict::Unproven(why));
                     break;
@@ -221,7 +231,7 @@ impl Prover {
         });
         let status = child.wait().map_err(|error| error.to_string())?;
         if ended.verdicts.len() < work.len() {
-            ended.death = Some(how_it_died(&mut child, status, silent, &last_words)?);
+            ended.death = Some(how_it_died(status, silent, &last_words)?);
         }
         Ok(ended)
     }
@@ -252,7 +262,7 @@ fn batches(work: &[Work]) -> Vec<Range<usize>> {
 }
 
 /// How it died, in words that follow what it was about to do; an error when that says nothing about its work.
-fn how_it_died(_child: &mut Child, status: ExitStatus, silent: bool, words: &str) -> Result<String, String> {
+fn how_it_died(status: ExitStatus, silent: bool, words: &str) -> Result<String, String> {
     const CPU_TIME: i32 = 24;
     if silent {
         return Ok(format!("does not come to an end within {} s", limits::PROOF_SILENCE.as_secs()));

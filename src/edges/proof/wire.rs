@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::edges::proof::Verdict;
+use crate::edges::proof::{ScriptFor, Verdict};
 use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
 use crate::words::event::Event;
 
@@ -41,7 +41,7 @@ pub(super) struct Text {
 /// One piece of work.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Work {
-    Script(Text),
+    Script(ScriptFor, Text),
     Hook(Text),
     Event(Text, EventText),
 }
@@ -89,7 +89,7 @@ impl Text {
 impl Work {
     fn text(&self) -> &Text {
         match self {
-            Self::Script(text) | Self::Hook(text) | Self::Event(text, _) => text,
+            Self::Script(_, text) | Self::Hook(text) | Self::Event(text, _) => text,
         }
     }
 

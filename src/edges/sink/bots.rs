@@ -1,10 +1,12 @@
 //! The robots of a platform: what each was told, and what each remembers. No two share anything.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::rules::signature::Scheme;
 use crate::words::limits;
 use crate::words::secret::Secret;
 
@@ -16,6 +18,8 @@ use super::limiter::{Gate, Limit, Window};
 pub struct BotOptions {
     /// The signing secret; none for a robot that does not check signatures. WeCom has none.
     pub secret: Option<Secret>,
+    /// How requests are signed, where nobody in particular is played; none takes all.
+    pub verify: Option<Arc<Scheme>>,
     /// One of them must stand in a text that the group sees; empty for no such rule. WeCom has none.
     pub keywords: Vec<String>,
     /// Addresses that may call: `10.1.2.3`, `10.0.0.0/8`, `123.12.1.*`; empty for everybody.

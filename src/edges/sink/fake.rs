@@ -114,7 +114,7 @@ impl Fake {
     /// Decides on one request, which arrived at `now`.
     pub fn answer(&mut self, request: &Received, now: Timestamp) -> Answered {
         match self.platform {
-            Platform::Plain => plain::answer(&mut self.world, now),
+            Platform::Plain => plain::answer(&mut self.world, request, now),
             Platform::Wecom => wecom::answer(&mut self.world, request, now),
             Platform::Dingtalk => dingtalk::answer(&mut self.world, request, now),
             Platform::Lark => lark::answer(&mut self.world, request, now),

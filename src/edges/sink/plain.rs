@@ -1,17 +1,31 @@
-//! Nobody in particular: takes everything, at a pace if it was given one.
+//! Nobody in particular: takes everything, at a pace and with a signature if it was told so.
 
 use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::bots::World;
 use super::judgement::{Answered, Judgement};
+use super::received::Received;
+use crate::rules::signature::{self, Scheme, Signed};
 
 /// All requests are for one receiver.
 const RECEIVER: &str = "/";
 
-pub(super) fn answer(world: &mut World, now: Timestamp) -> Answered {
+pub(super) fn answer(world: &mut World, request: &Received, now: Timestamp) -> Answered {
     let text = ("content-type".to_owned(), "text/plain; charset=utf-8".to_owned());
     let accepted = |accepted, why: &str| Judgement { accepted, why: why.to_owned(), ..Judgement::default() };
+    let scheme = world.bots.get(RECEIVER).and_then(|bot| bot.options.verify.clone());
+    let verified = match scheme.map(|scheme| verify(&scheme, request, now)).transpose() {
+        Ok(verified) => verified,
+        Err(why) => {
+            return Answered {
+                status: 401,
+                headers: vec![text],
+                body: Bytes::from_static(b"the signature is not right\n"),
+                judgement: accepted(false, &why),
+            };
+        }
+    };
     // There is always one: its name is not empty, and it is the only one.
     let wait = world.bots.get(RECEIVER).and_then(|bot| {
         if bot.full(now) {
@@ -25,7 +39,7 @@ pub(super) fn answer(world: &mut World, now: Timestamp) -> Answered {
             status: 200,
             headers: vec![text],
             body: Bytes::from_static(b"ok\n"),
-            judgement: accepted(true, ""),
+            judgement: Judgement { notes: verified.into_iter().collect(), ..accepted(true, "") },
         },
         Some(wait) => {
             // Whole seconds, rounded up: a sender that obeys it must not be refused again.
@@ -38,4 +52,12 @@ pub(super) fn answer(world: &mut World, now: Timestamp) -> Answered {
             }
         }
     }
+}
+
+/// What matched, for the record.
+fn verify(scheme: &Scheme, request: &Received, now: Timestamp) -> Result<String, String> {
+    let url = format!("http://{}{}", request.header("host").unwrap_or_default(), request.target);
+    let Received { method, headers, body, .. } = request;
+    let verified = signature::verify(scheme, &Signed { method, url: &url, headers, body }, now);
+    verified.map(|verified| format!("the signature is right: {}", verified.how)).map_err(|why| why.to_string())
 }

@@ -83,7 +83,7 @@ pub(super) fn verdict(expect: &Answer, judged: &Judged) -> Vec<String> {
 }
 
 /// Platforms ignore members that they do not know, so one too many is as wrong as one too few.
-fn json(path: &str, expected: &Exact, came: &Exact, found: &mut Vec<String>) {
+pub(super) fn json(path: &str, expected: &Exact, came: &Exact, found: &mut Vec<String>) {
     match (expected, came) {
         (Exact::Map(expected), Exact::Map(came)) => {
             for (key, expected) in expected {

@@ -17,20 +17,22 @@
 
 mod compare;
 mod read;
+mod source;
 
 use jiff::Timestamp;
 
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
-use crate::rules::hook::read_options;
+use crate::rules::hook::{read_options, render_option};
 use crate::rules::platform::{Given, Platform, RenderError};
 use crate::rules::yaml::reader::{Map as Entries, Reader};
-use crate::rules::yaml::{self, Value};
+use crate::rules::yaml::{self, Node, Value};
 use crate::words::event::Event;
 use crate::words::exchange::Request;
 use crate::words::json::Members;
 use crate::words::secret::{Secret, Secrets};
 
 use self::read::{Answer, Sent};
+pub use self::source::{Load, run_source};
 
 /// What came of one case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,20 @@ const TIME: Timestamp = Timestamp::UNIX_EPOCH;
 /// # Errors
 /// The file cannot be read as cases.
 pub fn run(platform: &Platform, cases: &Source) -> Result<Vec<CaseResult>, Vec<Diagnostic>> {
+    each(cases, |reader, case, node| {
+        if case.get("response").is_some() {
+            read::answer(reader, case).map(|answer| judge(platform, &answer))
+        } else {
+            read::sent(reader, case, node).map(|sent| send(platform, cases, case, &sent))
+        }
+    })
+}
+
+/// Runs each case of a file: what it gives is what was otherwise than expected, or nothing for one that cannot be read.
+fn each(
+    cases: &Source,
+    mut run: impl FnMut(&mut Reader<'_>, &Entries<'_>, &Node) -> Option<Vec<String>>,
+) -> Result<Vec<CaseResult>, Vec<Diagnostic>> {
     let document = yaml::parse(cases).map_err(|found| vec![found])?;
     let mut reader = Reader::new(cases);
     let Value::List(entries) = &document.value else {
@@ -62,12 +78,7 @@ pub fn run(platform: &Platform, cases: &Source) -> Result<Vec<CaseResult>, Vec<D
         let Some(case) = reader.map("case", node, "{name: …, options: {…}, expect: {…}}") else { continue };
         let name = case.get("name").and_then(|node| reader.text("name", node));
         let name = name.map_or_else(|| format!("case {}", number + 1), str::to_owned);
-        let differences = if case.get("response").is_some() {
-            read::answer(&mut reader, &case).map(|answer| judge(platform, &answer))
-        } else {
-            read::sent(&mut reader, &case, node).map(|sent| send(platform, cases, &case, &sent))
-        };
-        if let Some(differences) = differences {
+        if let Some(differences) = run(&mut reader, &case, node) {
             results.push(CaseResult { name, place: cases.place(node.span), differences });
         }
     }
@@ -102,11 +113,11 @@ fn request(platform: &Platform, cases: &Source, case: &Entries<'_>, sent: &Sent)
     let event = event(sent);
     let given =
         Given { id: &sent.id, attempt: sent.attempt, now: sent.now, hook: "case", event: &event, secrets: &secrets };
-    let mut options = Members::new();
-    for (name, tree) in trees {
-        options.insert(name, tree.render(&given).map_err(in_full)?);
+    let mut options = platform.options(&Members::new());
+    for option in &trees {
+        render_option(platform, &mut options, option, &given).map_err(in_full)?;
     }
-    platform.request(&given, platform.options(&options)).map_err(in_full)
+    platform.request(&given, options).map_err(in_full)
 }
 
 fn event(sent: &Sent) -> Event {

@@ -138,24 +138,24 @@ fn expect(reader: &mut Reader<'_>, node: &Node) -> Option<Expect> {
     })
 }
 
-fn text(reader: &mut Reader<'_>, map: &Map<'_>, key: &str) -> Option<String> {
+pub(super) fn text(reader: &mut Reader<'_>, map: &Map<'_>, key: &str) -> Option<String> {
     map.get(key).and_then(|node| reader.text(&map.path(key), node)).map(str::to_owned)
 }
 
 /// A text that may be empty; numbers as they are written.
-fn any_text(reader: &mut Reader<'_>, node: &Node) -> String {
+pub(super) fn any_text(reader: &mut Reader<'_>, node: &Node) -> String {
     match &node.value {
         Value::String(text) => text.clone(),
         _ => node.written(reader.source).to_owned(),
     }
 }
 
-fn pairs(reader: &mut Reader<'_>, name: &str, node: &Node) -> Vec<(String, String)> {
+pub(super) fn pairs(reader: &mut Reader<'_>, name: &str, node: &Node) -> Vec<(String, String)> {
     let Some(map) = reader.map(name, node, "{name: value}") else { return Vec::new() };
     map.entries.iter().map(|(key, node)| (key.name.clone(), any_text(reader, node))).collect()
 }
 
-fn time(reader: &mut Reader<'_>, case: &Map<'_>) -> Timestamp {
+pub(super) fn time(reader: &mut Reader<'_>, case: &Map<'_>) -> Timestamp {
     let Some(node) = case.get("time") else { return TIME };
     let Some(text) = reader.text("time", node) else { return TIME };
     text.parse().unwrap_or_else(|_| {

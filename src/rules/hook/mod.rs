@@ -1,6 +1,7 @@
 //! One file in hooks.d: which events go where, and how.
 
 mod inline;
+pub mod keys;
 mod read;
 pub(crate) use self::read::read_options;
 pub mod trial;
@@ -14,12 +15,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use crate::rules::breaker;
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
 use crate::rules::hook::trial::HookTest;
 use crate::rules::manifest::Rate;
 use crate::rules::platform::{Given, Judged, Options, Platform, Platforms, RenderError};
 use crate::rules::settings::Defaults;
 pub use crate::rules::settings::Retry;
+use crate::rules::template::key::KeyText;
 use crate::rules::template::{Condition, Tree};
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
@@ -59,8 +62,14 @@ pub struct Hook {
     pub verdict: verdict::Rules,
     /// The pace towards the receiver: the hook's own, else the platform's.
     pub pace: Option<Rate>,
+    /// When the receiver is left alone for a while; `None` never.
+    pub breaker: Option<breaker::Terms>,
     /// Deliveries at once.
     pub concurrency: usize,
+    /// Deliveries with the same key go out one after the other.
+    pub order_by: Option<KeyText>,
+    /// Deliveries with the same key within a time are made once.
+    pub dedupe: Option<keys::Dedupe>,
     /// Total deadline of one attempt.
     pub timeout: Duration,
     /// When again, and until when.
@@ -86,21 +95,42 @@ pub struct Prepared {
 impl Prepared {
     fn new(platform: &Platform, trees: &[(String, Tree)]) -> Self {
         let constant = trees.iter().all(|(_, tree)| tree.is_constant());
-        Self { options: platform.options(&known_options(trees)), constant, checked: OnceLock::new() }
+        Self { options: known_options(platform, trees), constant, checked: OnceLock::new() }
     }
 }
 
 /// Whether an option must be rendered for each attempt: it depends on the event, or on a secret that may change.
 fn varies(tree: &Tree) -> bool {
-    !tree.is_constant() || !tree.secrets().is_empty()
+    !tree.is_constant() || !tree.secrets().is_empty() || tree.outline().is_some()
 }
 
-/// Those that need not.
-fn known_options(trees: &[(String, Tree)]) -> Members {
+/// Those that need not. Of a signature all but the keys is known.
+fn known_options(platform: &Platform, trees: &[(String, Tree)]) -> Options {
     let (event, secrets) = (Event::new("", Some(String::new()), "null", Timestamp::UNIX_EPOCH), Secrets::default());
     let given = Given { id: "", attempt: 1, now: Timestamp::UNIX_EPOCH, hook: "", event: &event, secrets: &secrets };
     let known = trees.iter().filter(|(_, tree)| !varies(tree));
-    known.filter_map(|(name, tree)| Some((name.clone(), tree.render(&given).ok()?))).collect()
+    let known: Members = known.filter_map(|(name, tree)| Some((name.clone(), tree.render(&given).ok()?))).collect();
+    let mut options = platform.options(&known);
+    for (name, tree) in trees {
+        if let Some(signer) = tree.outline() {
+            options.sign(name, signer);
+        }
+    }
+    options
+}
+
+/// Sets an option to what it is for one attempt.
+pub(crate) fn render_option(
+    platform: &Platform,
+    options: &mut Options,
+    (name, tree): &(String, Tree),
+    given: &Given<'_>,
+) -> Result<(), RenderError> {
+    match tree.signer(given)? {
+        Some(signer) => options.sign(name, signer),
+        None => platform.set_option(options, name, tree.render(given)?),
+    }
+    Ok(())
 }
 
 /// Why a hook does not want an event.
@@ -160,8 +190,8 @@ impl Hook {
     /// A secret is missing, or a template or the script fails on this event.
     pub fn render(&self, given: &Given<'_>) -> Result<Request, RenderError> {
         let mut options = self.prepared.options.clone();
-        for (name, tree) in self.options.iter().filter(|(_, tree)| varies(tree)) {
-            self.platform.set_option(&mut options, name, tree.render(given)?);
+        for option in self.options.iter().filter(|(_, tree)| varies(tree)) {
+            render_option(&self.platform, &mut options, option, given)?;
         }
         options.checked = self.prepared.checked.get().is_some();
         let request = self.platform.request(given, options)?;

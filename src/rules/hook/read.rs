@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::rules::breaker;
 use crate::rules::diagnostic::{Diagnostic, Place, Source, Span};
-use crate::rules::hook::{Hook, Prepared, inline, known_options, name_of, trial, verdict};
+use crate::rules::hook::{Hook, Prepared, inline, keys, known_options, name_of, trial, verdict};
 use crate::rules::manifest::{Kind, OptionSpec, resolve_message};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Retry, read_timeout};
@@ -35,15 +36,8 @@ const KEYS: [&str; 17] = [
     "tests",
 ];
 
-/// Keys that are reserved for later versions, and what to do instead.
-const NOT_YET: [(&str, &str); 3] = [
-    ("breaker", "remove `breaker`; failing deliveries are retried with growing waits all the same"),
-    ("dedupe", "remove `dedupe`; an event whose id is already known is stored once all the same"),
-    ("order_by", "remove `order_by`; deliveries of one hook may overtake each other"),
-];
-
 /// What people write who come from other tools.
-const OTHER_WORDS: [(&str, &str); 15] = [
+const OTHER_WORDS: [(&str, &str); 16] = [
     ("on", "events"),
     ("event", "events"),
     ("types", "events"),
@@ -59,6 +53,7 @@ const OTHER_WORDS: [(&str, &str); 15] = [
     ("retries", "retry"),
     ("throttle", "rate_limit"),
     ("order", "order_by"),
+    ("circuit_breaker", "breaker"),
 ];
 
 /// What a reader of a new file needs to see first.
@@ -125,6 +120,12 @@ fn read(
     });
     let timeout = file.get("timeout").and_then(|node| read_timeout(reader, "timeout", node));
     let retry = file.get("retry").map(|node| Retry::read(reader, "retry", node, defaults.retry));
+    let breaker = match file.get("breaker") {
+        Some(node) => breaker::Terms::read(reader, node),
+        None => Some(breaker::Terms::default()),
+    };
+    let order_by = file.get("order_by").and_then(|node| keys::read_order(reader, node));
+    let dedupe = file.get("dedupe").and_then(|node| keys::read_dedupe(reader, node));
     let options = read_options(reader, &file, platform.as_deref());
     let tests = file.get("tests").map(|node| trial::read(reader, node)).unwrap_or_default();
     let platform = platform?;
@@ -144,6 +145,9 @@ fn read(
         scope,
         scope_place: file.get("scope").map(|node| reader.source.place(node.span)),
         verdict,
+        order_by,
+        dedupe,
+        breaker,
         pace: pace.or(platform.manifest.rate_limit),
         concurrency: concurrency.unwrap_or(platform.manifest.concurrency),
         timeout: timeout.unwrap_or(defaults.timeout),
@@ -168,9 +172,7 @@ fn fingerprint(source: &Source, platform: &Platform) -> String {
 fn check_keys(reader: &mut Reader<'_>, file: &Map<'_>, platform: Option<&Platform>) {
     for (key, _) in file.entries {
         let name = key.name.as_str();
-        if let Some((_, help)) = NOT_YET.iter().find(|(later, _)| *later == name) {
-            reader.error(key.span, "not-yet", format!("this version of postrider cannot do `{name}` yet"), *help);
-        } else if !KEYS.contains(&name) {
+        if !KEYS.contains(&name) {
             unknown_key(reader, key, platform);
         }
     }
@@ -195,10 +197,7 @@ fn unknown_key(reader: &mut Reader<'_>, key: &Key, platform: Option<&Platform>) 
         ("name" | "id", _) => "remove it: a hook is named after its file".to_owned(),
         ("disabled", _) => "write `enabled: false`".to_owned(),
         (_, Some(near)) => format!("did you mean `{near}`?"),
-        (_, None) => {
-            let now: Vec<_> = KEYS.into_iter().filter(|key| !NOT_YET.iter().any(|(later, _)| later == key)).collect();
-            format!("remove it, or use one of: {}", now.join(", "))
-        }
+        (_, None) => format!("remove it, or use one of: {}", KEYS.join(", ")),
     };
     reader.error(key.span, "unknown-key", format!("there is no key `{name}`"), help);
 }
@@ -341,7 +340,7 @@ pub(crate) fn read_options(
         trees.extend(tree.map(|tree| (spec.name.clone(), tree)));
     }
     // Options that are not yet known, and secrets, it is asked about before each request.
-    if let Some(why) = platform.check_known(&known_options(&trees)) {
+    if let Some(why) = platform.check_known(known_options(platform, &trees)) {
         let help = format!("`postrider platforms {}` says what each option is for", platform.name);
         reader.found.push(
             Diagnostic::error("options", format!("these options do not go together: {why}")).at(missing_at).help(help),
@@ -365,7 +364,9 @@ fn compile_option(reader: &mut Reader<'_>, spec: &OptionSpec, node: &Node, kind:
             error.help.or_else(|| Some(format!("`{}` is {}: write {}", spec.name, spec.about, example_of(kind))));
         error
     };
-    tree.map_err(|errors| reader.found.extend(errors.into_iter().map(say))).ok()
+    let tree = tree.map_err(|errors| reader.found.extend(errors.into_iter().map(say))).ok()?;
+    reader.found.extend(tree.warnings().iter().cloned());
+    Some(tree)
 }
 
 /// Whether a missing option stands in the first column, or under a name like its own: then that is the error.
@@ -391,6 +392,7 @@ fn example_of(kind: &Kind) -> String {
         Kind::Integer => "a whole number".to_owned(),
         Kind::Choice(words) => words.join(" or "),
         Kind::Headers => "{Name: value}".to_owned(),
+        Kind::Sign => "{preset: standard-webhooks, key: {secret: NAME}}".to_owned(),
         _ => "\"…\"".to_owned(),
     }
 }

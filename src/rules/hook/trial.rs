@@ -11,6 +11,7 @@ use crate::rules::diagnostic::{Diagnostic, Place};
 use crate::rules::hook::{Hook, NotWanted};
 use crate::rules::manifest::Kind;
 use crate::rules::platform::{Given, RenderError};
+use crate::rules::template::Tree;
 use crate::rules::yaml::reader::Reader;
 use crate::rules::yaml::{Node, Value};
 use crate::words::event::Event;
@@ -295,22 +296,26 @@ impl Hook {
     }
 
     /// The secrets given, and for each one that cannot be had a stand-in that is well-formed wherever it may be used:
-    /// as a URL where it names the receiver, else as a base64 key of 32 bytes.
+    /// as a URL where it names the receiver, else as a key of 32 bytes, in base64 or as a signature wants it.
     pub(crate) fn with_stand_ins(&self, secrets: &Secrets) -> Secrets {
         let mut all = secrets.clone();
         for (option, tree) in &self.options {
             for (name, _) in tree.secrets() {
                 if secrets.get(name).is_err() {
-                    all.insert(name.clone(), Ok(Secret::new(self.stand_in(option, name))));
+                    all.insert(name.clone(), Ok(Secret::new(self.stand_in(option, tree, name))));
                 }
             }
         }
         all
     }
 
-    fn stand_in(&self, option: &str, name: &str) -> String {
+    fn stand_in(&self, option: &str, tree: &Tree, name: &str) -> String {
+        let key = Sha256::digest(name.as_bytes());
+        if tree.outline().is_some_and(|signer| signer.outline.takes_hex_keys()) {
+            return key.iter().map(|byte| format!("{byte:02x}")).collect();
+        }
         let is_url = self.platform.manifest.options.iter().any(|spec| spec.name == option && spec.kind == Kind::Url);
-        if is_url { format!("https://secret.invalid/{name}") } else { BASE64.encode(Sha256::digest(name.as_bytes())) }
+        if is_url { format!("https://secret.invalid/{name}") } else { BASE64.encode(key) }
     }
 }
 

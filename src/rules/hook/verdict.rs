@@ -50,6 +50,11 @@ pub(super) const VERDICTS: [&str; 5] = ["delivered", "retry", "pause", "hold", "
 const EXAMPLE: &str = "{when: json.code != 0, reject: \"{{ json.msg }}\"}";
 
 impl Rules {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What they say of an answer, if they say anything. `failed` is told of each rule that could not be evaluated.
     pub fn judge(&self, response: &Response, now: Timestamp, mut failed: impl FnMut(&Rule, &str)) -> Option<Verdict> {
         if self.0.is_empty() {

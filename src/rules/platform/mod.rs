@@ -5,7 +5,9 @@
 //! * `fn request(delivery)`: `delivery = #{id, attempt, time, time_s, time_ms, event, options, hook}`, where `time` is
 //!   RFC 3339 text, `time_s` and `time_ms` are the same moment in seconds and milliseconds since 1970, and
 //!   `event = #{id, type, source, time, data, raw, content_type}`. It gives
-//!   `#{url, method?, headers?, json? | form? | text? | xml? | body?}`; without a body the event's bytes go out as they came.
+//!   `#{url, method?, headers?, json? | form? | text? | xml? | body?, sign?}`; without a body the event's bytes go out as
+//!   they came. `sign` is an option of that kind, or a map in the grammar of `rules::signature`: URL, headers and body are
+//!   signed as they leave, with the time of the attempt.
 //!   A tree among the options (`json: delivery.options.json`) keeps its order and its numbers;
 //! * `fn verdict(response)`, optional: `response = #{status, headers, text, json, retry_after}`, header names in lower
 //!   case, `json` and `retry_after` (seconds) `()` when there is none. Without it `by_status(response)` decides;
@@ -27,6 +29,7 @@ pub use crate::rules::answer::Judged;
 use crate::rules::answer::{by_status, retry_after};
 use crate::rules::diagnostic::{Diagnostic, Source};
 use crate::rules::manifest::{Kind, Manifest, OptionSpec};
+pub use crate::rules::script::Signer;
 use crate::rules::script::{Opaque, Script, blob, from_exact, from_json, map, type_word};
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
@@ -92,6 +95,13 @@ pub struct Options {
     known_url: Arc<request::KnownUrl>,
     /// Whether `check` has nothing against them.
     pub checked: bool,
+}
+
+impl Options {
+    /// Sets how the request is signed.
+    pub fn sign(&mut self, name: &str, signer: Signer) {
+        self.map.insert(name.into(), Dynamic::from(signer));
+    }
 }
 
 /// Why a request could not be made.
@@ -161,8 +171,8 @@ impl Platform {
     }
 
     /// The same when the hook is loaded: a script that stumbles over an option that is not known yet has said nothing.
-    pub fn check_known(&self, options: &Members) -> Option<String> {
-        let said = self.uses.check.then(|| self.script.call("check", [self.options(options).map.into()]))?;
+    pub fn check_known(&self, options: Options) -> Option<String> {
+        let said = self.uses.check.then(|| self.script.call("check", [options.map.into()]))?;
         said.ok()?.into_string().ok()
     }
 
@@ -185,7 +195,7 @@ impl Platform {
             found.notes.push(format!("in the platform {}", self.name));
             RenderError::Wrong(found)
         })?;
-        request::read(&made, given.event, &options.known_url).map_err(refused)
+        request::read(&made, given, &options.known_url).map_err(refused)
     }
 
     /// What an answer means. A verdict that itself fails, perhaps only this time, proves nothing: it counts as a retry.

@@ -1,7 +1,7 @@
 //! The map that a script returns, as a request.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,14 +11,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use rhai::{Dynamic, Map};
 use url::Url;
 
-use crate::rules::script::{form, to_json, type_word};
+use super::Given;
+use crate::rules::script::{Signer, form, to_json, type_word};
+use crate::rules::signature::{self, Scheme, Signed};
 use crate::rules::xml;
 use crate::rules::yaml::reader::nearest;
 use crate::words::event::Event;
 use crate::words::exchange::Request;
 use crate::words::limits;
 
-const KEYS: [&str; 8] = ["url", "method", "headers", "json", "form", "text", "xml", "body"];
+const KEYS: [&str; 9] = ["url", "method", "headers", "json", "form", "text", "xml", "body", "sign"];
 const BODIES: [&str; 5] = ["json", "form", "text", "xml", "body"];
 
 /// The latest URL of a hook as its script gave it, without its query, and what it was read as: most hooks have but one,
@@ -41,7 +43,7 @@ impl fmt::Debug for KnownUrl {
 }
 
 /// Reads what `fn request` returned.
-pub(super) fn read(made: &Dynamic, event: &Event, known_url: &KnownUrl) -> Result<Request, String> {
+pub(super) fn read(made: &Dynamic, given: &Given<'_>, known_url: &KnownUrl) -> Result<Request, String> {
     let Some(map) = made.read_lock::<Map>() else {
         return Err(format!("fn request gave {} instead of a map", type_word(made)));
     };
@@ -56,7 +58,7 @@ pub(super) fn read(made: &Dynamic, event: &Event, known_url: &KnownUrl) -> Resul
         headers.entry(AUTHORIZATION).or_insert(login);
     }
     headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("postrider/", env!("CARGO_PKG_VERSION"))));
-    let (mut bytes, content_type) = body(&map, event)?;
+    let (mut bytes, content_type) = body(&map, given.event)?;
     if method == Method::GET || method == Method::HEAD {
         // A body there has no meaning, and some servers refuse it.
         bytes = Bytes::new();
@@ -67,7 +69,29 @@ pub(super) fn read(made: &Dynamic, event: &Event, known_url: &KnownUrl) -> Resul
     if bytes.len() > limits::REQUEST_BODY {
         return Err(format!("the body is larger than {} bytes", limits::REQUEST_BODY));
     }
-    Ok(Request { method, url, headers, body: bytes })
+    let request = Request { method, url, headers, body: bytes };
+    match map.get("sign").filter(|value| !value.is_unit()) {
+        Some(sign) => signed(request, sign, given),
+        None => Ok(request),
+    }
+}
+
+/// The request with its signature: over the URL, the headers and the body exactly as they leave.
+fn signed(mut request: Request, sign: &Dynamic, given: &Given<'_>) -> Result<Request, String> {
+    let known = sign.read_lock::<Signer>().and_then(|signer| signer.scheme.clone());
+    let scheme = match known {
+        Some(scheme) => scheme,
+        None => Arc::new(Scheme::from_json(&to_json(sign).map_err(|why| format!("sign {why}"))?.plain())?),
+    };
+    let Request { method, url, headers, body } = &request;
+    let content = Signed { method, url, headers, body };
+    let signature = signature::sign(&scheme, &content, given.id, given.now)
+        .map_err(|why| format!("the request cannot be signed: {why}"))?;
+    request.url = signature.url.unwrap_or(request.url);
+    for (name, value) in signature.headers {
+        request.headers.insert(name, value);
+    }
+    Ok(request)
 }
 
 fn method(map: &Map) -> Result<Method, String> {

@@ -81,6 +81,16 @@ fn without_a_body_the_event_goes_out_as_it_came() {
 }
 
 #[test]
+fn bytes_that_are_no_text_can_be_passed_on() {
+    let event = Event::new("t", None, &b"\xff\x00"[..], Timestamp::UNIX_EPOCH);
+    let platform = platform("fn request(delivery) { #{url: delivery.options.url, body: delivery.event.raw} }");
+    let (now, secrets) = (Timestamp::UNIX_EPOCH, Secrets::default());
+    let given = Given { id: "j-7", attempt: 1, now, hook: "h", event: &event, secrets: &secrets };
+    let made = platform.request(&given, platform.options(&members(&json!({"url": "https://h.example/x"}))));
+    assert_eq!(made.unwrap().body, event.raw);
+}
+
+#[test]
 fn bodies_and_their_media_types() {
     let options = json!({"url": "https://h.example/x", "json": {"z": 1, "a": u64::MAX}});
     let content_type = |made: &Request| made.headers["content-type"].to_str().unwrap().to_owned();
@@ -280,4 +290,33 @@ fn own_scripts_replace_built_in_ones_unless_they_are_broken() {
     assert_eq!(found.len(), 1);
     let built_in: Vec<_> = platforms.0.iter().map(|(name, platform)| (name.as_str(), platform.built_in)).collect();
     assert_eq!(built_in, [("dingtalk", true), ("lark", true), ("mine", false), ("webhook", false), ("wecom", true)]);
+}
+
+#[test]
+fn any_script_signs_what_leaves() {
+    const SIGNS: &str = "fn manifest() { #{summary: \"s\", options: #{url: required(\"url\", \"u\"), key: required(\"secret\", \"k\")}} }\n";
+    let signed = |sign: &str| {
+        let text = format!(
+            "{SIGNS}fn request(delivery) {{ let o = delivery.options; #{{url: o.url, json: #{{b: 1}}, sign: {sign}}} }}"
+        );
+        request(&compile(&text).unwrap(), &json!({"url": "https://h.example/ä#x", "key": "It's a Secret"}))
+    };
+    let made = signed("#{preset: \"github\", key: o.key, header: (), encoding: []}").unwrap();
+    assert_eq!(
+        made.headers["x-hub-signature-256"],
+        "sha256=ea34462efc2730a73dff4a1c39a2a0b54f13a83d551c04ce320b6133f8193a2d"
+    );
+    let made = signed("#{preset: \"standard-webhooks\", key: to_base64(o.key)}").unwrap();
+    assert_eq!(
+        (&made.headers["webhook-id"], &made.headers["webhook-timestamp"]),
+        (&"j-7".parse().unwrap(), &"1769860800".parse().unwrap())
+    );
+    let wrong = |sign: &str| match signed(sign) {
+        Err(RenderError::Wrong(found)) => found.what,
+        other => panic!("{sign}: {other:?}"),
+    };
+    assert!(wrong("#{preset: \"guthub\", key: o.key}").contains("did you mean `github`?"));
+    assert!(wrong("#{preset: \"github\", key: ()}").contains("a signature needs a key"));
+    assert!(wrong("\"github\"").contains("a signature is a map"));
+    assert!(wrong("#{preset: \"standard-webhooks\", key: o.key}").contains("not base64"));
 }

@@ -21,7 +21,7 @@ use crate::words::verdict::Verdict;
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
 /// Every function of ours.
-pub(super) const NAMES: [&str; 28] = [
+pub(super) const NAMES: [&str; 32] = [
     "required",
     "optional",
     "delivered",
@@ -49,6 +49,10 @@ pub(super) const NAMES: [&str; 28] = [
     "form_encode",
     "truncate_bytes",
     "truncate_chars",
+    "refuse",
+    "respond",
+    "cloud_events",
+    "parse_tree",
     "timestamp",
 ];
 
@@ -69,7 +73,10 @@ pub(super) fn usage(name: &str) -> String {
         "ed25519_verify" => "ed25519_verify(public_key, message, signature)",
         "equal" => "equal(a, b)",
         "to_base64" | "to_hex" => "with one text or bytes",
-        "from_base64" | "from_hex" | "parse_json" => "with one text",
+        "from_base64" | "from_hex" | "parse_json" | "parse_tree" => "with one text",
+        "refuse" => "refuse(status, why)",
+        "respond" => "respond(status, #{name: value}, body)",
+        "cloud_events" => "cloud_events(request)",
         "with_query" => "with_query(url, #{name: value})",
         "url_encode" => "url_encode(text)",
         "to_json" => "to_json(value)",

@@ -4,12 +4,12 @@
 //! shared by all threads, each call has a fresh scope.
 
 mod functions;
+mod replies;
 mod value;
 
 use std::cell::Cell;
 use std::sync::{LazyLock, Mutex, PoisonError};
-// Only to bound a call (see `deadline`); no decision depends on it.
-use std::time::Instant;
+use std::time::Duration;
 
 use rhai::packages::{
     BasicArrayPackage, BasicBlobPackage, BasicMapPackage, BasicMathPackage, BitFieldPackage, CorePackage, LogicPackage,
@@ -25,6 +25,8 @@ use crate::rules::yaml::reader::nearest;
 use crate::words::limits;
 
 pub(crate) use self::functions::form;
+pub(crate) use self::replies::{Refuse, Respond};
+pub use self::value::Signer;
 pub(crate) use self::value::{Opaque, blob, from_exact, from_json, to_json, type_word};
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(engine);
@@ -109,10 +111,29 @@ impl Script {
         function: &str,
         arguments: [Dynamic; N],
     ) -> Result<Dynamic, Box<Diagnostic>> {
-        deadline(|| {
+        self.run(function, arguments).map_err(|error| Box::new(self.diagnose(&error)))
+    }
+
+    /// The same where nobody but the script's author can do anything: what it throws has a place too.
+    ///
+    /// # Errors
+    /// It failed; the place is in the script.
+    pub(crate) fn call_placed<const N: usize>(
+        &self,
+        function: &str,
+        arguments: [Dynamic; N],
+    ) -> Result<Dynamic, Box<Diagnostic>> {
+        self.run(function, arguments).map_err(|error| {
+            let found = self.diagnose(&error);
+            let position = error.unwrap_inner().position();
+            Box::new(if found.place.is_some() { found } else { placed(found, &self.source, position) })
+        })
+    }
+
+    fn run<const N: usize>(&self, function: &str, arguments: [Dynamic; N]) -> Called {
+        bounded(|| {
             if self.has_statements { self.call_whole(function, arguments) } else { self.call_one(function, arguments) }
         })
-        .map_err(|error| Box::new(self.diagnose(&error)))
     }
 
     /// Evaluates what stands outside of the functions first.
@@ -214,27 +235,37 @@ fn engine() -> Engine {
         .on_progress(|operations| {
             // Looking at the clock costs more than an operation.
             let look = operations % 256 == 0;
-            let late = || STARTED.get().is_some_and(|started| started.elapsed() > limits::SCRIPT_DEADLINE);
-            (look && late()).then(|| "deadline".into())
+            (look && spent_since_first_look() > limits::SCRIPT_PROCESSOR_TIME).then(|| "processor time".into())
         });
     for symbol in ["eval", "import", "export", "print", "debug"] {
         engine.disable_symbol(symbol);
     }
     functions::register(&mut engine);
+    replies::register(&mut engine);
     value::register(&mut engine);
     engine
 }
 
 thread_local! {
-    static STARTED: Cell<Option<Instant>> = const { Cell::new(None) };
+    static FIRST_LOOK: Cell<Option<Duration>> = const { Cell::new(None) };
 }
 
-/// Runs a call under the wall-clock bound. The time is a bound, not an input: no script can see it.
-fn deadline<T>(call: impl FnOnce() -> T) -> T {
-    let outer = STARTED.replace(Some(Instant::now()));
+/// Runs a call under the bound of processor time. The time is a bound, not an input: no script can see it, and a busy
+/// machine that lets the thread wait does not use it up.
+fn bounded<T>(call: impl FnOnce() -> T) -> T {
+    let outer = FIRST_LOOK.take();
     let result = call();
-    STARTED.set(outer);
+    FIRST_LOOK.set(outer);
     result
+}
+
+/// Processor time of this thread since the call first looked, a few hundred operations in: most calls never look.
+fn spent_since_first_look() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let now = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0));
+    let first = FIRST_LOOK.get().unwrap_or(now);
+    FIRST_LOOK.set(Some(first));
+    now.saturating_sub(first)
 }
 
 fn placed(found: Diagnostic, source: &Source, position: Position) -> Diagnostic {
@@ -302,7 +333,7 @@ fn error_words(error: &EvalAltResult) -> String {
             format!("the script takes more than {} steps", limits::SCRIPT_OPERATIONS)
         }
         EvalAltResult::ErrorTerminated(..) => {
-            format!("the script takes longer than {} ms", limits::SCRIPT_DEADLINE.as_millis())
+            format!("the script takes more than {} ms of processor time", limits::SCRIPT_PROCESSOR_TIME.as_millis())
         }
         EvalAltResult::ErrorStackOverflow(_) => "functions call each other too deeply".to_owned(),
         EvalAltResult::ErrorDataTooLarge(what, _) => {

@@ -6,14 +6,24 @@
 
 use std::sync::Arc;
 
-use rhai::{Array, Blob, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
 use serde_json::Value as Json;
 
+use crate::rules::signature::{Outline, Scheme};
 use crate::words::json::{Exact, Number};
 
 /// A JSON value that a script passes on untouched.
 #[derive(Clone, Debug)]
 pub(crate) struct Opaque(pub(crate) Arc<Exact>);
+
+/// How a request is signed: a script passes it on, and asks at most what is signed.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// Everything but the keys.
+    pub outline: Arc<Outline>,
+    /// With the keys, once they are known.
+    pub scheme: Option<Arc<Scheme>>,
+}
 
 impl Opaque {
     /// A value for scripts to pass on.
@@ -125,6 +135,8 @@ pub(crate) fn type_word(value: &Dynamic) -> &'static str {
         "bytes"
     } else if value.is::<Opaque>() {
         "a tree"
+    } else if value.is::<Signer>() {
+        "a signature"
     } else {
         "a function or another value without data"
     }
@@ -141,7 +153,7 @@ pub(super) fn bytes(value: &Dynamic) -> Result<Vec<u8>, Box<EvalAltResult>> {
     }
 }
 
-/// What scripts may do with an opaque tree: look, not touch.
+/// What scripts may do with an opaque tree: look, and make another one that has more members.
 pub(super) fn register(engine: &mut Engine) {
     engine
         .register_type_with_name::<Opaque>("tree")
@@ -163,11 +175,14 @@ pub(super) fn register(engine: &mut Engine) {
             Exact::Map(members) => members.keys().map(|name| name.as_str().into()).collect::<Array>(),
             _ => Array::new(),
         })
+        .register_fn("+", with_members)
         .register_fn("len", length)
         .register_get("len", length)
         .register_fn("is_empty", |tree: &mut Opaque| length(tree) == 0)
         // A number with too many digits to compute with can still stand in a text.
-        .register_fn("to_string", |tree: &mut Opaque| tree.0.to_string());
+        .register_fn("to_string", |tree: &mut Opaque| tree.0.to_string())
+        .register_type_with_name::<Signer>("signature")
+        .register_get("signs_fields", |signer: &mut Signer| signer.outline.signs_fields());
 }
 
 fn length(tree: &mut Opaque) -> i64 {
@@ -177,6 +192,17 @@ fn length(tree: &mut Opaque) -> i64 {
         _ => 0,
     };
     i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+/// A tree with more members: those that it has keep their places.
+fn with_members(tree: Opaque, more: Map) -> Result<Dynamic, Box<EvalAltResult>> {
+    let Exact::Map(mut members) = Arc::unwrap_or_clone(tree.0) else {
+        return Err("members can be added to a map only".into());
+    };
+    for (name, value) in &more {
+        members.insert(name.to_string(), to_json(value).map_err(|why| format!("the member `{name}` {why}"))?);
+    }
+    Ok(Opaque::dynamic(Exact::Map(members)))
 }
 
 /// A member of a tree: a tree again, or a plain value.
@@ -189,6 +215,5 @@ fn inside(value: &Exact) -> Dynamic {
 
 /// Bytes for scripts.
 pub(crate) fn blob(bytes: impl Into<Vec<u8>>) -> Dynamic {
-    let bytes: Blob = bytes.into();
-    bytes.into()
+    Dynamic::from_blob(bytes.into())
 }

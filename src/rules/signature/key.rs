@@ -25,6 +25,8 @@ impl std::fmt::Debug for Key {
     }
 }
 
+const PUBLIC: &str = "this key can only verify: signing takes the private one";
+
 /// What stands in front of the keys of Standard Webhooks.
 const MARKS: [(&str, Algorithm); 3] =
     [("whsec_", Algorithm::HmacSha256), ("whsk_", Algorithm::Ed25519), ("whpk_", Algorithm::Ed25519)];
@@ -86,9 +88,14 @@ impl Key {
         match &self.material {
             Material::Hmac(key) => Ok(tag(key, pieces)),
             Material::Ed25519 { pair: Some(pair), .. } => Ok(pair.sign(&pieces.concat()).as_ref().to_vec()),
-            Material::Ed25519 { pair: None, .. } => {
-                Err("this key can only verify: signing takes the private one".to_owned())
-            }
+            Material::Ed25519 { pair: None, .. } => Err(PUBLIC.to_owned()),
+        }
+    }
+
+    pub(super) fn can_sign(&self) -> Result<(), String> {
+        match &self.material {
+            Material::Ed25519 { pair: None, .. } => Err(PUBLIC.to_owned()),
+            _ => Ok(()),
         }
     }
 

@@ -20,8 +20,11 @@ mod content;
 mod key;
 mod outgoing;
 mod read;
+mod search;
 mod verify;
 mod words;
+
+use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use serde_json::Value as Json;
@@ -29,6 +32,7 @@ use serde_json::Value as Json;
 use self::key::Key;
 pub use self::outgoing::{Signature, sign};
 pub use self::read::{Fault, KEYS, Outline};
+pub use self::search::{Match, search};
 pub use self::verify::{Refused, Verified, verify};
 use crate::words::limits;
 use crate::words::secret::Secret;
@@ -36,7 +40,7 @@ use crate::words::secret::Secret;
 /// How something is signed, with the keys.
 #[derive(Debug)]
 pub struct Scheme {
-    outline: Outline,
+    outline: Arc<Outline>,
     keys: Vec<Key>,
 }
 
@@ -65,15 +69,14 @@ impl Scheme {
         let keys = map.get("key").unwrap_or(&Json::Null);
         let said = |faults: Vec<Fault>| faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ");
         let outline = Outline::read(map).map_err(said)?;
-        Self::new(outline, keys_of(keys).map_err(|fault| fault.to_string())?).map_err(|fault| fault.to_string())
+        Self::new(outline.into(), &keys_of(keys).map_err(|fault| fault.to_string())?).map_err(|fault| fault.to_string())
     }
 
     /// Puts the keys to an outline.
     ///
     /// # Errors
     /// What is wrong with one of them, without a part of it.
-    pub fn new(outline: Outline, keys: impl IntoIterator<Item = Secret>) -> Result<Self, Fault> {
-        let keys: Vec<_> = keys.into_iter().collect();
+    pub fn new(outline: Arc<Outline>, keys: &[Secret]) -> Result<Self, Fault> {
         let fault = |what: String, help: &str| Fault { field: Some("key".to_owned()), what, help: help.to_owned() };
         if keys.is_empty() {
             return Err(fault("a signature needs a key".to_owned(), "add `key: {secret: NAME}`"));
@@ -91,6 +94,19 @@ impl Scheme {
         });
         let keys = numbered.collect::<Result<_, _>>()?;
         Ok(Self { outline, keys })
+    }
+
+    /// Whether its keys can also sign: the public half of a pair cannot.
+    ///
+    /// # Errors
+    /// One of them cannot.
+    pub fn can_sign(&self) -> Result<(), Fault> {
+        let fault = |what| Fault {
+            field: Some("key".to_owned()),
+            what,
+            help: "give the private key, which begins with whsk_".to_owned(),
+        };
+        self.keys.iter().try_for_each(Key::can_sign).map_err(fault)
     }
 }
 
@@ -117,7 +133,8 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 }
 
 fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]

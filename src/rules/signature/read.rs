@@ -168,6 +168,43 @@ impl Outline {
         }
     }
 
+    /// The same for a request that we send: it is signed in one way, and nothing in it is about verifying.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read_to_sign(map: &Map<String, Json>) -> Result<Self, Vec<Fault>> {
+        let mut reader = Reader { map, found: Vec::new() };
+        for field in ["signed", "encoding"] {
+            if matches!(reader.get(field), Some(Json::Array(words)) if words.len() > 1) {
+                let what = format!("a request is signed in one way: `{field}` takes one word here");
+                reader.wrong(Some(field), what, "keep the one that the receiver expects");
+            }
+        }
+        for field in ["tolerance", "public_url"] {
+            if reader.get(field).is_some() {
+                let what = format!("`{field}` is for who verifies, and says nothing about a request that is sent");
+                reader.wrong(Some(field), what, "remove it");
+            }
+        }
+        let mut found = reader.found;
+        match Self::read(map) {
+            Ok(outline) if found.is_empty() => return Ok(outline),
+            Ok(_) => {}
+            Err(faults) => {
+                // One fault for one key.
+                let new = |fault: &Fault| fault.field.is_none() || found.iter().all(|known| known.field != fault.field);
+                let new: Vec<_> = faults.into_iter().filter(new).collect();
+                found.extend(new);
+            }
+        }
+        Err(found)
+    }
+
+    /// Whether keys are written in hexadecimal digits.
+    pub fn takes_hex_keys(&self) -> bool {
+        self.keys.encoding == KeyEncoding::Hex
+    }
+
     /// Whether what is signed is taken from the fields of the body, so that only a form or a JSON object will do.
     pub fn signs_fields(&self) -> bool {
         self.signed.iter().any(|content| content.has_fields())
@@ -194,8 +231,9 @@ impl Reader<'_> {
         let timestamp_header = self.header("timestamp_header");
         let defaults = Defaults::of(preset, timestamp_header.is_some(), algorithm);
         let header = self.header("header");
-        if header.is_none() && defaults.header.is_none() && self.get("header").is_none() && self.get("preset").is_none()
-        {
+        // A misspelt key is the reason then, and has been said.
+        let unsaid = ["header", "preset"].iter().all(|field| self.get(field).is_none());
+        if unsaid && self.found.is_empty() {
             self.wrong(None, "nothing says in which header the signature stands", "add `header: NAME`, or a `preset`");
         }
         let signed = self.words::<Content>("signed").unwrap_or_else(|| defaults.signed.to_vec());

@@ -22,6 +22,12 @@ use crate::words::secret::equal;
 pub struct Verified {
     /// Which combination matched, for a person: `url+body, hmac-sha1, hex`.
     pub how: String,
+    /// What was signed, in the word of the grammar.
+    pub signed: &'static str,
+    /// The algorithm, likewise.
+    pub algorithm: &'static str,
+    /// The encoding, likewise.
+    pub encoding: &'static str,
     /// Which of the keys, counted from 1.
     pub key: usize,
     /// The signature's bytes: the same request again has the same, but for its encoding.
@@ -79,7 +85,7 @@ pub fn verify(scheme: &Scheme, request: &Signed<'_>, now: Timestamp) -> Result<V
             Ok(Some(found)) => {
                 let timestamp = content.has_timestamp().then(|| fresh(stamp, outline, now)).transpose()?;
                 let id = content.has_id().then(|| id.to_owned());
-                return Ok(Verified { how: found.how, key: found.key, signature: found.signature, id, timestamp });
+                return Ok(Verified { id, timestamp, ..found });
             }
         }
     }
@@ -95,12 +101,6 @@ fn wrong(outline: &Outline) -> Refused {
     ))
 }
 
-struct Found {
-    how: String,
-    key: usize,
-    signature: Vec<u8>,
-}
-
 /// The first signature of the header that fits.
 fn matching(
     scheme: &Scheme,
@@ -109,7 +109,7 @@ fn matching(
     content: Content,
     id: &str,
     timestamp: &str,
-) -> Result<Option<Found>, String> {
+) -> Result<Option<Verified>, String> {
     let outline = &scheme.outline;
     let url = public(outline, request.url);
     let body_in_url = outline.body_in_url && content == Content::UrlSortedParams && covered_by_url(request, &url)?;
@@ -130,8 +130,11 @@ fn matching(
                     .filter_map(|text| decoded(text.strip_prefix(prefix)?, *encoding))
                     .collect();
                 if let Some(signature) = key.matching(&pieces, &signatures) {
-                    let how = format!("{}, {}, {}", content.word(), key.algorithm.word(), encoding.word());
-                    return Ok(Some(Found { how, key: number + 1, signature: signature.clone() }));
+                    let (signed, algorithm) = (content.word(), key.algorithm.word());
+                    let (key, encoding) = (number + 1, encoding.word());
+                    let how = format!("{signed}, {algorithm}, {encoding}");
+                    let (signature, id, timestamp) = (signature.clone(), None, None);
+                    return Ok(Some(Verified { how, signed, algorithm, encoding, key, signature, id, timestamp }));
                 }
             }
         }
@@ -182,7 +185,7 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>
 }
 
 /// Hexadecimal digits may be of either case; base64 is written in one way only.
-fn decoded(text: &str, encoding: Encoding) -> Option<Vec<u8>> {
+pub(super) fn decoded(text: &str, encoding: Encoding) -> Option<Vec<u8>> {
     let bytes = match encoding {
         Encoding::Hex => from_hex(text),
         Encoding::Base64 => STANDARD.decode(text).ok(),

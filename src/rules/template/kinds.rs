@@ -9,6 +9,7 @@ use super::engine::{Inspection, OMIT};
 use super::escape::Escape;
 use super::leaf::{Fault, FaultKind, Leaf, is_template, only_expression};
 use super::scope::Needs;
+use super::signing::Signing;
 use super::{Origin, Part, Tree};
 use crate::rules::diagnostic::{Diagnostic, Span};
 use crate::rules::manifest::Kind;
@@ -19,9 +20,18 @@ use crate::words::json::{Exact, Number};
 
 /// Compiles a tree.
 pub(super) fn compile(origin: Origin, node: &Node, kind: &Kind) -> Result<Tree, Vec<Diagnostic>> {
-    let mut compiler = Compiler { origin, kind, needs: Needs::default(), secrets: Vec::new(), found: Vec::new() };
+    let mut compiler = Compiler {
+        origin,
+        kind,
+        needs: Needs::default(),
+        secrets: Vec::new(),
+        signing: None,
+        warnings: Vec::new(),
+        found: Vec::new(),
+    };
     let root = compiler.option(node);
     if !compiler.found.is_empty() {
+        compiler.found.append(&mut compiler.warnings);
         return Err(compiler.found);
     }
     let finished = root.fixed().map(|fixed| finish(fixed, kind)).transpose();
@@ -32,8 +42,8 @@ pub(super) fn compile(origin: Origin, node: &Node, kind: &Kind) -> Result<Tree, 
             return Err(compiler.found);
         }
     };
-    let Compiler { origin, needs, secrets, .. } = compiler;
-    Ok(Tree { root, kind: kind.clone(), origin, needs, secrets })
+    let Compiler { origin, needs, secrets, signing, warnings, .. } = compiler;
+    Ok(Tree { root, kind: kind.clone(), origin, needs, secrets, signing, warnings })
 }
 
 /// A value without a place as a node.
@@ -128,12 +138,14 @@ pub(super) fn problems(origin: &Origin, node: &Node, inspection: &Inspection, co
     inspection.problems.iter().map(diagnose).collect()
 }
 
-struct Compiler<'k> {
-    origin: Origin,
+pub(super) struct Compiler<'k> {
+    pub(super) origin: Origin,
     kind: &'k Kind,
     needs: Needs,
     secrets: Vec<(String, crate::rules::diagnostic::Place)>,
-    found: Vec<Diagnostic>,
+    pub(super) signing: Option<Signing>,
+    pub(super) warnings: Vec<Diagnostic>,
+    pub(super) found: Vec<Diagnostic>,
 }
 
 impl Compiler<'_> {
@@ -145,6 +157,7 @@ impl Compiler<'_> {
                 self.tree(node)
             }
             (Kind::Headers, _) => self.headers(node),
+            (Kind::Sign, _) => self.sign(node),
             (Kind::List, Value::List(nodes)) => Part::List(nodes.iter().map(|node| self.scalar(node)).collect()),
             _ => self.scalar(node),
         }
@@ -221,7 +234,7 @@ impl Compiler<'_> {
     }
 
     /// One text, number or secret.
-    fn scalar(&mut self, node: &Node) -> Part {
+    pub(super) fn scalar(&mut self, node: &Node) -> Part {
         if let Some(name) = secret_name(node) {
             return self.secret(name, node);
         }
@@ -259,7 +272,7 @@ impl Compiler<'_> {
             Kind::Xml => self.xml(text, node),
             Kind::Url => self.url(chomped(text), node),
             Kind::Headers => self.text(chomped(text), node, Escape::Text, text.contains(OMIT)),
-            Kind::Secret | Kind::Choice(_) => self.text(chomped(text), node, Escape::Text, false),
+            Kind::Secret | Kind::Sign | Kind::Choice(_) => self.text(chomped(text), node, Escape::Text, false),
             Kind::List | Kind::Bool | Kind::Integer => self.text(chomped(text), node, Escape::Text, true),
             Kind::Tree => self.text(text, node, Escape::Text, true),
         }
@@ -343,7 +356,13 @@ impl Compiler<'_> {
         self.exact(node).to_string()
     }
 
-    fn wrong(&mut self, node: &Node, at: Option<Range<usize>>, what: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn wrong(
+        &mut self,
+        node: &Node,
+        at: Option<Range<usize>>,
+        what: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         let found = Diagnostic::error("option", what).help(help);
         let place = self.origin.place(node, at);
         self.found.push(self.origin.finish(found, place));
@@ -398,6 +417,7 @@ fn expected(kind: &Kind) -> (&'static str, &'static str) {
         Kind::Bool => ("true or false", "true"),
         Kind::Integer => ("a whole number", "a number such as 5"),
         Kind::Secret => ("a secret", "{secret: NAME}"),
+        Kind::Sign => ("a key", "{secret: NAME}, or a list of those"),
         Kind::Choice(_) => ("one word", "one of its words"),
         _ => ("a text", "one text; text over several lines begins with |"),
     }

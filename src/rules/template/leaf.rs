@@ -176,6 +176,18 @@ pub(super) fn holds(expression: &Expression<'static, 'static>, root: Value) -> R
     expression.eval(root).map(|value| value.is_true()).map_err(|error| failure(&error, 0))
 }
 
+/// Evaluates an expression; what is undefined is null.
+pub(super) fn value(expression: &Expression<'static, 'static>, root: Value) -> Result<serde_json::Value, Fault> {
+    let value = expression.eval(root).map_err(|error| failure(&error, 0))?;
+    if value.is_undefined() {
+        return Ok(serde_json::Value::Null);
+    }
+    serde_json::to_value(&value).map_err(|_| Fault {
+        at: None,
+        kind: FaultKind::Wrong { what: "the value cannot be written as JSON".to_owned(), help: None },
+    })
+}
+
 /// The bytes between the braces, when the text is nothing but one `{{ … }}`. The line break that YAML's `|` leaves does
 /// not count.
 pub(super) fn only_expression(text: &str) -> Option<Range<usize>> {
@@ -238,15 +250,18 @@ fn step<'d>(level: &'d Exact, step: &Step) -> Option<&'d Exact> {
 /// The first tag that is longer than its bound. Thousands of chained operators overflow the stack of the engine, which
 /// nothing can catch.
 fn oversized_tag(text: &str) -> Option<Range<usize>> {
-    let mut from = 0;
-    while let Some(open) = text[from..].find("{{").into_iter().chain(text[from..].find("{%")).min() {
-        let start = from + open;
-        let close = ["}}", "%}"].iter().filter_map(|close| text[start + 2..].find(close)).min();
-        let end = close.map_or(text.len(), |close| start + 2 + close + 2);
-        if end - start > limits::TEMPLATE_TAG {
-            return Some(start..start + 2);
+    let (mut open, mut at) = (None, 0);
+    while let Some(pair) = text.as_bytes().get(at..at + 2) {
+        match (open, pair) {
+            (None, b"{{" | b"{%") => open = Some(at),
+            (Some(_), b"}}" | b"%}") => open = None,
+            (Some(start), _) if at + 2 - start >= limits::TEMPLATE_TAG => return Some(start..start + 2),
+            _ => {
+                at += 1;
+                continue;
+            }
         }
-        from = end;
+        at += 2;
     }
     None
 }
@@ -287,7 +302,10 @@ fn failure(error: &Error, offset: usize) -> Fault {
     let too_much = match error.kind() {
         ErrorKind::OutOfFuel => Some("the template takes too many steps".to_owned()),
         ErrorKind::WriteFailure => Some(format!("the text grows beyond {} bytes", limits::TEMPLATE_OUTPUT)),
-        _ if goes_beyond(error) => Some(detail.to_owned()),
+        // The engine's own bounds have no kind of their own.
+        _ if goes_beyond(error) || detail.contains("too large") || detail.contains("too many elements") => {
+            Some(detail.to_owned())
+        }
         _ => None,
     };
     if let Some(what) = too_much {

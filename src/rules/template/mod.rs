@@ -6,8 +6,9 @@
 //! * `headers`: a map of texts that cannot break out of their line;
 //! * `list`: a text or a list of texts; an expression may give the whole list;
 //! * `bool integer choice`: checked when they are constant, else when they are rendered;
-//! * `tree`: any JSON, where `{secret: …}` is plain data;
 //! * `xml`: a document as a text, or as a tree of elements; what cannot be read as XML is refused.
+//! * `sign`: a map in the grammar of `rules::signature`, of which only the key may vary;
+//! * `tree`: any JSON, where `{secret: …}` is plain data.
 //!
 //! In a map or a list `{{ field | default(omit) }}` leaves out the member or entry when the event lacks the field.
 //!
@@ -18,9 +19,11 @@ pub mod answers;
 mod engine;
 mod escape;
 mod filters;
+pub mod key;
 mod kinds;
 mod leaf;
 mod scope;
+mod signing;
 mod value;
 
 use std::sync::Arc;
@@ -28,11 +31,13 @@ use std::sync::Arc;
 use minijinja::Expression;
 use serde_json::Value as Json;
 
+use self::escape::Escape;
 use self::leaf::{Fault, FaultKind, Leaf};
 use self::scope::{Needs, Root};
+use self::signing::Signing;
 use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
 use crate::rules::manifest::Kind;
-use crate::rules::platform::{Given, RenderError};
+use crate::rules::platform::{Given, RenderError, Signer};
 use crate::rules::yaml::reader::nearest;
 use crate::rules::yaml::{self, Node};
 use crate::words::event::Event;
@@ -47,6 +52,8 @@ pub struct Tree {
     origin: Origin,
     needs: Needs,
     secrets: Vec<(String, Place)>,
+    signing: Option<Signing>,
+    warnings: Vec<Diagnostic>,
 }
 
 /// Where a tree was written.
@@ -64,6 +71,18 @@ enum Part {
     Secret(String, Box<Node>),
     List(Vec<Self>),
     Map(Vec<(String, Self)>),
+}
+
+/// Reads a text as a template, and renders it without an event, or as a condition, whatever comes of it: for a process
+/// that may die of it.
+pub fn try_compile(text: &str) {
+    if leaf::is_template(text) {
+        let nothing = Event::new("", Some(String::new()), "null", jiff::Timestamp::UNIX_EPOCH);
+        let root = Root::value(&nothing, "", None, &Needs::default(), Vec::new());
+        let _whatever = Leaf::compile(text, Escape::Text, true).map(|(leaf, _)| leaf.render(&root, None).is_ok());
+    } else {
+        let _whatever = leaf::compile_condition(text);
+    }
 }
 
 /// `when`: one expression; a missing field is false.
@@ -89,7 +108,8 @@ impl Tree {
         let origin = Origin::Default(format!("the default of `{option}` in the platform {platform}"));
         if value.is_null() {
             let (root, needs) = (Part::Fixed(Exact::Null), Needs::default());
-            return Ok(Self { root, kind: kind.clone(), origin, needs, secrets: Vec::new() });
+            let (secrets, warnings) = (Vec::new(), Vec::new());
+            return Ok(Self { root, kind: kind.clone(), origin, needs, secrets, signing: None, warnings });
         }
         kinds::compile(origin, &kinds::node_of(value), kind)
     }
@@ -111,7 +131,7 @@ impl Tree {
             secrets.push((name.clone(), secret(given, name)?));
         }
         let root = Root::value(given.event, given.hook, Some(given.attempt), &self.needs, secrets);
-        let exact = self.needs.reads_data().then(|| given.event.exact()).flatten();
+        let exact = if self.needs.reads_data() { given.event.exact() } else { None };
         let spellings = exact.map(|exact| Arc::new(value::spellings(exact)));
         let value = value::spelled(spellings, || self.part(&self.root, &root, given))?;
         let value = value.ok_or_else(|| {
@@ -153,6 +173,39 @@ impl Tree {
     /// Whether it is the same for every event and attempt; secrets are constant.
     pub fn is_constant(&self) -> bool {
         !self.needs.varies()
+    }
+
+    /// What was found although it compiles.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// How the request is signed, where the option says it; without keys before they are known.
+    pub fn outline(&self) -> Option<Signer> {
+        self.signing.as_ref().map(Signing::outline)
+    }
+
+    /// The same with the keys of one attempt. It is put together anew only when they have changed.
+    ///
+    /// # Errors
+    /// As `render`, or a key cannot be used.
+    pub fn signer(&self, given: &Given<'_>) -> Result<Option<Signer>, RenderError> {
+        match &self.signing {
+            Some(signing) => signing.with_keys(self, given).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether a secret can be used as the key that it is here, if it is one.
+    ///
+    /// # Errors
+    /// Why not, without a part of it.
+    pub fn try_key(&self, name: &str, secret: &Secret) -> Result<(), String> {
+        let is_key = self.root.list().iter().any(|part| matches!(part, Part::Secret(key, _) if key == name));
+        match &self.signing {
+            Some(signing) if is_key => signing.try_key(secret).map_err(|fault| fault.what),
+            _ => Ok(()),
+        }
     }
 
     /// Every secret that it names, each with its first place.
@@ -253,6 +306,10 @@ impl Part {
             Self::List(parts) => parts.iter().for_each(|part| part.each_leaf(visit)),
             Self::Map(parts) => parts.iter().for_each(|(_, part)| part.each_leaf(visit)),
         }
+    }
+
+    fn list(&self) -> &[Self] {
+        if let Self::List(parts) = self { parts } else { &[] }
     }
 
     fn first_node(&self) -> Option<&Node> {

@@ -207,8 +207,28 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `10/1m`: so many in a window of time.
+    /// `10/1m`: so many in a window of time; `{rate: 10/1m, burst: 3}`: no more than three of them at once.
     pub fn rate(&mut self, name: &str, node: &Node) -> Option<Rate> {
+        if let Value::Map(entries) = &node.value {
+            let map = Map::new(name, entries);
+            self.only(&map, &["rate", "burst"]);
+            let Some(node) = map.get("rate") else {
+                let what = format!("`{name}` does not say how many");
+                self.error(node.span, "missing-key", what, "write for example {rate: 20/1m, burst: 5}");
+                return None;
+            };
+            let rate = self.rate_text(&map.path("rate"), node)?;
+            let burst = map.get("burst").map(|node| self.integer(&map.path("burst"), node, 1, rate.count.into()));
+            let burst = match burst {
+                Some(burst) => Some(u32::try_from(burst?).ok()?),
+                None => None,
+            };
+            return Some(Rate { burst, ..rate });
+        }
+        self.rate_text(name, node)
+    }
+
+    fn rate_text(&mut self, name: &str, node: &Node) -> Option<Rate> {
         const EXAMPLES: &str = "write for example 20/1m: at most 20 in any minute";
         let Value::String(text) = &node.value else {
             self.wrong(name, node, "a number of requests per duration", EXAMPLES);
@@ -342,6 +362,21 @@ pub struct Rate {
     pub count: u32,
     /// … in any window of this length.
     pub window: Duration,
+    /// No more than this many at once: the rest of the window is shared out evenly.
+    pub burst: Option<u32>,
+}
+
+impl Rate {
+    /// So many in a window, as many of them at once as may be.
+    pub fn new(count: u32, window: Duration) -> Self {
+        Self { count, window, burst: None }
+    }
+
+    /// The burst, and the share of the window in which there is no more than one of it.
+    pub fn burst_window(&self) -> Option<(u32, Duration)> {
+        let burst = self.burst.filter(|burst| *burst < self.count)?;
+        Some((burst, self.window.mul_f64(f64::from(burst) / f64::from(self.count.max(1)))))
+    }
 }
 
 /// `20/1m`, `20/m`: at most 20 in any minute.
@@ -366,7 +401,7 @@ pub fn parse_rate(text: &str) -> Result<Rate, String> {
         let (least, most) = (limits::PACE_WINDOW_SHORTEST, limits::PACE_WINDOW_LONGEST);
         return Err(format!("the window must be {} to {}", show_duration(least), show_duration(most)));
     }
-    Ok(Rate { count, window })
+    Ok(Rate::new(count, window))
 }
 
 #[cfg(test)]
@@ -399,8 +434,8 @@ mod tests {
     #[test]
     fn rates() {
         let minute = Duration::from_secs(60);
-        assert_eq!(parse_rate("10/1m"), Ok(Rate { count: 10, window: minute }));
-        assert_eq!(parse_rate("10 / m"), Ok(Rate { count: 10, window: minute }));
+        assert_eq!(parse_rate("10/1m"), Ok(Rate::new(10, minute)));
+        assert_eq!(parse_rate("10 / m"), Ok(Rate::new(10, minute)));
         for wrong in ["10", "0/1m", "x/1m", "10/60", "10/", "10001/1m", "1/400d", "10/0s"] {
             assert!(parse_rate(wrong).is_err(), "{wrong}");
         }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use postrider::edges::intake::http::serve_tcp;
+use postrider::edges::intake::http::sources::Sources;
 use postrider::edges::intake::{Accept, Answer, Code, Refusal, socket};
 use postrider::words::event::Event;
 use postrider::words::secret::Secret;
@@ -33,7 +34,7 @@ impl House {
         let path = folder.path().join("emit.sock");
         let listener = UnixListener::bind(&path).unwrap();
         let (store, stop) = (Arc::new(Store::new()), CancellationToken::new());
-        let serving = tokio::spawn(socket::serve(listener, store.clone(), stop.clone()));
+        let serving = tokio::spawn(socket::serve(listener, store.clone(), no_sources(), stop.clone()));
         Self { store, path, stop, serving, _folder: folder }
     }
 
@@ -42,13 +43,17 @@ impl House {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let token = token.unwrap_or_else(|| watch::channel(None).1);
-        tokio::spawn(serve_tcp(listener, self.store.clone(), token, self.stop.clone()));
+        tokio::spawn(serve_tcp(listener, self.store.clone(), no_sources(), token, self.stop.clone()));
         address
     }
 
     pub(super) async fn session(&self) -> Session {
         Session::new(UnixStream::connect(&self.path).await.unwrap())
     }
+}
+
+fn no_sources() -> Arc<Sources> {
+    Arc::new(Sources::new(watch::channel(Arc::default()).1))
 }
 
 /// One NDJSON connection.

@@ -16,6 +16,7 @@ use super::house::{House, answer_of, exchange, until};
 type Row<'a> = (&'a str, &'a str, &'a [&'a str], &'a str, u16, &'a str);
 
 const JSON: &str = "content-type: application/json";
+const CLOUD: &str = "content-type: application/cloudevents+json";
 const NDJSON: &str = "content-type: application/x-ndjson";
 
 #[tokio::test]
@@ -57,12 +58,16 @@ async fn every_request_has_its_status() {
         ("POST", "/v1/events", &[], event, 415, "say what the body is"),
         ("POST", "/v1/events", &["content-type: application/x-www-form-urlencoded"], event, 415, "curl: --json"),
         ("POST", "/v1/events", &["content-type: text/plain"], event, 415, "?type=TYPE"),
-        ("POST", "/v1/events", &["content-type: application/cloudevents+json"], event, 415, "not taken yet"),
-        ("POST", "/v1/events", &[JSON, "ce-specversion: 1.0"], event, 415, "not taken yet"),
+        ("POST", "/v1/events", &[CLOUD], "{\"specversion\":\"1.0\",\"type\":\"t\",\"id\":\"c1\",\"source\":\"s\"}", 202, "{\"id\":\"c1\""),
+        ("POST", "/v1/events", &[CLOUD], event, 400, "specversion is missing"),
+        ("POST", "/v1/events", &["content-type: application/cloudevents-batch+json"], "[]", 202, "[]"),
+        ("POST", "/v1/events", &["content-type: application/cloudevents+avro"], event, 415, "as JSON"),
+        ("POST", "/v1/events", &[JSON, "ce-specversion: 1.0", "ce-id: c2", "ce-type: t", "ce-source: s"], event, 202, "{\"id\":\"c2\""),
+        ("POST", "/v1/events", &[JSON, "ce-specversion: 1.0"], event, 400, "id is missing"),
         ("GET", "/v1/events", &[], "", 405, "POST"),
         ("PUT", "/v1/events", &[JSON], event, 405, "POST"),
         ("POST", "/", &[JSON], event, 404, "/v1/events"),
-        ("POST", "/in/pgyer", &[JSON], event, 404, "no sources yet"),
+        ("POST", "/in/pgyer", &[JSON], event, 404, "there is no source \\\"pgyer\\\""),
         ("POST", "/v1/events", &[JSON, "origin: http://evil.example"], event, 403, "web pages"),
         ("POST", "/v1/events", &[JSON, "sec-fetch-site: cross-site"], event, 403, "forbidden"),
     ];

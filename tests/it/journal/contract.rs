@@ -350,7 +350,12 @@ async fn the_log_is_filtered(journal: &dyn Journal) {
 }
 
 async fn holds_are_kept(journal: &dyn Journal) {
-    let hold = |why: &str| Hold { why: why.into(), since: kept(Timestamp::now()), fingerprint: "f".into() };
+    let hold = |why: &str| Hold {
+        why: why.into(),
+        since: kept(Timestamp::now()),
+        fingerprint: "f".into(),
+        until: Some(kept(later(60))),
+    };
     let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
     assert!(journal.holds().await.unwrap().is_empty());
     append(journal, "1", &["a"]).await;

@@ -219,8 +219,12 @@ impl Model {
                 }
             }
             Verb::Hold { lane, held } => {
-                let hold =
-                    postrider::edges::journal::Hold { why: "x".into(), since: self.base, fingerprint: "".into() };
+                let hold = postrider::edges::journal::Hold {
+                    why: "x".into(),
+                    since: self.base,
+                    fingerprint: "".into(),
+                    until: None,
+                };
                 journal.set_hold(&LANES[*lane].into(), held.then_some(hold)).await.unwrap();
             }
             Verb::Restart => self.owed.values_mut().for_each(|owed| owed.claimed = None),

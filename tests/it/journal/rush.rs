@@ -80,7 +80,12 @@ async fn large_events_leave_memory_alone_and_still_come_out() {
 async fn a_held_lane_waits_on_disk() {
     let dir = tempfile::tempdir().unwrap();
     let journal = SqliteJournal::open(dir.path()).unwrap();
-    let hold = postrider::edges::journal::Hold { why: "x".into(), since: Timestamp::now(), fingerprint: String::new() };
+    let hold = postrider::edges::journal::Hold {
+        why: "x".into(),
+        since: Timestamp::now(),
+        fingerprint: String::new(),
+        until: None,
+    };
     append(&journal, "a", &["lane"]).await;
     journal.set_hold(&"lane".into(), Some(hold)).await.unwrap();
     append(&journal, "b", &["lane"]).await;

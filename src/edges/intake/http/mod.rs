@@ -6,6 +6,8 @@
 //! | the same, an array: one transaction, all or nothing | 202 and an array of answers |
 //! | `application/x-ndjson` or `application/jsonl` | one answer per line: 202 when every line was taken, 207 when some were, 400 when none was |
 //! | `POST /v1/events?type=T[&id=][&source=][&time=]`, any body | 202 and its answer |
+//! | `application/cloudevents+json`, `application/cloudevents-batch+json`, or `ce-` headers | 202 and its answer, or an array of them |
+//! | `/in/SOURCE[/EVENT]` | what the source makes of it: see `sources` |
 //! | `GET /healthz` | 200 `ok` |
 //!
 //! Every refusal is a problem document (RFC 9457) that holds the same `error` as an answer on the socket.
@@ -13,26 +15,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::edges::intake::{Accept, Answer, Code, Refusal, door, native};
+use crate::rules::cloudevents::{self, CloudEvent, Fault};
 use crate::words::event::{Event, JSON, Peer};
 use crate::words::limits;
 use crate::words::secret::{Secret, equal};
 
+mod body;
 pub mod server;
+pub mod sources;
 
+use body::read;
 use server::{Answering, Body, Handler, Patience, serve_connection};
+use sources::Sources;
 
 const NDJSON: &str = "application/x-ndjson";
 const PROBLEM: &str = "application/problem+json";
@@ -41,10 +46,11 @@ const PROBLEM: &str = "application/problem+json";
 pub async fn serve_tcp(
     listener: TcpListener,
     accept: Arc<dyn Accept>,
+    sources: Arc<Sources>,
     token: watch::Receiver<Option<Secret>>,
     stop: CancellationToken,
 ) {
-    let handler: Arc<dyn Handler> = Arc::new(Routes { token: Some(token), ..Routes::local(accept) });
+    let handler: Arc<dyn Handler> = Arc::new(Routes { token: Some(token), ..Routes::local(accept, sources) });
     door::keep(listener, server::BUSY, stop.clone(), |stream| {
         serve_connection(stream, handler.clone(), None, Patience::TCP, stop.clone())
     })
@@ -54,6 +60,7 @@ pub async fn serve_tcp(
 /// The routes of intake.
 pub struct Routes {
     accept: Arc<dyn Accept>,
+    sources: Arc<Sources>,
     token: Option<watch::Receiver<Option<Secret>>>,
     /// One for each large body that may be in memory.
     large: Arc<Semaphore>,
@@ -61,8 +68,24 @@ pub struct Routes {
 
 impl Routes {
     /// The routes on a local socket, which the file system guards.
-    pub fn local(accept: Arc<dyn Accept>) -> Self {
-        Self { accept, token: None, large: Arc::new(Semaphore::new(limits::HTTP_LARGE)) }
+    pub fn local(accept: Arc<dyn Accept>, sources: Arc<Sources>) -> Self {
+        Self { accept, sources, token: None, large: Arc::new(Semaphore::new(limits::HTTP_LARGE)) }
+    }
+
+    /// A vendor's request. It proves by itself where it comes from, or knows the token as everybody else.
+    fn receive(&self, head: Parts, body: Incoming, peer: Option<Peer>) -> Answering {
+        let (accept, sources, large) = (self.accept.clone(), self.sources.clone(), self.large.clone());
+        let door = sources::Door { local: self.token.is_none(), opens: self.authorized(&head.headers) };
+        Box::pin(async move {
+            let received = match sources.find(&head, &door) {
+                Ok(found) => match read(&head, body, &large).await {
+                    Ok((bytes, _large)) => sources.receive(&*accept, found, &head, bytes, door, peer).await,
+                    Err(refusal) => Err(refusal),
+                },
+                Err(refusal) => Err(refusal),
+            };
+            received.unwrap_or_else(|refusal| problem(&refusal))
+        })
     }
 
     /// Whether the sender knows the token, or none is asked for.
@@ -94,7 +117,13 @@ impl Handler for Routes {
             ("/healthz", _) => return ready(wrong_method("GET, HEAD")),
             _ => {}
         }
-        if let Err(refusal) = not_a_browser(&head.headers).and_then(|()| self.authorized(&head.headers)) {
+        if let Err(refusal) = not_a_browser(&head.headers) {
+            return ready(problem(&refusal));
+        }
+        if head.uri.path().starts_with(sources::PREFIX) {
+            return self.receive(head, body, peer);
+        }
+        if let Err(refusal) = self.authorized(&head.headers) {
             return ready(problem(&refusal));
         }
         match (head.uri.path(), &head.method) {
@@ -108,10 +137,10 @@ impl Handler for Routes {
                 })
             }
             ("/v1/events", _) => ready(wrong_method("POST")),
-            (path, _) if path.starts_with("/in/") => {
-                ready(problem(&Refusal::new(Code::NotFound, "there are no sources yet; post events to /v1/events")))
+            _ => {
+                let message = "no such path; events are posted to /v1/events, webhooks to /in/SOURCE";
+                ready(problem(&Refusal::new(Code::NotFound, message)))
             }
-            _ => ready(problem(&Refusal::new(Code::NotFound, "no such path; events are posted to /v1/events"))),
         }
     }
 }
@@ -139,6 +168,7 @@ fn same(sent: &[u8], token: &[u8]) -> bool {
 enum Form {
     Native,
     Lines,
+    Cloud,
     Any(Box<Event>),
 }
 
@@ -163,18 +193,50 @@ async fn events(
         Form::Native if bytes.trim_ascii_start().first() != Some(&b'[') => {
             one(accept, native::parse(&bytes, now, peer)?).await
         }
-        Form::Native => {
-            let answers = all(accept, native::parse_body(&bytes, now, peer)?).await?;
-            let mut text = Vec::with_capacity(96 * answers.len() + 2);
-            for answer in &answers {
-                text.push(if text.is_empty() { b'[' } else { b',' });
-                native::write_answer(&mut text, answer);
+        Form::Native => several(accept, native::parse_body(&bytes, now, peer)?).await,
+        Form::Cloud => {
+            let read = cloudevents::read(&head.headers, &bytes).map_err(|fault| match fault {
+                Fault::Bad(what) => Refusal::new(Code::BadEvent, what),
+                Fault::Unsupported(what) => unsupported(&what),
+            })?;
+            let mut events =
+                read.into_iter().map(|event| cloud_event(event, now, peer)).collect::<Result<Vec<_>, _>>()?;
+            match (events.len(), head.headers.keys().any(|name| name.as_str().starts_with("ce-"))) {
+                (1, true) => one(accept, events.remove(0)).await,
+                (1, false) if bytes.trim_ascii_start().first() == Some(&b'{') => one(accept, events.remove(0)).await,
+                _ => several(accept, events).await,
             }
-            text.extend_from_slice(if text.is_empty() { b"[]" } else { b"]" });
-            Ok(answer(StatusCode::ACCEPTED, JSON, text))
         }
         Form::Lines => lines(accept, native::parse_lines(&bytes, now, peer)?).await,
     }
+}
+
+/// A CloudEvent as an event of ours: its data is what it says, and its bytes are those of the data.
+fn cloud_event(cloud: CloudEvent, now: Timestamp, peer: Option<Peer>) -> Result<Event, Refusal> {
+    for (name, value) in [("type", &cloud.kind), ("id", &cloud.id), ("source", &cloud.source)] {
+        native::check_name(name, value)?;
+    }
+    if cloud.data.len() > limits::EVENT {
+        return Err(native::too_large());
+    }
+    let mut event = Event::new(cloud.kind, Some(cloud.id), cloud.data, now);
+    event.source = cloud.source;
+    event.time = cloud.time.unwrap_or(now);
+    event.content_type = cloud.content_type;
+    event.peer = peer;
+    Ok(event)
+}
+
+/// Stores events as one, and answers with a list.
+async fn several(accept: &dyn Accept, events: Vec<Event>) -> Result<Response<Body>, Refusal> {
+    let answers = all(accept, events).await?;
+    let mut text = Vec::with_capacity(96 * answers.len() + 2);
+    for answer in &answers {
+        text.push(if text.is_empty() { b'[' } else { b',' });
+        native::write_answer(&mut text, answer);
+    }
+    text.extend_from_slice(if text.is_empty() { b"[]" } else { b"]" });
+    Ok(answer(StatusCode::ACCEPTED, JSON, text))
 }
 
 async fn one(accept: &dyn Accept, event: Event) -> Result<Response<Body>, Refusal> {
@@ -236,10 +298,9 @@ fn form(head: &Parts, now: Timestamp, peer: Option<Peer>) -> Result<Form, Refusa
         Some(value) => value.to_str().map_err(|_| Refusal::new(Code::BadEvent, "the Content-Type is not text"))?,
         None => "",
     };
-    let cloud = head.headers.keys().any(|name| name.as_str().starts_with("ce-"));
     let essence = media_type.split(';').next().unwrap_or_default().trim();
-    if cloud || essence.to_ascii_lowercase().starts_with("application/cloudevents") {
-        return Err(unsupported("CloudEvents are not taken yet; send {\"type\", \"data\"} as application/json"));
+    if cloudevents::is_meant(&head.headers) {
+        return Ok(Form::Cloud);
     }
     if let Some(query) = head.uri.query() {
         return Ok(Form::Any(Box::new(named(query, media_type, now, peer)?)));
@@ -295,67 +356,6 @@ fn named(query: &str, media_type: &str, now: Timestamp, peer: Option<Peer>) -> R
     Ok(event)
 }
 
-/// The whole body, within its bounds. Of a body that is too large some is read all the same: a sender that is still
-/// sending when the connection closes sees a reset, and not the refusal.
-async fn read<'a>(
-    head: &Parts,
-    body: Incoming,
-    large: &'a Semaphore,
-) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Refusal> {
-    let length = body.size_hint().lower();
-    let waits = head.headers.contains_key(header::EXPECT);
-    if length > limits::HTTP_DISCARDED as u64 || (waits && length > limits::HTTP_BODY as u64) {
-        return Err(body_too_large());
-    }
-    match timeout(limits::BODY_TIMEOUT, collect(body, large)).await {
-        Ok(read) => read,
-        Err(_) => {
-            let message = format!("the body did not come within {:?}", limits::BODY_TIMEOUT);
-            Err(Refusal::new(Code::BadEvent, message))
-        }
-    }
-}
-
-async fn collect(mut body: Incoming, large: &Semaphore) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Refusal> {
-    let mut permit = None;
-    let mut first = Bytes::new();
-    let mut whole = BytesMut::new();
-    let mut length = 0;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Refusal::new(Code::BadEvent, "the body broke off"))?;
-        let Ok(data) = frame.into_data() else { continue };
-        length += data.len();
-        if length > limits::HTTP_SMALL && permit.is_none() {
-            // Closed never; and the body's time runs while this one waits for its turn.
-            permit = large.acquire().await.ok();
-        }
-        if length > limits::HTTP_DISCARDED {
-            break;
-        } else if length > limits::HTTP_BODY {
-            whole = BytesMut::new();
-        } else if length == data.len() {
-            // Most bodies are one short frame: it is kept as it is.
-            first = data;
-        } else {
-            if whole.is_empty() {
-                whole.reserve(first.len() + data.len());
-                whole.extend_from_slice(&first);
-            }
-            whole.extend_from_slice(&data);
-        }
-    }
-    match length {
-        too_much if too_much > limits::HTTP_BODY => Err(body_too_large()),
-        _ if whole.is_empty() => Ok((first, permit)),
-        _ => Ok((whole.freeze(), permit)),
-    }
-}
-
-fn body_too_large() -> Refusal {
-    let message = format!("one request may have at most {} bytes; send several", limits::HTTP_BODY);
-    Refusal::new(Code::TooLarge, message)
-}
-
 /// An answer with a whole body.
 pub fn answer(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::whole(body));
@@ -379,7 +379,7 @@ pub fn problem(refusal: &Refusal) -> Response<Body> {
 
     let mut response = answer(status, PROBLEM, text);
     match refusal.code {
-        Code::Busy | Code::Unavailable | Code::StorageFull => {
+        Code::Busy | Code::Unavailable | Code::Failed | Code::StorageFull => {
             let wait = HeaderValue::from(limits::BUSY_RETRY_AFTER.max(Duration::from_secs(1)).as_secs());
             response.headers_mut().insert(header::RETRY_AFTER, wait);
         }

@@ -27,6 +27,7 @@ mod lanes;
 mod query;
 mod reader;
 mod schema;
+mod terms;
 mod transaction;
 mod writer;
 
@@ -224,8 +225,8 @@ impl Journal for SqliteJournal {
         if let Err(err) = self.is_open() {
             return then(Err(err));
         }
-        let settle =
-            Settle { seq: delivery.seq, hook: delivery.hook.clone(), attempt, attempts, outcome, retried: false };
+        let (seq, hook, order) = (delivery.seq, delivery.hook.clone(), delivery.order);
+        let settle = Settle { seq, hook, attempt, attempts, outcome, retried: false, order };
         // A writer that is gone drops what was to be done then.
         let _ = self.commands.send(Command::Settle { settle: Box::new(settle), then });
     }

@@ -10,8 +10,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::lanes::{Key, Plan};
-use crate::edges::journal::{DeliveryRow, Filter, Hold, LogRow, Shown, delivery_id, micros, timestamp};
-use crate::words::delivery::{Attempt, Delivery, Why};
+use crate::edges::journal::{DeliveryRow, Filter, Hold, LogRow, PARKED, Shown, delivery_id, micros, timestamp};
+use crate::words::delivery::{Attempt, Delivery, Key as Order, Why};
 use crate::words::event::{Event, Peer};
 
 /// What waits in a lane from a key on, in order and from the index alone. In two steps: SQLite does not use the index
@@ -32,7 +32,7 @@ pub(super) fn window(
 ) -> rusqlite::Result<(Vec<Delivery>, Option<Key>)> {
     let snapshot = conn.unchecked_transaction()?;
     let mut fetch = snapshot.prepare(&format!(
-        "SELECT d.created, d.attempts, {EVENT} FROM deliveries d JOIN events e ON e.seq = d.event WHERE d.seq = ?1"
+        "SELECT d.created, d.attempts, d.order_key, {EVENT} FROM deliveries d JOIN events e ON e.seq = d.event WHERE d.seq = ?1"
     ))?;
     let (mut taken, mut weight) = (Vec::new(), 0);
     for walk in WALK {
@@ -51,11 +51,12 @@ pub(super) fn window(
                 Ok(Delivery {
                     seq,
                     id: delivery_id(identity, seq),
-                    event: Arc::new(event(row, 2)?),
+                    event: Arc::new(event(row, 3)?),
                     hook: hook.clone(),
                     created: timestamp(row.get(0)?),
                     due: timestamp(due),
                     attempts: row.get(1)?,
+                    order: row.get::<_, Option<[u8; 16]>>(2)?.map(Order),
                 })
             })?;
             weight += delivery.event.weight();
@@ -92,10 +93,11 @@ pub(super) fn oldest(conn: &Connection) -> rusqlite::Result<HashMap<i64, Timesta
 /// The lanes that are held.
 pub(super) fn holds(conn: &Connection) -> rusqlite::Result<Vec<(Arc<str>, Hold)>> {
     let mut holds = conn.prepare(
-        "SELECT name, hold_why, hold_since, hold_fingerprint FROM lanes WHERE hold_why IS NOT NULL ORDER BY name",
+        "SELECT name, hold_why, hold_since, hold_fingerprint, hold_until FROM lanes WHERE hold_why IS NOT NULL ORDER BY name",
     )?;
     let hold = |row: &Row<'_>| {
-        let hold = Hold { why: row.get(1)?, since: timestamp(row.get(2)?), fingerprint: row.get(3)? };
+        let until = row.get::<_, Option<i64>>(4)?.map(timestamp);
+        let hold = Hold { why: row.get(1)?, since: timestamp(row.get(2)?), fingerprint: row.get(3)?, until };
         Ok((row.get::<_, String>(0)?.into(), hold))
     };
     holds.query_map([], hold)?.collect()
@@ -193,7 +195,7 @@ fn delivery(row: &Row<'_>, identity: &str) -> rusqlite::Result<DeliveryRow> {
         kind: row.get(4)?,
         outcome,
         attempts: row.get(6)?,
-        due: if waiting { Some(timestamp(row.get(7)?)) } else { None },
+        due: Some(row.get::<_, i64>(7)?).filter(|due| waiting && *due != PARKED).map(timestamp),
         why: if waiting { Why::from_words(&why, &detail).to_string() } else { detail },
     })
 }
@@ -269,6 +271,7 @@ pub(super) struct Closed {
     pub(super) seq: i64,
     pub(super) lane: i64,
     pub(super) outcome: String,
+    pub(super) order: Option<Order>,
 }
 
 /// What `reopen` means by a filter: dead letters, and what is named by id. With a limit the newest so many, else those
@@ -291,11 +294,12 @@ pub(super) fn closed(
     let index = if by_id || filter.event.is_some() { "" } else { "INDEXED BY deliveries_dead" };
     let order = if filter.limit.is_some() { "DESC" } else { "ASC" };
     let mut query = conn.prepare(&format!(
-        "SELECT d.seq, d.lane, d.outcome FROM deliveries d {index} WHERE {} ORDER BY d.seq {order} LIMIT {at_most}",
+        "SELECT d.seq, d.lane, d.outcome, d.order_key FROM deliveries d {index} WHERE {} ORDER BY d.seq {order} LIMIT {at_most}",
         conditions.text()
     ))?;
     let rows = query.query_map(params_from_iter(conditions.values), |row| {
-        Ok(Closed { seq: row.get(0)?, lane: row.get(1)?, outcome: row.get(2)? })
+        let order = row.get::<_, Option<[u8; 16]>>(3)?.map(Order);
+        Ok(Closed { seq: row.get(0)?, lane: row.get(1)?, outcome: row.get(2)?, order })
     })?;
     let mut rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
     rows.sort_unstable_by_key(|row| row.seq);

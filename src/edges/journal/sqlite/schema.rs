@@ -14,9 +14,22 @@ use crate::edges::journal::{JournalError, new_identity};
 use crate::words::limits;
 
 /// `user_version` of the database.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 /// What makes format 2 of format 1, and so on.
-const UPGRADES: [&str; FORMAT as usize - 1] = ["ALTER TABLE events ADD COLUMN data TEXT;"];
+const UPGRADES: [&str; FORMAT as usize - 1] = [
+    "ALTER TABLE events ADD COLUMN data TEXT;",
+    "ALTER TABLE lanes ADD COLUMN hold_until INTEGER;
+ALTER TABLE deliveries ADD COLUMN order_key BLOB;
+CREATE INDEX deliveries_order ON deliveries (lane, order_key, seq) WHERE outcome = 'waiting' AND order_key IS NOT NULL;
+CREATE TABLE once (
+    lane INTEGER NOT NULL REFERENCES lanes (id),
+    key BLOB NOT NULL,
+    until INTEGER NOT NULL,
+    delivery INTEGER NOT NULL,
+    PRIMARY KEY (lane, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX once_until ON once (until);",
+];
 /// `application_id` of the database: "post".
 const APPLICATION: i64 = 0x706f_7374;
 
@@ -33,7 +46,8 @@ CREATE TABLE lanes (
     dropped INTEGER NOT NULL DEFAULT 0,
     hold_why TEXT,
     hold_since INTEGER,
-    hold_fingerprint TEXT
+    hold_fingerprint TEXT,
+    hold_until INTEGER
 ) STRICT;
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY,
@@ -59,8 +73,18 @@ CREATE TABLE deliveries (
     attempts INTEGER NOT NULL,
     outcome TEXT NOT NULL,
     why TEXT NOT NULL,
-    detail TEXT NOT NULL
+    detail TEXT NOT NULL,
+    order_key BLOB
 ) STRICT;
+CREATE INDEX deliveries_order ON deliveries (lane, order_key, seq) WHERE outcome = 'waiting' AND order_key IS NOT NULL;
+CREATE TABLE once (
+    lane INTEGER NOT NULL REFERENCES lanes (id),
+    key BLOB NOT NULL,
+    until INTEGER NOT NULL,
+    delivery INTEGER NOT NULL,
+    PRIMARY KEY (lane, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX once_until ON once (until);
 CREATE INDEX deliveries_event ON deliveries (event);
 CREATE INDEX deliveries_waiting ON deliveries (lane, due, seq, created) WHERE outcome = 'waiting';
 CREATE INDEX deliveries_dead ON deliveries (lane) WHERE outcome = 'dead';
@@ -311,6 +335,41 @@ mod tests {
         let mode: String = writer.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
         assert_eq!(mode, "wal");
         assert!(reader(&path).unwrap().execute_batch("DELETE FROM meta").is_err(), "a reader cannot write");
+    }
+
+    #[test]
+    fn a_database_of_each_earlier_format_becomes_as_a_new_one() {
+        // What a database of the format lacks that came before.
+        let undo = [
+            "ALTER TABLE events DROP COLUMN data;",
+            "DROP INDEX once_until; DROP TABLE once; DROP INDEX deliveries_order;
+             ALTER TABLE deliveries DROP COLUMN order_key; ALTER TABLE lanes DROP COLUMN hold_until;",
+        ];
+        assert_eq!(undo.len(), UPGRADES.len());
+        let columns = |path: &Path| {
+            let conn = reader(path).unwrap();
+            let sql = "SELECT s.name || '.' || c.name FROM sqlite_schema s, pragma_table_info(s.name) c ORDER BY 1";
+            let mut all = conn.prepare(sql).unwrap();
+            let names: rusqlite::Result<Vec<String>> = all.query_map([], |row| row.get(0)).unwrap().collect();
+            names.unwrap()
+        };
+        for format in 1..FORMAT {
+            let dir = tempfile::tempdir().unwrap();
+            let (old, new) = (dir.path().join("old.db"), dir.path().join("new.db"));
+            create_if_missing(&new).unwrap();
+            create_if_missing(&old).unwrap();
+            let lacking: String = undo[format as usize - 1..].iter().rev().copied().collect();
+            let lacking =
+                format!("{lacking} INSERT INTO lanes (name) VALUES ('kept'); PRAGMA user_version = {format};");
+            Connection::open(&old).unwrap().execute_batch(&lacking).unwrap();
+            assert_ne!(columns(&old), columns(&new));
+            drop(super::writer(&old).unwrap());
+            assert_eq!(columns(&old), columns(&new), "from format {format}");
+            let conn = reader(&old).unwrap();
+            assert_eq!(conn.query_row("SELECT name FROM lanes", [], |row| row.get::<_, String>(0)).unwrap(), "kept");
+            let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+            assert_eq!(version, FORMAT);
+        }
     }
 
     #[test]

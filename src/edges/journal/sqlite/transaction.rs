@@ -8,8 +8,9 @@ use rusqlite::{Connection, Statement, params};
 
 use super::lanes::{Key, Lanes, Tally};
 use super::query;
-use crate::edges::journal::{Append, Appended, Filter, Hold, delivery_id, micros, timestamp};
-use crate::words::delivery::{Attempt, Delivery, Outcome};
+use super::terms::{Place, Terming};
+use crate::edges::journal::{Append, Appended, Filter, Hold, PARKED, after, delivery_id, micros, same_as, timestamp};
+use crate::words::delivery::{Attempt, Delivery, Key as Order, Outcome, Terms};
 
 /// An attempt's end, as it is to be recorded.
 pub(super) struct Settle {
@@ -20,6 +21,8 @@ pub(super) struct Settle {
     pub(super) outcome: Outcome,
     /// It was in a commit that failed, and may be on disk all the same: a failed fsync does not take back what was written.
     pub(super) retried: bool,
+    /// What comes after it waits for this.
+    pub(super) order: Option<Order>,
 }
 
 /// A `reopen` that may take several transactions.
@@ -123,6 +126,7 @@ pub(super) struct Statements<'c> {
     known_event: Statement<'c>,
     lanes_of_event: Statement<'c>,
     insert_delivery: Statement<'c>,
+    terms: Terming<'c>,
     settle: Statement<'c>,
     insert_attempt: Statement<'c>,
     is_recorded: Statement<'c>,
@@ -141,11 +145,13 @@ impl<'c> Statements<'c> {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (id, source) DO NOTHING",
             )?,
             known_event: conn.prepare("SELECT seq FROM events WHERE id = ?1 AND source = ?2")?,
-            lanes_of_event: conn.prepare("SELECT lane FROM deliveries WHERE event = ?1 ORDER BY seq")?,
+            lanes_of_event: conn
+                .prepare("SELECT lane FROM deliveries WHERE event = ?1 AND why <> 'duplicate' ORDER BY seq")?,
             insert_delivery: conn.prepare(
                 "INSERT INTO deliveries (seq, event, lane, created, due, attempts, outcome, why, detail)
                  VALUES (?1, ?2, ?3, ?4, ?4, 0, 'waiting', 'new', '')",
             )?,
+            terms: Terming::prepare(conn)?,
             settle: conn.prepare(
                 "UPDATE deliveries SET attempts = ?2, outcome = ?3, due = coalesce(?4, due), why = ?5, detail = ?6
                  WHERE seq = ?1 AND outcome = 'waiting'",
@@ -159,7 +165,7 @@ impl<'c> Statements<'c> {
                  OR EXISTS (SELECT 1 FROM attempts WHERE delivery = ?1 AND number = ?3 AND started = ?4)",
             )?,
             reopen: conn.prepare(
-                "UPDATE deliveries SET attempts = 0, outcome = 'waiting', created = ?2, due = ?2, why = 'replayed', detail = ''
+                "UPDATE deliveries SET attempts = 0, outcome = 'waiting', created = ?2, due = ?3, why = ?4, detail = ?5
                  WHERE seq = ?1",
             )?,
             insert_lane: conn.prepare("INSERT INTO lanes (name) VALUES (?1)")?,
@@ -168,7 +174,7 @@ impl<'c> Statements<'c> {
                  dropped = dropped + ?5 WHERE id = ?1",
             )?,
             hold: conn.prepare(
-                "UPDATE lanes SET hold_why = ?2, hold_since = ?3, hold_fingerprint = ?4 WHERE id = ?1",
+                "UPDATE lanes SET hold_why = ?2, hold_since = ?3, hold_fingerprint = ?4, hold_until = ?5 WHERE id = ?1",
             )?,
             touch: conn.prepare("INSERT OR REPLACE INTO meta (key, value) VALUES ('mended', ?1)")?,
         })
@@ -212,10 +218,20 @@ impl Transaction<'_, '_> {
             return Ok(Appended { id: event.id.clone(), hooks, duplicate: true });
         }
         self.book.next_event += 1;
-        for hook in &append.hooks {
+        let mut elsewhere = Vec::new();
+        for (index, hook) in append.hooks.iter().enumerate() {
             let lane = self.lane(hook)?;
             let delivery = self.book.next_delivery;
             self.book.next_delivery += 1;
+            let terms = append.terms(index);
+            if terms != Terms::default() {
+                let place = self.sql.terms.place(&terms, lane, delivery, self.now)?;
+                if matches!(place, Place::Nowhere(_)) {
+                    elsewhere.push(index);
+                }
+                self.insert_on_terms(append, index, [delivery, seq, lane], &place)?;
+                continue;
+            }
             self.sql.insert_delivery.execute(params![delivery, seq, lane, self.now])?;
             self.effects.count(lane, "waiting", 1);
             self.effects.appended.push(Delivery {
@@ -226,9 +242,49 @@ impl Transaction<'_, '_> {
                 created: timestamp(self.now),
                 due: timestamp(self.now),
                 attempts: 0,
+                order: None,
             });
         }
-        Ok(Appended { id: event.id.clone(), hooks: append.hooks.clone(), duplicate: false })
+        let mut hooks = append.hooks.clone();
+        elsewhere.into_iter().rev().for_each(|index| _ = hooks.remove(index));
+        Ok(Appended { id: event.id.clone(), hooks, duplicate: false })
+    }
+
+    /// A delivery with a key: due now, behind another, or recorded and not made.
+    fn insert_on_terms(
+        &mut self,
+        append: &Append,
+        index: usize,
+        [delivery, event, lane]: [i64; 3],
+        place: &Place,
+    ) -> rusqlite::Result<()> {
+        let terms = append.terms(index);
+        let id = |seq: &i64| delivery_id(&self.book.identity, *seq);
+        let (due, outcome, why, detail) = match place {
+            Place::Head => (self.now, "waiting", "new", String::new()),
+            Place::Behind(before) => (PARKED, "waiting", "order", after(&id(before))),
+            Place::Nowhere(first) => {
+                let within = terms.once.map(|(_, within)| within).unwrap_or_default();
+                (self.now, "dropped", "duplicate", same_as(&id(first), within))
+            }
+        };
+        let key = terms.order.map(|key| key.0);
+        let row = params![delivery, event, lane, self.now, due, outcome, why, detail, key];
+        self.sql.terms.insert.execute(row)?;
+        self.effects.count(lane, outcome, 1);
+        if let Place::Head = place {
+            self.effects.appended.push(Delivery {
+                seq: delivery,
+                id: delivery_id(&self.book.identity, delivery),
+                event: append.event.clone(),
+                hook: self.book.names[&lane].clone(),
+                created: timestamp(self.now),
+                due: timestamp(self.now),
+                attempts: 0,
+                order: terms.order,
+            });
+        }
+        Ok(())
     }
 
     fn hooks_of(&mut self, id: &str, source: &str) -> rusqlite::Result<Vec<Arc<str>>> {
@@ -250,7 +306,7 @@ impl Transaction<'_, '_> {
 
     /// Records an outcome; `false` when the delivery does not wait, and nothing was recorded.
     pub(super) fn settle(&mut self, settle: &Settle) -> rusqlite::Result<bool> {
-        let Settle { seq, hook, attempt, attempts, outcome, retried } = settle;
+        let Settle { seq, hook, attempt, attempts, outcome, retried, order } = settle;
         let lane = self.lane(hook)?;
         let (until, why, detail) = match outcome {
             Outcome::Waiting { until, why } => (Some(micros(*until)), why.word(), why.detail()),
@@ -282,6 +338,12 @@ impl Transaction<'_, '_> {
         }
         self.effects.count(lane, "waiting", -1);
         self.effects.count(lane, outcome.word(), 1);
+        if let Some(key) = order
+            && until.is_none()
+            && let Some(next) = self.sql.terms.let_next(lane, key, self.now)?
+        {
+            self.effects.reopened.push((hook.clone(), (self.now, next)));
+        }
         Ok(true)
     }
 
@@ -297,9 +359,18 @@ impl Transaction<'_, '_> {
         let closed = query::closed(self.conn, &self.book.identity, &reopen.filter, reopen.after, at_most)?;
         let now = micros(reopen.now);
         for closed in &closed {
-            self.sql.reopen.execute(params![closed.seq, now])?;
             self.effects.count(closed.lane, &closed.outcome, -1);
             self.effects.count(closed.lane, "waiting", 1);
+            let before = match &closed.order {
+                Some(key) => self.sql.terms.before(closed.lane, key, closed.seq)?,
+                None => None,
+            };
+            if let Some(before) = before {
+                let detail = after(&delivery_id(&self.book.identity, before));
+                self.sql.reopen.execute(params![closed.seq, now, PARKED, "order", detail])?;
+                continue;
+            }
+            self.sql.reopen.execute(params![closed.seq, now, now, "replayed", ""])?;
             self.effects.reopened.push((self.book.names[&closed.lane].clone(), (now, closed.seq)));
         }
         Ok(closed.iter().map(|closed| closed.seq).collect())
@@ -312,7 +383,9 @@ impl Transaction<'_, '_> {
         }
         let row = self.lane(name)?;
         let since = hold.map(|hold| micros(hold.since));
-        self.sql.hold.execute(params![row, hold.map(|hold| &hold.why), since, hold.map(|hold| &hold.fingerprint)])?;
+        let until = hold.and_then(|hold| hold.until).map(micros);
+        let fingerprint = hold.map(|hold| &hold.fingerprint);
+        self.sql.hold.execute(params![row, hold.map(|hold| &hold.why), since, fingerprint, until])?;
         self.effects.held.push((name.clone(), hold.is_some()));
         Ok(())
     }

@@ -293,12 +293,15 @@ impl Writer {
         let kept = std::mem::take(&mut self.kept);
         match self.commit(conn, sql, &kept, true) {
             Ok((done, effects)) => {
-                self.tell(kept, done, effects);
+                // Whoever hears that an outcome is kept must not be told of trouble afterwards.
                 self.mended();
+                self.tell(kept, done, effects);
+                self.ring_all();
                 Retry::No
             }
             Err(Failure::Command(_)) if !kept.is_empty() => {
                 self.mended();
+                self.ring_all();
                 kept.into_iter().map(|one| self.write(conn, sql, vec![one])).fold(Retry::No, Retry::max)
             }
             Err(Failure::Command(err) | Failure::Storage(err)) => {
@@ -315,6 +318,9 @@ impl Writer {
     fn mended(&mut self) {
         self.trouble = None;
         *self.shared.trouble.lock().expect("no thread panics with it") = None;
+    }
+
+    fn ring_all(&self) {
         let bells = self.shared.lanes().bells();
         bells.iter().for_each(|bell| bell.notify_one());
     }

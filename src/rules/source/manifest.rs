@@ -1,0 +1,98 @@
+//! What the script of a source declares about itself.
+//!
+//! ```text
+//! #{
+//!     summary: "GitHub",                     // one line, required
+//!     methods: ["POST"],                     // which it takes; unless said, POST
+//!     token_header: "x-gitlab-token",        // where this vendor sends a plain token, if it does
+//!     replay_window: "10m",                  // after it the same request counts as new; unless said, never
+//!     options: #{ secret: optional("secret", (), "…") },
+//! }
+//! ```
+
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+use rhai::{Dynamic, Map};
+
+use crate::rules::diagnostic::Diagnostic;
+use crate::rules::manifest::{OptionSpec, options, text, unknown_keys, words, wrong};
+use crate::rules::yaml::reader::parse_duration;
+
+/// What every source understands, whatever its script is.
+pub const COMMON: [(&str, &str, &str); 5] = [
+    ("token", "secret", "what senders must present: as bearer token, as ?token= in the URL, or in token_header"),
+    ("token_header", "text", "a header that carries the token"),
+    ("public_url", "url", "the URL that senders use, where a proxy stands in between; signatures may cover it"),
+    ("trust_forwarded", "bool", "take that URL from X-Forwarded-Proto and X-Forwarded-Host"),
+    ("replay_window", "duration", "after it the same request counts as new"),
+];
+
+/// What the script of a source declares about itself.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// One line for `postrider sources`.
+    pub summary: String,
+    /// The methods that it takes.
+    pub methods: Vec<Method>,
+    /// Where this vendor sends a plain token.
+    pub token_header: Option<HeaderName>,
+    /// After it the same request counts as new.
+    pub replay_window: Option<Duration>,
+    /// Its options, besides those that every source has.
+    pub options: Vec<OptionSpec>,
+}
+
+impl Manifest {
+    /// Reads what `fn manifest()` returned.
+    pub(super) fn read(value: &Dynamic) -> Result<Self, Vec<Diagnostic>> {
+        let Some(map) = value.read_lock::<Map>() else {
+            return Err(vec![wrong("fn manifest() must return a map").help("return #{ summary: …, options: #{ … } }")]);
+        };
+        let mut found = Vec::new();
+        let keys = ["summary", "methods", "token_header", "replay_window", "options"];
+        unknown_keys(&map, &keys, "the manifest", &mut found);
+        let manifest = Self {
+            summary: text(&map, "summary", &mut found),
+            methods: map.get("methods").map_or_else(|| vec![Method::POST], |value| methods(value, &mut found)),
+            token_header: map.get("token_header").and_then(|value| header(value, &mut found)),
+            replay_window: map.get("replay_window").and_then(|value| window(value, &mut found)),
+            options: options(&map, &mut found),
+        };
+        for (name, ..) in COMMON {
+            if manifest.options.iter().any(|option| option.name == name) {
+                found.push(wrong(format!("every source has the option `{name}`: the script cannot declare it")));
+            }
+        }
+        if found.is_empty() { Ok(manifest) } else { Err(found) }
+    }
+}
+
+fn methods(value: &Dynamic, found: &mut Vec<Diagnostic>) -> Vec<Method> {
+    let words = words(value, "methods", found);
+    let read = |word: &String| Method::from_bytes(word.as_bytes()).ok().filter(|_| *word == word.to_uppercase());
+    let methods: Option<Vec<_>> = words.iter().map(read).collect();
+    match methods {
+        Some(methods) if !methods.is_empty() => methods,
+        _ => {
+            found.push(wrong("`methods` must be an array of methods").help("write methods: [\"POST\"]"));
+            Vec::new()
+        }
+    }
+}
+
+fn header(value: &Dynamic, found: &mut Vec<Diagnostic>) -> Option<HeaderName> {
+    let name = value.clone().into_string().ok().and_then(|name| name.parse().ok());
+    if name.is_none() {
+        found.push(wrong("`token_header` must be the name of a header"));
+    }
+    name
+}
+
+fn window(value: &Dynamic, found: &mut Vec<Diagnostic>) -> Option<Duration> {
+    let window = value.clone().into_string().ok().and_then(|text| parse_duration(&text).ok());
+    if window.is_none() {
+        found.push(wrong("`replay_window` must be a duration").help("write replay_window: \"10m\""));
+    }
+    window
+}
