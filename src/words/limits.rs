@@ -228,6 +228,10 @@ pub const STREAM_BUFFER: usize = 1024;
 /// How far a starting daemon looks back for receivers that asked for a pause: DingTalk mutes for ten minutes. An older
 /// pause is learnt again from the receiver.
 pub const RECALL: Duration = Duration::from_secs(15 * 60);
+/// Troubles that may wait to be told; more stand in the log only.
+pub const TROUBLES: usize = 1024;
+/// How often the daemon tells of the dead letters of one hook: at once, then how many there were since.
+pub const TROUBLE_EVERY: Duration = Duration::from_secs(60);
 /// How often the daemon looks whether the journal is in trouble, to say so in its log.
 pub const STORAGE_LOOK: Duration = Duration::from_secs(1);
 /// How often a quiet `log -f` is told that it is still connected.
