@@ -16,7 +16,7 @@ use postrider::words::exchange::Request;
 use postrider::words::secret::{Secret, Secrets};
 
 /// Which sample each example is rendered with.
-const SAMPLES: &[(&str, &str)] = &[
+pub(crate) const SAMPLES: &[(&str, &str)] = &[
     ("pgyer-mirror", "pgyer-updateVersion"),
     ("pgyer-wecom", "pgyer-updateVersion"),
     ("pgyer-dingtalk", "pgyer-updateVersion"),
@@ -90,7 +90,14 @@ pub(crate) fn examples() -> BTreeMap<String, Hook> {
 /// A value for every secret that an example names.
 pub(crate) fn secrets() -> Secrets {
     let mut secrets = Secrets::default();
-    for (name, value) in [
+    for (name, value) in secret_values() {
+        secrets.insert(name, Ok(Secret::new(value)));
+    }
+    secrets
+}
+
+pub(crate) fn secret_values() -> [(&'static str, &'static str); 9] {
+    [
         ("wecom-release", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=KEY"),
         ("dingtalk-release", "https://oapi.dingtalk.com/robot/send?access_token=TOKEN"),
         ("dingtalk-release-sign", "this is secret"),
@@ -100,10 +107,7 @@ pub(crate) fn secrets() -> Secrets {
         ("mirror-sign", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
         ("mirror-sign-old", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
         ("pushpushgo-project", "5e1f0c2ab3d4e5f607182930"),
-    ] {
-        secrets.insert(name, Ok(Secret::new(value)));
-    }
-    secrets
+    ]
 }
 
 pub(crate) fn sample(name: &str) -> Event {

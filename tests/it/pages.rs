@@ -57,7 +57,6 @@ fn commands(block: &[(usize, &str)]) -> Vec<Step> {
     let mut goes_on = false;
     for (number, text) in block {
         let (begins, rest) = text.strip_prefix("$ ").map_or((false, *text), |command| (true, command));
-        let backslash = (begins || goes_on) && rest.ends_with('\\');
         match steps.last_mut() {
             _ if begins => {
                 steps.push(Step::Run { line: number + 1, command: rest.to_owned(), output: Vec::new() });
@@ -66,7 +65,9 @@ fn commands(block: &[(usize, &str)]) -> Vec<Step> {
             Some(Step::Run { output, .. }) => output.push(rest.to_owned()),
             _ => panic!("line {} of a shell block comes before its command", number + 1),
         }
-        goes_on = backslash;
+        // A backslash at the end, or a quote that is not closed yet.
+        goes_on = matches!(steps.last(), Some(Step::Run { command, output, .. }) if output.is_empty()
+            && (command.ends_with('\\') || command.matches('\'').count() % 2 == 1));
     }
     steps
 }
@@ -96,7 +97,8 @@ impl Story {
                     fs::write(path, self.there(&text)).expect("a file");
                 }
                 Step::Run { line, command, output } => {
-                    differences.extend(self.run(&command, &output).map(|found| format!("line {line}: {command}\n{found}")));
+                    differences
+                        .extend(self.run(&command, &output).map(|found| format!("line {line}: {command}\n{found}")));
                 }
             }
         }
@@ -112,7 +114,8 @@ impl Story {
         }
         // Deliveries take a moment: a command that only looks is repeated until it sees them.
         let looks = ["postrider log", "postrider show", "postrider status", "cat ", "grep ", "tail "];
-        let deadline = Instant::now() + if looks.iter().any(|look| command.starts_with(look)) { PATIENCE } else { Duration::ZERO };
+        let deadline =
+            Instant::now() + if looks.iter().any(|look| command.starts_with(look)) { PATIENCE } else { Duration::ZERO };
         loop {
             let said = self.said(command);
             if matches(wanted, &said) {
@@ -146,7 +149,12 @@ impl Story {
 
     /// Starts something that goes on, and waits until it takes connections.
     fn start(&mut self, command: &str) {
-        let child = self.shell(&format!("exec {command}")).process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        // Where it listens unless said is one of the ports that stand for others.
+        let default =
+            if command.contains("--listen") { "postrider sink" } else { "postrider sink --listen 127.0.0.1:8471" };
+        let command = &command.replace("postrider sink", default);
+        let child =
+            self.shell(&format!("exec {command}")).process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         self.beside.push(child.expect("a shell"));
         let deadline = Instant::now() + PATIENCE;
         while !self.is_ready(command) {
@@ -165,13 +173,17 @@ impl Story {
 
     /// With the ports that are free here.
     fn there(&self, text: &str) -> String {
-        let swap = |text: String, (page, real): (&u16, &u16)| text.replace(&format!("127.0.0.1:{page}"), &format!("127.0.0.1:{real}"));
+        let swap = |text: String, (page, real): (&u16, &u16)| {
+            text.replace(&format!("127.0.0.1:{page}"), &format!("127.0.0.1:{real}"))
+        };
         self.ports.iter().fold(text.to_owned(), swap)
     }
 
     /// With the ports of the page.
     fn back(&self, text: &str) -> String {
-        let swap = |text: String, (page, real): (&u16, &u16)| text.replace(&format!("127.0.0.1:{real}"), &format!("127.0.0.1:{page}"));
+        let swap = |text: String, (page, real): (&u16, &u16)| {
+            text.replace(&format!("127.0.0.1:{real}"), &format!("127.0.0.1:{page}"))
+        };
         self.ports.iter().fold(text.to_owned(), swap)
     }
 }
@@ -270,13 +282,20 @@ fn every_page_is_linked_and_followed() {
 
 #[test]
 fn what_is_left_open_may_be_anything_and_nothing_else() {
-    for (wanted, said) in [("a…c", "abc"), ("…", ""), ("{\"id\":\"…\",\"n\":1}", "{\"id\":\"x\",\"n\":1}"), ("a…b…c", "a1b2b3c"), ("x", "x")] {
+    for (wanted, said) in [
+        ("a…c", "abc"),
+        ("…", ""),
+        ("{\"id\":\"…\",\"n\":1}", "{\"id\":\"x\",\"n\":1}"),
+        ("a…b…c", "a1b2b3c"),
+        ("x", "x"),
+    ] {
         assert!(line_matches(wanted, said), "{wanted} {said}");
     }
     for (wanted, said) in [("a…c", "abd"), ("a", "ab"), ("ab…b", "ab"), ("a…b…c", "a1c"), ("", "x")] {
         assert!(!line_matches(wanted, said), "{wanted} {said}");
     }
-    let lines = |wanted: &[&str], said: &str| matches(&wanted.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>(), said);
+    let lines =
+        |wanted: &[&str], said: &str| matches(&wanted.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>(), said);
     assert!(lines(&["a", "…", "d"], "a\nb\nc\nd\n") && lines(&["…"], "") && lines(&["a", ""], "a\n"));
     assert!(!lines(&["a", "…", "d"], "a\nb\nc\n") && !lines(&["a"], "a\nb\n"));
 }

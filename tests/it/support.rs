@@ -1,6 +1,7 @@
 //! A real daemon in a temporary folder, in this process, and ways to wait for what it does.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use postrider::engine::care::Care;
 use postrider::engine::daemon::{self, Parts};
 use serde_json::Value as Json;
 use tempfile::TempDir;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,17 @@ impl Daemon {
 
     /// Starts a daemon in a folder that has everything, such as one that another daemon left.
     pub(crate) async fn start_in(folder: TempDir) -> Self {
+        Self::start_with(folder, None).await
+    }
+
+    /// The same with a port of its own on this machine, and its address.
+    pub(crate) async fn start_listening(folder: TempDir) -> (Self, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        (Self::start_with(folder, Some(listener)).await, address)
+    }
+
+    async fn start_with(folder: TempDir, http: Option<TcpListener>) -> Self {
         let paths = Paths::here(folder.path());
         fs::create_dir_all(paths.emit.parent().expect("sockets stand in a folder")).expect("a folder");
         let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(&paths.state).expect("a journal"));
@@ -59,7 +71,7 @@ impl Daemon {
             journal: journal.clone(),
             emit: Some(UnixListener::bind(&paths.emit).expect("the emit socket")),
             admin: Some(UnixListener::bind(&paths.admin).expect("the admin socket")),
-            http: None,
+            http,
             care: Care::none(),
             about: About::default(),
             reload: mpsc::channel(4),

@@ -45,7 +45,9 @@ fn every_feature_has_a_row_and_every_row_its_tests() {
 fn is_named_for_a_feature(test: &str) -> bool {
     let id = test.split('_').next().unwrap_or_default().to_uppercase();
     FEATURES.iter().any(|(vendor, count)| {
-        id.strip_prefix(vendor).and_then(|number| number.parse().ok()).is_some_and(|number: usize| (1..=*count).contains(&number))
+        id.strip_prefix(vendor)
+            .and_then(|number| number.parse().ok())
+            .is_some_and(|number: usize| (1..=*count).contains(&number))
     })
 }
 
