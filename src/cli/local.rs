@@ -19,6 +19,7 @@ use crate::rules::hook::Hook;
 use crate::rules::platform::Platforms;
 use crate::rules::source::SourceScripts;
 use crate::words::event::Event;
+use crate::words::json::Exact;
 use crate::words::limits;
 
 /// A file's bytes.
@@ -201,6 +202,20 @@ fn rebuilt(from: &Json, id: &str, time: &str, raw: &str) -> Event {
         event.give_data(Some(from["data"].to_string()));
     }
     event
+}
+
+/// The event as it is handed in, with the bytes of its data as they were written.
+pub(crate) fn native_text(event: &Event) -> String {
+    let mut head = native(event);
+    let as_written = std::str::from_utf8(&event.raw).ok().filter(|_| event.given_data().is_none());
+    let data = match as_written.filter(|text| Exact::parse(text.as_bytes()).is_some()) {
+        Some(raw) => raw.to_owned(),
+        None => event.exact().map_or_else(|| event.data().to_string(), Exact::to_string),
+    };
+    head.as_object_mut().map(|members| members.remove("data"));
+    let mut text = head.to_string();
+    text.pop(); // the closing brace
+    format!("{text},\"data\":{data}}}")
 }
 
 /// The event in the form in which it is handed in.

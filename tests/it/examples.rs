@@ -16,7 +16,7 @@ use postrider::words::exchange::Request;
 use postrider::words::secret::{Secret, Secrets};
 
 /// Which sample each example is rendered with.
-const SAMPLES: &[(&str, &str)] = &[
+pub(crate) const SAMPLES: &[(&str, &str)] = &[
     ("pgyer-mirror", "pgyer-updateVersion"),
     ("pgyer-wecom", "pgyer-updateVersion"),
     ("pgyer-dingtalk", "pgyer-updateVersion"),
@@ -98,7 +98,14 @@ pub(crate) fn examples() -> BTreeMap<String, Hook> {
 /// A value for every secret that an example names.
 pub(crate) fn secrets() -> Secrets {
     let mut secrets = Secrets::default();
-    for (name, value) in [
+    for (name, value) in secret_values() {
+        secrets.insert(name, Ok(Secret::new(value)));
+    }
+    secrets
+}
+
+pub(crate) fn secret_values() -> [(&'static str, &'static str); 13] {
+    [
         ("wecom-release", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=KEY"),
         ("dingtalk-release", "https://oapi.dingtalk.com/robot/send?access_token=TOKEN"),
         ("dingtalk-release-sign", "this is secret"),
@@ -112,10 +119,7 @@ pub(crate) fn secrets() -> Secrets {
         ("dingtalk-ops", "https://oapi.dingtalk.com/robot/send?access_token=TOKEN"),
         ("wecom-dev", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=KEY"),
         ("lark-ops", "https://open.feishu.cn/open-apis/bot/v2/hook/TOKEN"),
-    ] {
-        secrets.insert(name, Ok(Secret::new(value)));
-    }
-    secrets
+    ]
 }
 
 pub(crate) fn sample(name: &str) -> Event {

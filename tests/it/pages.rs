@@ -57,7 +57,6 @@ fn commands(block: &[(usize, &str)]) -> Vec<Step> {
     let mut goes_on = false;
     for (number, text) in block {
         let (begins, rest) = text.strip_prefix("$ ").map_or((false, *text), |command| (true, command));
-        let backslash = (begins || goes_on) && rest.ends_with('\\');
         match steps.last_mut() {
             _ if begins => {
                 steps.push(Step::Run { line: number + 1, command: rest.to_owned(), output: Vec::new() });
@@ -66,7 +65,9 @@ fn commands(block: &[(usize, &str)]) -> Vec<Step> {
             Some(Step::Run { output, .. }) => output.push(rest.to_owned()),
             _ => panic!("line {} of a shell block comes before its command", number + 1),
         }
-        goes_on = backslash;
+        // A backslash at the end, or a quote that is not closed yet.
+        goes_on = matches!(steps.last(), Some(Step::Run { command, output, .. }) if output.is_empty()
+            && (command.ends_with('\\') || command.matches('\'').count() % 2 == 1));
     }
     steps
 }
@@ -148,6 +149,10 @@ impl Story {
 
     /// Starts something that goes on, and waits until it takes connections.
     fn start(&mut self, command: &str) {
+        // Where it listens unless said is one of the ports that stand for others.
+        let default =
+            if command.contains("--listen") { "postrider sink" } else { "postrider sink --listen 127.0.0.1:8471" };
+        let command = &command.replace("postrider sink", default);
         let child =
             self.shell(&format!("exec {command}")).process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         self.beside.push(child.expect("a shell"));

@@ -1,6 +1,7 @@
 //! A real daemon in a temporary folder, in this process, and ways to wait for what it does.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -72,6 +73,13 @@ impl Daemon {
         };
         let running = tokio::spawn(daemon::run(parts, stop.clone()));
         Self { folder, journal, http, stop, running }
+    }
+
+    /// The same, and its address.
+    pub(crate) async fn start_listening(folder: TempDir) -> (Self, SocketAddr) {
+        let daemon = Self::start_in(folder).await;
+        let address = daemon.http.parse().expect("an address");
+        (daemon, address)
     }
 
     /// Stops it in good order; the folder is left for the next one.

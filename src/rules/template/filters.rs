@@ -128,6 +128,11 @@ pub(super) fn add(env: &mut Environment<'static>) {
     env.remove_filter("pprint");
 }
 
+/// A field that the event lacks is not the text `null`.
+fn defined(value: &Value) -> Result<(), Error> {
+    if value.is_undefined() { Err(ErrorKind::UndefinedError.into()) } else { Ok(()) }
+}
+
 fn wrong(what: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, what.into())
 }
@@ -230,6 +235,7 @@ fn offset(zone: &str) -> Result<Offset, Error> {
 
 /// JSON in one line, as text.
 fn json(value: &Value) -> Result<String, Error> {
+    defined(value)?;
     printed(value)
 }
 
@@ -237,6 +243,7 @@ fn json(value: &Value) -> Result<String, Error> {
 fn tojson(value: &Value, indent: Option<usize>, kwargs: Kwargs) -> Result<Value, Error> {
     let indent = indent.or(kwargs.get("indent")?);
     kwargs.assert_all_used()?;
+    defined(value)?;
     let exact = from_engine(value)?.unwrap_or_default();
     let text = match indent {
         Some(width) if width > 16 => return Err(too_much("tojson indents by at most 16")),
@@ -251,6 +258,7 @@ fn tojson(value: &Value, indent: Option<usize>, kwargs: Kwargs) -> Result<Value,
 
 /// Without control characters and what else XML cannot carry; line breaks and tabs stay.
 fn printable(value: &Value) -> Result<String, Error> {
+    defined(value)?;
     let text = match value.as_str() {
         Some(text) => text.to_owned(),
         None => printed(value)?,
@@ -261,6 +269,7 @@ fn printable(value: &Value) -> Result<String, Error> {
 
 /// One component. In a URL it is already encoded then, and not encoded again.
 fn urlencode(state: &State, value: &Value) -> Result<Value, Error> {
+    defined(value)?;
     let text = match value.as_str() {
         Some(text) => text.to_owned(),
         None => json(value)?,

@@ -9,7 +9,7 @@ use postrider::words::json::Exact;
 use super::*;
 
 /// The events of the vendor's page, in its order.
-const EVENTS: [&str; 14] = [
+pub(super) const EVENTS: [&str; 14] = [
     "PROJECT_VERSION_CREATE",
     "PROJECT_VERSION_RESTORE",
     "PROJECT_PUBLISH_APPERY_SUCCESS",

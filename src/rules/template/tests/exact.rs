@@ -130,6 +130,14 @@ fn a_member_can_be_left_out() {
 }
 
 #[test]
+fn a_filter_does_not_make_null_of_a_field_that_is_not_there() {
+    for filter in ["urlencode", "json", "printable"] {
+        let said = made(&format!("v: 'x {{{{ gone | {filter} }}}}'"), &Kind::Text, "{}").unwrap_err();
+        assert!(said.contains("is not in this event"), "{filter}: {said}");
+    }
+}
+
+#[test]
 fn what_cannot_be_printed_can_be_taken_out() {
     assert_eq!(
         made("v: '{{ x | printable }}'", &Kind::Text, r#"{"x":"a\u0007\u0000\tb\r\n\u0085\ufffe🎮"}"#).unwrap(),
