@@ -19,8 +19,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use jiff::Timestamp;
-
+use crate::edges::journal::{DeliveryRow, Filter, Journal};
 use crate::edges::marker::{Mark, Marker};
 use crate::edges::proof::{Prover, Surroundings, Verdict};
 use crate::rules::config::Config;
@@ -38,8 +37,8 @@ pub struct Care {
 /// What a daemon that follows a death watches over.
 #[derive(Debug)]
 struct Watch {
-    /// What was accepted after it cannot have killed the one before.
-    since: Timestamp,
+    /// The newest delivery that was owed when it began: what is newer cannot have killed the one before.
+    newest: i64,
     suspects: Mutex<BTreeMap<String, u32>>,
     prover: Prover,
 }
@@ -51,7 +50,7 @@ impl Care {
     }
 
     /// Begins a run, and looks how the last one ended.
-    pub fn begin(state: &Path, prover: Prover, now: Timestamp) -> Self {
+    pub fn begin(state: &Path, prover: Prover) -> Self {
         let (marker, left) = match Marker::begin(state) {
             Ok(begun) => begun,
             Err(error) => {
@@ -63,8 +62,18 @@ impl Care {
             let suspects: Vec<&str> = left.keys().map(String::as_str).collect();
             tracing::warn!(suspects = suspects.join(" "), "the daemon before this one died; being careful");
         }
-        let watch = left.map(|suspects| Watch { since: now, suspects: Mutex::new(suspects), prover });
+        let watch = left.map(|suspects| Watch { newest: i64::MAX, suspects: Mutex::new(suspects), prover });
         Self { marker: Some(marker), watch }
+    }
+
+    /// Learns from the journal which deliveries there are; until then it is careful with all.
+    pub async fn look_at(&mut self, journal: &dyn Journal) {
+        let Some(watch) = &mut self.watch else { return };
+        let newest = Filter { limit: Some(1), ..Filter::default() };
+        if let Ok(rows) = journal.list(newest).await {
+            let number = |row: &DeliveryRow| row.delivery.rsplit('-').next()?.parse().ok();
+            watch.newest = rows.first().map_or(0, |row| number(row).unwrap_or(i64::MAX));
+        }
     }
 
     /// The run ends in good order.
@@ -129,8 +138,8 @@ impl Watch {
         self.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
     }
 
-    /// Whether it was owed before this daemon began. After the clock was set back that lies in the future.
+    /// Whether it was owed before this daemon began.
     fn concerns(&self, delivery: &Delivery) -> bool {
-        delivery.created < self.since || delivery.created > Timestamp::now()
+        delivery.seq <= self.newest
     }
 }

@@ -59,6 +59,10 @@ const SAMPLES: &[(&str, &str)] = &[
     ("appery-builds", "appery-PROJECT_BUILD_IOS_SUCCESS"),
     ("appery-builds", "appery-PROJECT_BUILD_IOS_FAIL"),
     ("appgo-sync", "appgo-feedback"),
+    ("signed-mirror", "pgyer-updateVersion"),
+    ("pushpushgo-url", "pushpushgo-subscribe"),
+    ("patchkit-fragile", "patchkit-version.published"),
+    ("appgo-tickets", "appgo-feedback"),
     ("github-dingtalk", "github-push"),
     ("github-dingtalk", "github-issues-opened"),
     ("gitlab-wecom", "gitlab-merge_request-open"),
@@ -66,10 +70,7 @@ const SAMPLES: &[(&str, &str)] = &[
     ("alertmanager-lark", "alertmanager-firing"),
     ("alertmanager-lark", "alertmanager-resolved"),
     ("grafana-dingtalk", "grafana-firing"),
-    ("signed-mirror", "pgyer-updateVersion"),
-    ("pushpushgo-url", "pushpushgo-subscribe"),
-    ("patchkit-fragile", "patchkit-version.published"),
-    ("appgo-tickets", "appgo-feedback"),
+    ("troubles-to-ops", "postrider-postrider.hook.held"),
 ];
 
 fn root(folder: &str) -> PathBuf {
@@ -104,13 +105,13 @@ pub(crate) fn secrets() -> Secrets {
         ("lark-release", "https://open.feishu.cn/open-apis/bot/v2/hook/TOKEN"),
         ("lark-release-sign", "demo"),
         ("ci-token", "t0ken"),
+        ("mirror-sign", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("mirror-sign-old", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
+        ("pushpushgo-project", "5e1f0c2ab3d4e5f607182930"),
         ("dingtalk-dev", "https://oapi.dingtalk.com/robot/send?access_token=TOKEN"),
         ("dingtalk-ops", "https://oapi.dingtalk.com/robot/send?access_token=TOKEN"),
         ("wecom-dev", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=KEY"),
         ("lark-ops", "https://open.feishu.cn/open-apis/bot/v2/hook/TOKEN"),
-        ("mirror-sign", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
-        ("mirror-sign-old", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
-        ("pushpushgo-project", "5e1f0c2ab3d4e5f607182930"),
     ] {
         secrets.insert(name, Ok(Secret::new(value)));
     }
