@@ -173,9 +173,10 @@ pub(super) fn compile_condition(text: &str) -> Result<(Expression<'static, 'stat
 }
 
 /// The engine does not tell what a slice such as `data.items[:10]` is cut from, so it is taken to be anything.
-fn sliced(text: &str) -> Option<String> {
+fn sliced(text: &str) -> impl Iterator<Item = String> {
     let inside = |rest: &str| rest.split(']').next().is_some_and(|inside| inside.contains(':'));
-    text.split('[').skip(1).any(inside).then(|| "data".to_owned())
+    let anything = text.split('[').skip(1).any(inside).then_some(["data", "event"]);
+    anything.into_iter().flatten().map(str::to_owned)
 }
 
 /// Evaluates a condition.

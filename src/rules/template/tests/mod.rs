@@ -397,6 +397,8 @@ fn conditions() {
         ("event.data.message == message", true),
         ("data | length == 4", true),
         ("data[\"type\"] == \"x\"", true),
+        ("event.type[:7] == \"version\"", true),
+        ("data.app.list[:1] == [1]", true),
     ] {
         assert_eq!(holds(when), Ok(expected), "{when}");
     }
@@ -446,6 +448,7 @@ fn only_what_is_used_is_converted() {
         "{{ data | attr('app') | attr('n') }}",
         "{{ app.list[:1] | length + 2 }}",
         "{% for x in data.app.list[0:3] %}{{ loop.index if loop.last }}{% endfor %}",
+        "{{ event.type[:3] | length }}",
     ] {
         assert_eq!(text(&format!("v: \"{leaf} \""), &Kind::Text, &sample()), "3 ", "{leaf}");
     }
