@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Builder;
@@ -132,7 +131,7 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
         emit: Some(bind(&paths.emit)?),
         admin: Some(bind(&paths.admin)?),
         http,
-        care: Care::begin(&paths.state, Prover::own(), Timestamp::now()),
+        care: Care::begin(&paths.state, Prover::own()),
         about: about.clone(),
         reload: (reload.0.clone(), reload.1),
         drain,

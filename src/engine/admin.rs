@@ -299,7 +299,7 @@ impl Admin {
             Some(Ok(span)) => Some(backoff::later(self.desk.clock.now(), span)),
             Some(Err(_)) => return Err((400, "bad_request", "`for` is no duration such as 2h".to_owned())),
         };
-        self.desk.hold(&hook.name, asked["why"].as_str().unwrap_or("held by hand"), String::new(), until).await;
+        self.desk.hold_by_hand(&hook.name, asked["why"].as_str().unwrap_or("held by hand"), until).await;
         Ok(Reply::Json(200, json!({"hook": hook.name.as_ref(), "until": until})))
     }
 

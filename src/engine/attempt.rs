@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::edges::journal::{JournalError, LogRow};
 use crate::engine::desk::Desk;
 use crate::engine::gate::{Gate, Pass, Passes};
+use crate::engine::troubles::Trouble;
 use crate::rules::backoff;
 use crate::rules::breaker::Change;
 use crate::rules::config::Config;
@@ -17,6 +18,7 @@ use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::Hook;
 use crate::rules::platform::{Given, Judged, RenderError};
 use crate::words::delivery::{Attempt, Delivery, Outcome, Why};
+use crate::words::event::Event;
 use crate::words::exchange::{Request, Response, SendError};
 use crate::words::limits;
 use crate::words::secret::shown_url;
@@ -63,7 +65,8 @@ pub async fn deliver(desk: &Arc<Desk>, config: &Config, hook: &Hook, delivery: D
     let answer = desk.sender().send(&request, hook.timeout).await;
     let took = begun.elapsed();
     let judged = desk.care.watching(&delivery, || judge(hook, &answer, desk.clock.now()));
-    act_on(desk, config, hook, pass.gate(), &judged.verdict).await;
+    desk.care.survived(&delivery);
+    act_on(desk, config, hook, pass.gate(), &judged.verdict, &delivery.event).await;
     let change = pass.end(desk.clock.elapsed(), &judged.verdict, hook.breaker.as_ref());
     say(desk, hook, change, &judged.verdict);
     let seen = Seen { started, took, request: &request, answer: &answer, judged: &judged };
@@ -77,7 +80,7 @@ enum Detained {
     Broken(RenderError),
 }
 
-/// The request, and the pass to the receiver that it goes to.
+/// The request, and the pass to send it with.
 fn make(desk: &Desk, hook: &Hook, given: &Given<'_>, pass: Option<Pass>) -> Result<(Pass, Request), Detained> {
     let pass = match pass {
         Some(pass) => pass,
@@ -137,13 +140,13 @@ pub fn judge(hook: &Hook, answer: &Result<Response, SendError>, now: Timestamp) 
 }
 
 /// Pauses the receiver or holds the hook, before anyone else uses them.
-async fn act_on(desk: &Desk, config: &Config, hook: &Hook, gate: &Gate, verdict: &Verdict) {
+async fn act_on(desk: &Desk, config: &Config, hook: &Hook, gate: &Gate, verdict: &Verdict, event: &Event) {
     match verdict {
         Verdict::Pause { why, wait } => {
             tracing::info!(hook = %hook.name, why, seconds = wait.as_secs(), "receiver asked for a pause");
             gate.pause(desk.clock.elapsed() + (*wait).min(limits::RETRY_AFTER_MAX), why);
         }
-        Verdict::Hold { why } => desk.hold(&hook.name, why, config.fingerprint(hook), None).await,
+        Verdict::Hold { why } => desk.hold_for(&hook.name, why, config.fingerprint(hook), event).await,
         _ => {}
     }
 }
@@ -250,6 +253,11 @@ fn record_attempt(desk: &Arc<Desk>, delivery: Delivery, ended: Ended, permit: Pe
 
 /// Hands an outcome to the journal. The lane goes on; the permit is given back when the outcome is on disk.
 pub fn record(desk: &Arc<Desk>, delivery: Delivery, attempt: Option<(Attempt, u32)>, outcome: Outcome, permit: Permit) {
+    if let Outcome::Dead { why } = &outcome
+        && let Some(trouble) = Trouble::dead(&delivery, why)
+    {
+        desk.troubles.raise(trouble);
+    }
     // A row is made where somebody reads it: a delivery that simply arrived interests only who follows the log.
     let read = desk.log.receiver_count() > 0 || outcome != Outcome::Delivered;
     let row = attempt.as_ref().filter(|_| read).map(|(attempt, _)| row(&delivery, attempt, &outcome));

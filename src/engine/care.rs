@@ -6,21 +6,22 @@
 //! ```text
 //! before rendering or judging   write the delivery's id into a slot of the file, after it take it away
 //! at the start, an id in a slot its deaths += 1: a suspect
-//! a suspect with two deaths     dead: "the process died twice while this was rendered …"
-//! a suspect with one            first rendered in a process of its own, with the bounds of proving:
+//! a suspect with three deaths   dead: "the process died 3 times while this was rendered …"
+//! a suspect with fewer          first rendered in a process of its own, with the bounds of proving:
 //!                                 dies there or goes beyond a bound → dead
 //!                                 comes to an end → rendered here as any other
+//! rendered and judged           no suspect any more
 //! ```
 //!
 //! So a delivery that kills whoever renders it kills the daemon twice: once unseen, once seen. One that dies of its
-//! answer, which no trial can repeat, kills it three times. `replay` gives either a new chance.
+//! answer, which no trial can repeat, kills it four times: whoever kills the daemon from outside may hit the same delivery
+//! twice in a row, and it must not be given up for that. `replay` gives either a new chance.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use jiff::Timestamp;
-
+use crate::edges::journal::{DeliveryRow, Filter, Journal};
 use crate::edges::marker::{Mark, Marker};
 use crate::edges::proof::{Prover, Surroundings, Verdict};
 use crate::rules::config::Config;
@@ -38,8 +39,8 @@ pub struct Care {
 /// What a daemon that follows a death watches over.
 #[derive(Debug)]
 struct Watch {
-    /// What was accepted after it cannot have killed the one before.
-    since: Timestamp,
+    /// The newest delivery that was owed when it began: what is newer cannot have killed the one before.
+    newest: i64,
     suspects: Mutex<BTreeMap<String, u32>>,
     prover: Prover,
 }
@@ -51,7 +52,7 @@ impl Care {
     }
 
     /// Begins a run, and looks how the last one ended.
-    pub fn begin(state: &Path, prover: Prover, now: Timestamp) -> Self {
+    pub fn begin(state: &Path, prover: Prover) -> Self {
         let (marker, left) = match Marker::begin(state) {
             Ok(begun) => begun,
             Err(error) => {
@@ -63,8 +64,18 @@ impl Care {
             let suspects: Vec<&str> = left.keys().map(String::as_str).collect();
             tracing::warn!(suspects = suspects.join(" "), "the daemon before this one died; being careful");
         }
-        let watch = left.map(|suspects| Watch { since: now, suspects: Mutex::new(suspects), prover });
+        let watch = left.map(|suspects| Watch { newest: i64::MAX, suspects: Mutex::new(suspects), prover });
         Self { marker: Some(marker), watch }
+    }
+
+    /// Learns from the journal which deliveries there are; until then it is careful with all.
+    pub async fn look_at(&mut self, journal: &dyn Journal) {
+        let Some(watch) = &mut self.watch else { return };
+        let newest = Filter { limit: Some(1), ..Filter::default() };
+        if let Ok(rows) = journal.list(newest).await {
+            let number = |row: &DeliveryRow| row.delivery.rsplit('-').next()?.parse().ok();
+            watch.newest = rows.first().map_or(0, |row| number(row).unwrap_or(i64::MAX));
+        }
     }
 
     /// The run ends in good order.
@@ -85,7 +96,7 @@ impl Care {
         let deaths = watch.take(&delivery.id)?;
         if deaths >= limits::RENDER_DEATHS {
             self.acquit(&delivery.id);
-            return Some("the process died twice while this was rendered or its answer judged".to_owned());
+            return Some(format!("the process died {deaths} times while this was rendered or its answer judged"));
         }
         let (prover, among) = (watch.prover.clone(), Surroundings::new(None, &config.platforms));
         let (source, event) = (hook.source.clone(), delivery.event.clone());
@@ -110,12 +121,19 @@ impl Care {
         work()
     }
 
+    /// It was rendered and its answer judged: it is no suspect any more.
+    pub fn survived(&self, delivery: &Delivery) {
+        if self.watch.is_some() {
+            self.acquit(&delivery.id);
+        }
+    }
+
     fn mark(&self, delivery: &Delivery) -> Option<Mark<'_>> {
         let watch = self.watch.as_ref()?;
         watch.concerns(delivery).then(|| self.marker.as_ref()?.mark(&delivery.id)).flatten()
     }
 
-    /// It is settled: what happens to it later is another matter.
+    /// What happens to it later is another matter.
     fn acquit(&self, id: &str) {
         if let Some(marker) = &self.marker {
             marker.clear(id);
@@ -129,8 +147,8 @@ impl Watch {
         self.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
     }
 
-    /// Whether it was owed before this daemon began. After the clock was set back that lies in the future.
+    /// Whether it was owed before this daemon began.
     fn concerns(&self, delivery: &Delivery) -> bool {
-        delivery.created < self.since || delivery.created > Timestamp::now()
+        delivery.seq <= self.newest
     }
 }

@@ -19,9 +19,11 @@ use crate::edges::send::Sender;
 use crate::engine::accept::Acceptor;
 use crate::engine::admin::{About, Admin};
 use crate::engine::care::Care;
+use crate::engine::clock::Clock;
 use crate::engine::desk::Desk;
 use crate::engine::lane::Lane;
 use crate::engine::recall::recall;
+use crate::engine::troubles;
 use crate::rules::config::Config;
 use crate::words::limits;
 use crate::words::secret::Secret;
@@ -56,10 +58,13 @@ pub struct Parts {
 /// # Errors
 /// The journal could not be read at the start.
 pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalError> {
-    let Parts { keeper, config, journal, emit, admin, http, care, about, reload, drain } = parts;
+    let Parts { keeper, config, journal, emit, admin, http, mut care, about, reload, drain } = parts;
     let (ask_reload, asked_reloads) = reload;
     let holds = journal.holds().await?;
-    let desk = Arc::new(Desk::new(journal.clone(), Sender::new(config.settings.network.clone()), holds, care));
+    care.look_at(&*journal).await;
+    let (bell, raised) = troubles::Bell::new();
+    let sender = Sender::new(config.settings.network.clone());
+    let desk = Arc::new(Desk::new(journal.clone(), sender, holds, care, Clock::start(), bell));
     let own = desk.clone();
     let (publish, config) = watch::channel(Arc::new(config));
     let token = token_of(&config.borrow());
@@ -68,7 +73,11 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     let mut services = JoinSet::new();
     services.spawn(keeper.watch(publish, asked_reloads, stop.clone()));
     services.spawn(follow_settings(desk.clone(), config.clone(), publish_token, stop.clone()));
-    services.spawn(watch_storage(journal.clone(), stop.clone()));
+    let clock = desk.clock;
+    services.spawn(troubles::watch_storage(journal.clone(), clock, desk.troubles.clone(), stop.clone()));
+    // What goes wrong while what is in the air lands is told too.
+    let landed_all = CancellationToken::new();
+    services.spawn(troubles::tell(raised, journal.clone(), clock, config.clone(), landed_all.clone()));
     let lanes = tokio::spawn(run_lanes(desk.clone(), config.clone(), stop.clone()));
 
     let sources = Arc::new(Sources::new(config.clone()));
@@ -87,6 +96,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     stop.cancelled().await;
     let landed = tokio::time::timeout(drain, async {
         let _lanes_ended = lanes.await;
+        landed_all.cancel();
         while services.join_next().await.is_some() {}
     });
     if landed.await.is_err() {
@@ -148,25 +158,6 @@ async fn follow_settings(
             tracing::warn!("listen.http changed: it takes effect at the next restart");
         }
         before = now.settings.clone();
-    }
-}
-
-/// Says in the log when storage stops working, and when it works again: nothing is accepted or sent meanwhile.
-async fn watch_storage(journal: Arc<dyn Journal>, stop: CancellationToken) {
-    let mut said = None;
-    let mut tick = tokio::time::interval(limits::STORAGE_LOOK);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = tick.tick() => {}
-        }
-        let trouble = journal.trouble();
-        match &trouble {
-            Some(why) if said != trouble => tracing::error!(%why, "nothing is accepted or sent: storage trouble"),
-            None if said.is_some() => tracing::info!("storage works again"),
-            _ => {}
-        }
-        said = trouble;
     }
 }
 

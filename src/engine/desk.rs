@@ -1,6 +1,6 @@
 //! What all lanes share: the journal, the sender, the receivers' gates, the holds, and who listens to the log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,10 +12,11 @@ use crate::edges::send::Sender;
 use crate::engine::care::Care;
 use crate::engine::clock::Clock;
 use crate::engine::gate::Gate;
+use crate::engine::troubles::{Bell, Trouble};
 use crate::rules::config::Config;
 use crate::rules::hook::{Hook, ReceiverKey};
 use crate::rules::platform::Given;
-use crate::words::event::Event;
+use crate::words::event::{Event, OWN_SOURCE};
 use crate::words::limits;
 
 /// What all lanes share.
@@ -36,14 +37,24 @@ pub struct Desk {
     flying: Mutex<HashMap<Arc<str>, Arc<AtomicUsize>>>,
     /// Events accepted since the start.
     pub accepted: AtomicU64,
+    /// Where troubles are raised.
+    pub troubles: Bell,
+    /// Hooks whose hold was not told, because an event that told of a trouble caused it.
+    unsaid: Mutex<HashSet<Arc<str>>>,
     /// When the daemon started.
     pub since: Timestamp,
 }
 
 impl Desk {
     /// A desk with the holds that the journal remembers.
-    pub fn new(journal: Arc<dyn Journal>, sender: Sender, holds: Vec<(Arc<str>, Hold)>, care: Care) -> Self {
-        let clock = Clock::start();
+    pub fn new(
+        journal: Arc<dyn Journal>,
+        sender: Sender,
+        holds: Vec<(Arc<str>, Hold)>,
+        care: Care,
+        clock: Clock,
+        troubles: Bell,
+    ) -> Self {
         Self {
             journal,
             sender: Mutex::new(sender),
@@ -55,6 +66,8 @@ impl Desk {
             holds: Mutex::new(holds.into_iter().collect()),
             flying: Mutex::default(),
             accepted: AtomicU64::new(0),
+            troubles,
+            unsaid: Mutex::default(),
             since: clock.now(),
         }
     }
@@ -101,8 +114,26 @@ impl Desk {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner).get(hook).cloned()
     }
 
-    /// Holds a hook, now and across a restart.
-    pub async fn hold(&self, hook: &Arc<str>, why: &str, fingerprint: String, until: Option<Timestamp>) {
+    /// Holds a hook for what an answer said, now and across a restart, until somebody acts on it. `event` is what was
+    /// to be delivered.
+    pub async fn hold_for(&self, hook: &Arc<str>, why: &str, fingerprint: String, event: &Event) {
+        let told = event.source != OWN_SOURCE;
+        if !told {
+            self.unsaid.lock().unwrap_or_else(PoisonError::into_inner).insert(hook.clone());
+        }
+        self.hold(hook, why, fingerprint, None).await;
+        if told {
+            self.troubles.raise(Trouble::Held { hook: hook.clone(), why: why.to_owned(), by: "verdict", until: None });
+        }
+    }
+
+    /// Holds a hook because a person says so, now and across a restart.
+    pub async fn hold_by_hand(&self, hook: &Arc<str>, why: &str, until: Option<Timestamp>) {
+        self.hold(hook, why, String::new(), until).await;
+        self.troubles.raise(Trouble::Held { hook: hook.clone(), why: why.to_owned(), by: "operator", until });
+    }
+
+    async fn hold(&self, hook: &Arc<str>, why: &str, fingerprint: String, until: Option<Timestamp>) {
         let hold = Hold { why: why.to_owned(), since: self.clock.now(), fingerprint, until };
         self.holds.lock().unwrap_or_else(PoisonError::into_inner).insert(hook.clone(), hold.clone());
         let until = until.map(|until| until.to_string());
@@ -120,6 +151,9 @@ impl Desk {
             return false;
         }
         tracing::info!(hook = %hook, because, "hook is released");
+        if !self.unsaid.lock().unwrap_or_else(PoisonError::into_inner).remove(hook) {
+            self.troubles.raise(Trouble::Released { hook: hook.clone(), why: because.to_owned() });
+        }
         if let Err(error) = self.journal.set_hold(hook, None).await {
             tracing::error!(hook = %hook, %error, "the release could not be recorded");
         }

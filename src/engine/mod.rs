@@ -11,4 +11,5 @@ pub mod gate;
 pub mod lane;
 pub mod probe;
 pub mod recall;
+pub mod troubles;
 pub mod wire;

@@ -8,6 +8,7 @@ pub mod cases;
 pub mod cloudevents;
 pub mod config;
 pub mod diagnostic;
+pub mod digest;
 pub mod hook;
 pub mod manifest;
 pub mod pace;

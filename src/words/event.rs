@@ -49,6 +49,9 @@ pub struct Peer {
     pub pid: Option<i32>,
 }
 
+/// The source of the daemon's own events. No sender may use it.
+pub const OWN_SOURCE: &str = "postrider";
+
 /// The media type of JSON, which most events carry.
 pub const JSON: &str = "application/json";
 

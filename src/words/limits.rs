@@ -228,6 +228,10 @@ pub const STREAM_BUFFER: usize = 1024;
 /// How far a starting daemon looks back for receivers that asked for a pause: DingTalk mutes for ten minutes. An older
 /// pause is learnt again from the receiver.
 pub const RECALL: Duration = Duration::from_secs(15 * 60);
+/// Troubles that may wait to be told; more stand in the log only.
+pub const TROUBLES: usize = 1024;
+/// How often the daemon tells of the dead letters of one hook: at once, then how many there were since.
+pub const TROUBLE_EVERY: Duration = Duration::from_secs(60);
 /// How often the daemon looks whether the journal is in trouble, to say so in its log.
 pub const STORAGE_LOOK: Duration = Duration::from_secs(1);
 /// How often a quiet `log -f` is told that it is still connected.
@@ -266,8 +270,8 @@ pub const PROOF_SECONDS: u64 = 2;
 pub const PROOF_SILENCE: Duration = Duration::from_secs(20);
 /// Hooks proven by one process: starting one costs as much as proving ten hooks.
 pub const PROOF_BATCH: usize = 512;
-/// Bytes of hook files given to one process.
-pub const PROOF_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of hook files given to one process: what is left of them is given again to the next one after a death.
+pub const PROOF_BYTES: usize = 1024 * 1024;
 /// Processes that prove at the same time.
 pub const PROOF_PROCESSES: usize = 4;
 /// How long one look at the files goes on after what kills the proving process. What is left is tried at the next look.
@@ -278,7 +282,8 @@ pub const PROOF_WORDS: u64 = 4 * 1024;
 pub const PROOF_TEXT: usize = 4 * 1024;
 /// Deliveries remembered as suspected of having killed the process.
 pub const SUSPECTS: usize = 1024;
-/// Deaths of the process during one delivery's rendering after which it is given up.
-pub const RENDER_DEATHS: u32 = 2;
+/// Deaths in a row while one delivery was rendered, seen by their marks, after which it is given up although a trial of it
+/// came to an end. Fewer would give up what was only hit by an operator's kills.
+pub const RENDER_DEATHS: u32 = 3;
 /// File descriptors kept free for deliveries and the journal: intake pauses before it takes them.
 pub const RESERVED_FILES: u64 = 32;

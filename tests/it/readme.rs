@@ -7,6 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use postrider::rules::diagnostic::Source;
+use postrider::rules::settings::Settings;
+use postrider::rules::source::SourceScripts;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -85,4 +89,12 @@ fn similar(found: &str, wanted: &str) {
         assert_eq!(found, wanted, "README.md:{} is not what comes out", number + 1);
     }
     assert_eq!(found.len(), wanted.len());
+}
+
+#[test]
+fn the_sources_that_the_readme_shows_are_sound() {
+    let source =
+        Source::new("tests/readme/sources.yaml", fs::read_to_string(root().join("tests/readme/sources.yaml")).unwrap());
+    let (settings, _) = Settings::parse(&source, &SourceScripts::built_in()).expect("a sound main file");
+    assert_eq!(settings.sources.len(), 4);
 }

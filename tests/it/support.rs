@@ -1,7 +1,6 @@
 //! A real daemon in a temporary folder, in this process, and ways to wait for what it does.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +16,8 @@ use postrider::engine::care::Care;
 use postrider::engine::daemon::{self, Parts};
 use serde_json::Value as Json;
 use tempfile::TempDir;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Daemon {
     pub(crate) folder: TempDir,
     pub(crate) journal: Arc<dyn Journal>,
+    /// Where it listens over TCP.
+    pub(crate) http: String,
     stop: CancellationToken,
     running: JoinHandle<Result<(), JournalError>>,
 }
@@ -45,17 +47,6 @@ impl Daemon {
 
     /// Starts a daemon in a folder that has everything, such as one that another daemon left.
     pub(crate) async fn start_in(folder: TempDir) -> Self {
-        Self::start_with(folder, None).await
-    }
-
-    /// The same with a port of its own on this machine, and its address.
-    pub(crate) async fn start_listening(folder: TempDir) -> (Self, SocketAddr) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        (Self::start_with(folder, Some(listener)).await, address)
-    }
-
-    async fn start_with(folder: TempDir, http: Option<TcpListener>) -> Self {
         let paths = Paths::here(folder.path());
         fs::create_dir_all(paths.emit.parent().expect("sockets stand in a folder")).expect("a folder");
         let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(&paths.state).expect("a journal"));
@@ -65,20 +56,22 @@ impl Daemon {
             let _none_left = fs::remove_file(socket);
         }
         let stop = CancellationToken::new();
+        let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let http = tcp.local_addr().expect("an address").to_string();
         let parts = Parts {
             keeper,
             config,
             journal: journal.clone(),
             emit: Some(UnixListener::bind(&paths.emit).expect("the emit socket")),
             admin: Some(UnixListener::bind(&paths.admin).expect("the admin socket")),
-            http,
+            http: Some(tcp),
             care: Care::none(),
             about: About::default(),
             reload: mpsc::channel(4),
             drain: Duration::from_secs(5),
         };
         let running = tokio::spawn(daemon::run(parts, stop.clone()));
-        Self { folder, journal, stop, running }
+        Self { folder, journal, http, stop, running }
     }
 
     /// Stops it in good order; the folder is left for the next one.
@@ -141,6 +134,22 @@ impl Daemon {
         self.journal.log(filter).await.expect("a log")
     }
 
+    /// Writes the main file and has it loaded.
+    pub(crate) async fn put_main(&self, text: &str) -> Json {
+        fs::write(self.folder.path().join("postrider.yaml"), text).expect("a main file");
+        self.reload().await
+    }
+
+    /// Sends a request over TCP, as a vendor does.
+    pub(crate) async fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Got {
+        send(&self.http, method, target, headers, body).await
+    }
+
+    /// Posts JSON over TCP.
+    pub(crate) async fn post(&self, target: &str, body: &[u8]) -> Got {
+        self.send("POST", target, &[("content-type", "application/json")], body).await
+    }
+
     /// Waits until a hook's deliveries are as wanted.
     pub(crate) async fn until(&self, hook: &str, wanted: impl Fn(&[DeliveryRow]) -> bool) -> Vec<DeliveryRow> {
         let waited = tokio::time::timeout(PATIENCE, async {
@@ -193,4 +202,42 @@ pub(crate) fn bodies(sink: &SinkHandle) -> Vec<String> {
 
 pub(crate) fn text(bytes: &Bytes) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// An answer over TCP.
+#[derive(Debug)]
+pub(crate) struct Got {
+    pub(crate) status: u16,
+    /// Lines of the head, in lower case.
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Got {
+    pub(crate) fn json(&self) -> Json {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{self:?}: {error}"))
+    }
+}
+
+/// One request on a connection of its own.
+pub(crate) async fn send(address: &str, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Got {
+    let mut text = format!("{method} {target} HTTP/1.1\r\nhost: inner.example\r\nconnection: close\r\n");
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(&[text.as_bytes(), body].concat()).await.expect("a reader");
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.expect("an answer");
+    let answer = String::from_utf8(bytes).expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("a status");
+    Got { status, head: head.to_lowercase(), body: body.to_owned() }
+}
+
+/// A file of `tests/`.
+pub(crate) fn test_file(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,8 @@ use crate::words::limits;
 #[derive(Clone, Debug)]
 pub struct Prover {
     program: PathBuf,
+    /// How long it goes on after a death.
+    patience: Duration,
 }
 
 /// What a script is for.
@@ -85,12 +87,18 @@ struct Ended {
 impl Prover {
     /// Proves by this very program, also when its file has been replaced since.
     pub fn own() -> Self {
-        Self { program: "/proc/self/exe".into() }
+        Self::program("/proc/self/exe")
     }
 
     /// Proves by another program, for tests.
     pub fn program(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into() }
+        Self { program: program.into(), patience: limits::PROOF_PATIENCE }
+    }
+
+    /// One that goes on for longer although processes die.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Tries scripts of one kind, by their names.
@@ -145,17 +153,9 @@ impl Prover {
                     break;
                 }
             };
-            for verdict in ended.verdicts {
-                // A busy machine may make a sound script late: what is refused for its time is asked for once more.
-                let late = |found: &Diagnostic| found.what.contains("takes longer than");
-                let sure = match verdict {
-                    Verdict::Refused(found) if found.iter().any(late) => self.alone(among, &work[verdicts.len()]),
-                    verdict => verdict,
-                };
-                verdicts.push(sure);
-            }
+            verdicts.extend(ended.verdicts);
             if verdicts.len() < work.len() {
-                if began.elapsed() > limits::PROOF_PATIENCE {
+                if began.elapsed() > self.patience {
                     let why = "too many others broke down before it; it is tried again later".to_owned();
                     verdicts.resize(work.len(), Verdict::Unproven(why));
                     break;

@@ -59,6 +59,7 @@ pub struct Platform {
 #[derive(Clone, Copy, Debug)]
 struct Uses {
     event: bool,
+    time: bool,
     headers: bool,
     verdict: bool,
     check: bool,
@@ -147,13 +148,8 @@ impl Platform {
             let span = crate::rules::diagnostic::Span { start: at, end: at + "fn manifest".len() };
             found.into_iter().map(|finding| finding.at(source.place(span))).collect::<Vec<_>>()
         })?;
-        // However a script reads a member, it writes one of these.
-        let mentions = |member: &str| {
-            [format!(".{member}"), format!("\"{member}\""), format!("{member}:")]
-                .iter()
-                .any(|word| script.mentions(word))
-        };
-        let uses = Uses { event: mentions("event"), headers: mentions("headers"), verdict, check };
+        let [event, time, headers] = ["event", "time", "headers"].map(|member| script.reads(member));
+        let uses = Uses { event, time, headers, verdict, check };
         let judged = Mutex::default();
         Ok(Self { name: name.to_owned(), manifest, source, built_in, script, uses, judged })
     }
@@ -261,12 +257,14 @@ impl Platform {
         let mut delivery = map([
             ("id", given.id.into()),
             ("attempt", i64::from(given.attempt).into()),
-            ("time", given.now.to_string().into()),
             ("time_s", given.now.as_second().into()),
             ("time_ms", given.now.as_millisecond().into()),
             ("hook", given.hook.into()),
             ("options", options.into()),
         ]);
+        if self.uses.time {
+            delivery.insert("time".into(), given.now.to_string().into());
+        }
         if self.uses.event {
             delivery.insert("event".into(), event(given.event).into());
         }

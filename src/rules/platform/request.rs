@@ -23,7 +23,8 @@ use crate::words::limits;
 const KEYS: [&str; 9] = ["url", "method", "headers", "json", "form", "text", "xml", "body", "sign"];
 const BODIES: [&str; 5] = ["json", "form", "text", "xml", "body"];
 
-/// The latest URL of a hook as its script gave it, and what it was read as: most hooks have but one.
+/// The latest URL of a hook as its script gave it, without its query, and what it was read as: most hooks have but one,
+/// and sign only the query.
 #[derive(Default)]
 pub(super) struct KnownUrl(Mutex<Option<(String, Target)>>);
 
@@ -103,16 +104,27 @@ impl KnownUrl {
     fn target(&self, map: &Map) -> Result<Target, String> {
         let text = map.get("url").and_then(|value| value.as_immutable_string_ref().ok());
         let text = text.filter(|text| !text.is_empty()).ok_or("the request has no url")?;
+        let (place, query) = match text.split_once('?') {
+            Some((place, query)) if query.bytes().all(is_plain) => (place, Some(query)),
+            Some(_) => return target(&text),
+            None => (&**text, None),
+        };
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((latest, target)) = &*known
-            && **latest == **text
-        {
-            return Ok(target.clone());
+        if known.as_ref().is_none_or(|(latest, _)| latest != place) {
+            *known = Some((place.to_owned(), target(place)?));
         }
-        let target = target(&text)?;
-        *known = Some((text.to_string(), target.clone()));
+        let (_, mut target) = known.clone().ok_or("the request has no url")?;
+        if let Some(query) = query {
+            target.url.push('?');
+            target.url.push_str(query);
+        }
         Ok(target)
     }
+}
+
+/// Whether a byte stands for itself in a query: what is brought into form there is another.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%=&+/:@!$()*,;".contains(&byte)
 }
 
 fn target(text: &str) -> Result<Target, String> {

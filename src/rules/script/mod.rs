@@ -161,9 +161,17 @@ impl Script {
         self.resolved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the script speaks of a word outside of its line comments. It may say yes too often, never too seldom.
-    pub(crate) fn mentions(&self, word: &str) -> bool {
-        self.source.text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(word))
+    /// Whether the script reads a member of this name, outside of its line comments: however it does, it writes `.name`,
+    /// `"name"` or `name:`. It may say yes too often, never too seldom.
+    pub(crate) fn reads(&self, member: &str) -> bool {
+        let code = self.source.text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let mut uses = code.flat_map(|line| line.match_indices(member).map(move |(at, _)| line.split_at(at)));
+        uses.any(|(before, from)| {
+            let after = from[member.len()..].chars().next();
+            let whole = !after.is_some_and(is_word);
+            whole && (before.ends_with(['.', '"']) || after == Some(':'))
+        })
     }
 
     fn diagnose(&self, error: &EvalAltResult) -> Diagnostic {

@@ -190,6 +190,9 @@ fn functions_are_checked_before_they_are_called() {
 #[test]
 fn what_a_script_mentions() {
     let one = script("// the event\nfn f(d) { d.options }");
-    assert!(!one.mentions("event"));
-    assert!(script("fn f(d) { d.event }").mentions("event"));
+    assert!(!one.reads("event"));
+    assert!(script("fn f(d) { d.event }").reads("event"));
+    assert!(!script("fn f(d) { d.events }").reads("event"));
+    assert!(script("fn f(d) { d[\"event\"] }").reads("event"));
+    assert!(script("fn f(d) { #{event: d} }").reads("event"));
 }

@@ -123,14 +123,15 @@ pub(super) fn read(
             }
             _ => reader.text(&name, node).map(|text| Setting::List(vec![Setting::Plain(text.into())])),
         },
-        Kind::Headers | Kind::Sign => match &node.value {
+        Kind::Headers => match &node.value {
             Value::Map(_) => Some(tree(reader, node, secrets)),
             _ => {
                 reader.wrong(&name, node, "a map of names to values", help);
                 None
             }
         },
-        Kind::Tree => Some(tree(reader, node, secrets)),
+        // A source may be signed in one of several ways.
+        Kind::Tree | Kind::Sign => Some(tree(reader, node, secrets)),
     }
 }
 

@@ -107,7 +107,8 @@ impl Leaf {
 
     /// The names it uses that nobody set before, with their attributes.
     pub(super) fn variables(&self) -> impl Iterator<Item = String> {
-        self.compiled.borrow_dependent().undeclared_variables(true).into_iter()
+        let found = self.compiled.borrow_dependent().undeclared_variables(true);
+        found.into_iter().chain(sliced(self.compiled.borrow_owner()))
     }
 
     /// The text, or for a typed leaf the value; `None` is left out. `exact` is the event's data where the engine's
@@ -167,8 +168,14 @@ pub(super) fn compile_condition(text: &str) -> Result<(Expression<'static, 'stat
     let back = |at: &Range<usize>| at.start.saturating_sub(open.len())..at.end.saturating_sub(open.len());
     inspection.problems.iter_mut().for_each(|problem| problem.at = back(&problem.at));
     inspection.secrets.iter_mut().for_each(|(_, at)| *at = back(at));
-    let variables = expression.undeclared_variables(true).into_iter().collect();
+    let variables = expression.undeclared_variables(true).into_iter().chain(sliced(text)).collect();
     Ok((expression, inspection, variables))
+}
+
+/// The engine does not tell what a slice such as `data.items[:10]` is cut from, so it is taken to be anything.
+fn sliced(text: &str) -> Option<String> {
+    let inside = |rest: &str| rest.split(']').next().is_some_and(|inside| inside.contains(':'));
+    text.split('[').skip(1).any(inside).then(|| "data".to_owned())
 }
 
 /// Evaluates a condition.

@@ -52,6 +52,11 @@ impl Needs {
         self.varies
     }
 
+    /// Whether what the event says is used.
+    pub(super) fn reads_data(&self) -> bool {
+        self.everything || !self.keys.is_empty()
+    }
+
     fn take(&self, event: &Event) -> Value {
         if !self.reads_data() {
             // Large events are not read for nothing.
@@ -66,11 +71,6 @@ impl Needs {
             Some(exact) => to_engine(exact),
             None => self.take_plain(event.data()),
         }
-    }
-
-    /// Whether anything of the event's data is looked at.
-    pub(super) fn reads_data(&self) -> bool {
-        self.everything || !self.keys.is_empty()
     }
 
     fn take_plain(&self, data: &Json) -> Value {

@@ -18,7 +18,7 @@ use crate::words::secret::Secret;
 pub(super) struct Signing {
     outline: Arc<Outline>,
     /// The keys of the last attempt, made ready: reading them costs more than a signature.
-    latest: RwLock<Option<(Exact, Arc<Scheme>)>>,
+    latest: RwLock<Option<(Vec<Secret>, Arc<Scheme>)>>,
 }
 
 impl std::fmt::Debug for Signing {
@@ -139,7 +139,7 @@ impl Signing {
     /// With the keys of one attempt, which are the same as for the last one unless they come from the event or a secret
     /// was changed.
     pub(super) fn with_keys(&self, tree: &Tree, given: &Given<'_>) -> Result<Signer, RenderError> {
-        let keys = tree.render(given)?;
+        let keys = keys(tree, given)?;
         let ready = |scheme: &Arc<Scheme>| Signer { outline: self.outline.clone(), scheme: Some(scheme.clone()) };
         let latest = self.latest.read().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, scheme)) = &*latest
@@ -148,10 +148,9 @@ impl Signing {
             return Ok(ready(scheme));
         }
         drop(latest);
-        let secrets: Vec<_> = texts(&keys).map(Secret::new).collect();
-        let scheme = Scheme::new(self.outline.clone(), &secrets);
+        let scheme = Scheme::new(self.outline.clone(), &keys);
         let scheme = scheme.and_then(|scheme| scheme.can_sign().map(|()| scheme));
-        let scheme = Arc::new(scheme.map_err(|fault| self.unusable(tree, given, &secrets, fault))?);
+        let scheme = Arc::new(scheme.map_err(|fault| self.unusable(tree, given, &keys, fault))?);
         let signer = ready(&scheme);
         *self.latest.write().unwrap_or_else(PoisonError::into_inner) = Some((keys, scheme));
         Ok(signer)
@@ -174,7 +173,15 @@ impl Signing {
     }
 }
 
-fn texts(keys: &Exact) -> impl Iterator<Item = &str> {
-    let list = if let Exact::List(keys) = keys { keys.as_slice() } else { &[] };
-    list.iter().filter_map(Exact::as_str)
+/// The keys of one attempt. Most are secrets as they are, and need no template.
+fn keys(tree: &Tree, given: &Given<'_>) -> Result<Vec<Secret>, RenderError> {
+    let parts = tree.root.list();
+    let name = |part: &Part| if let Part::Secret(name, _) = part { Some(name.clone()) } else { None };
+    match parts.iter().map(name).collect::<Option<Vec<_>>>() {
+        Some(names) if !names.is_empty() => names.iter().map(|name| super::secret(given, name)).collect(),
+        _ => Ok(match tree.render(given)? {
+            Exact::List(keys) => keys.iter().filter_map(Exact::as_str).map(Secret::new).collect(),
+            _ => Vec::new(),
+        }),
+    }
 }

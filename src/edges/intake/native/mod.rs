@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::edges::intake::native::members::{Elements, Native, Sound};
 use crate::edges::intake::{Answer, Code, Refusal};
-use crate::words::event::{Event, Peer};
+use crate::words::event::{Event, OWN_SOURCE, Peer};
 use crate::words::json::Exact;
 use crate::words::limits;
 
@@ -227,6 +227,9 @@ fn event(text: &str, now: Timestamp, peer: Option<Peer>) -> Result<Event, Fault>
     let source = native.source.unwrap_or_default();
     if let Some(what) = (!source.is_empty()).then(|| name_fault("source", &source)).flatten() {
         return Err(whole(what));
+    }
+    if source == OWN_SOURCE {
+        return Err(whole("the source postrider is the daemon's own: send another, or none".to_owned()));
     }
     let time = match native.time {
         Some(time) => check_time(&time).map_err(|refusal| whole(refusal.message))?,
