@@ -41,7 +41,11 @@ const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// A daemon with these sources, and a hook that mirrors everything to a receiver.
 async fn house(main: &str, url: &str) -> Daemon {
     let folder = tempfile::tempdir().unwrap();
-    write_hook(folder.path(), "mirror", &format!("events: \"*\"\nplatform: webhook\noptions: {{url: \"{url}\"}}\n"));
+    write_hook(
+        folder.path(),
+        "mirror",
+        &format!("events: \"*\"\nwhen: event.source != 'postrider'\nplatform: webhook\noptions: {{url: \"{url}\"}}\n"),
+    );
     write_secret(folder.path(), "key", KEY);
     write_secret(folder.path(), "whsec", WHSEC);
     fs::write(folder.path().join("postrider.yaml"), main).unwrap();
