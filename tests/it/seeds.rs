@@ -1,13 +1,12 @@
-//! What Pgyer, AppGo, Appery.io, PatchKit and PushPushGo can send, feature by feature, sent by hooks and received by
-//! sources: `pg`, `ag`, `ap`, `pk` and `pp` with the number of the feature, `x` for what holds for all of them. The table
-//! is in `docs/seeds.md`.
+//! What Pgyer, AppGo, Appery.io, PatchKit and PushPushGo can send, feature by feature, sent by hooks: `pg`, `ag`, `ap`,
+//! `pk` and `pp` with the number of the feature, `x` for what holds for all of them. How they are received is in
+//! `seeds_receive`, the table of all of it in `docs/seeds.md`.
 
 mod appery;
 mod appgo;
 mod patchkit;
 mod pgyer;
 mod pushpushgo;
-mod received;
 mod round;
 
 use postrider::edges::sink::{BotOptions, Platform, Sink, SinkHandle, SinkOptions, Step};

@@ -4,11 +4,12 @@
 mod killed;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 
+use hmac::{Hmac, KeyInit, Mac};
+use postrider::edges::sink::SinkHandle;
 use postrider::words::event::Event;
+use sha1::Sha1;
 
-use super::received::House;
 use super::*;
 use crate::examples::SAMPLES;
 
@@ -41,7 +42,7 @@ pub(super) fn sources() -> String {
 }
 
 /// Hooks that send every event on as its vendor does.
-pub(super) fn senders(to: SocketAddr) -> Vec<(&'static str, String)> {
+pub(super) fn senders(to: &str) -> Vec<(&'static str, String)> {
     let hook = |vendor: &'static str, path: &str, more: &str| {
         let text = format!(
             "events: '{vendor}.*'\nplatform: webhook\nretry: {{first: 100ms, max: 500ms}}\noptions:\n  url: \"http://{to}/in/{vendor}{path}\"\n{more}"
@@ -59,6 +60,32 @@ pub(super) fn senders(to: SocketAddr) -> Vec<(&'static str, String)> {
             "  sign: {preset: pushpushgo, key: \"{{ projectId }}\"}\n",
         ),
     ]
+}
+
+/// A daemon that hears all five, with a hook that shows everything that it was given.
+struct House {
+    daemon: Daemon,
+    sink: SinkHandle,
+}
+
+impl House {
+    async fn open() -> Self {
+        let sink = receiver().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("postrider.yaml"), format!("sources:\n{}", sources())).expect("a main file");
+        let all = format!(
+            "events: '*'\nplatform: webhook\noptions:\n  url: \"{}\"\n  json: {{type: \"{{{{ event.type }}}}\", time: \"{{{{ event.time }}}}\", data: \"{{{{ data }}}}\", raw: \"{{{{ event.raw }}}}\"}}\n",
+            sink.url("")
+        );
+        crate::support::write_hook(folder.path(), "all", &all);
+        Self { daemon: Daemon::start_in(folder).await, sink }
+    }
+
+    /// What the hook showed of everything so far, once there is so much of it.
+    async fn seen(&self, count: u64) -> Vec<Json> {
+        assert!(self.sink.wait_for(count, crate::support::PATIENCE).await, "only {} events came", self.sink.count());
+        bodies(&self.sink).iter().map(|body| serde_json::from_str(body).expect("JSON")).collect()
+    }
 }
 
 #[test]
@@ -127,18 +154,19 @@ fn x3_every_golden_belongs_to_an_example() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn x4_what_is_sent_as_a_vendor_is_received_as_the_same_event() {
-    let far = House::with(&sources()).await;
-    let near = House::with(&sources()).await;
-    for (vendor, text) in senders(far.address()) {
+    let far = House::open().await;
+    let near = House::open().await;
+    for (vendor, text) in senders(&far.daemon.http) {
         near.daemon.put_hook(vendor, &text).await;
     }
     let mut sent = 0;
     for (source, path, event) in samples() {
         let target = format!("/in/{source}{path}");
-        let signed = if source == "pushpushgo" { ppg_header(&event.raw) } else { String::new() };
-        let (status, answer) =
-            near.post(&target, &format!("content-type: application/json\r\n{signed}"), &event.raw).await;
-        assert_eq!(status, 202, "{target}: {answer}");
+        let signature = ppg_signature(&event.raw);
+        let headers = [("content-type", "application/json"), ("x-ppg-signature", signature.as_str())];
+        let headers = if source == "pushpushgo" { &headers[..] } else { &headers[..1] };
+        let got = near.daemon.send("POST", &target, headers, &event.raw).await;
+        assert_eq!(got.status, 202, "{target}: {got:?}");
         sent += 1;
     }
     assert_eq!(sent, 21);
@@ -160,6 +188,9 @@ async fn x4_what_is_sent_as_a_vendor_is_received_as_the_same_event() {
     far.daemon.stop().await;
 }
 
-pub(super) fn ppg_header(body: &[u8]) -> String {
-    format!("x-ppg-signature: {}\r\n", super::received::signature(std::str::from_utf8(body).expect("text"), "hex"))
+/// As PushPushGo signs a body.
+pub(super) fn ppg_signature(body: &[u8]) -> String {
+    let mut mac = <Hmac<Sha1> as KeyInit>::new_from_slice(PROJECT.as_bytes()).expect("a key");
+    mac.update(body);
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -89,7 +89,7 @@ async fn x5_the_round_trip_survives_kill_9_of_both_daemons() {
 /// Everything that the vendors were told is taken, at both ends owed no more.
 fn live_and_die(kills: usize, seed: u64, ledger: &str) -> Acked {
     let mut far = Mortal::new(&[("ledger", ledger.to_owned())]);
-    let mut near = Mortal::new(&senders(far.address));
+    let mut near = Mortal::new(&senders(&far.address.to_string()));
     far.start();
     near.start();
     let (acked, stop) = (Arc::new(Mutex::new(Acked::new())), Arc::new(AtomicBool::new(false)));
@@ -135,7 +135,8 @@ fn post_until(number: usize, address: SocketAddr, acked: &Mutex<Acked>, stop: &A
         let body = std::str::from_utf8(&event.raw).expect("text").replacen('{', &format!("{{\"mark\":\"{mark}\","), 1);
         // What the vendor calls the version, so that no two are the same one.
         let body = body.replace("\"id\": 4711", &format!("\"id\": \"{mark}\""));
-        let signed = if *source == "pushpushgo" { ppg_header(body.as_bytes()) } else { String::new() };
+        let signature = format!("x-ppg-signature: {}\r\n", ppg_signature(body.as_bytes()));
+        let signed = if *source == "pushpushgo" { signature } else { String::new() };
         while post(address, &format!("/in/{source}{path}"), &signed, &body) != Some(202) {
             std::thread::sleep(Duration::from_millis(5));
         }
