@@ -22,6 +22,7 @@ mod readme;
 mod seeds;
 mod sending;
 mod signatures;
+mod simulation;
 mod source_cases;
 mod sparing;
 mod statuses;
