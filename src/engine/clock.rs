@@ -5,23 +5,34 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::rules::backoff;
 use crate::words::limits;
 
 /// The time, for everything below the engine, which reads none itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,
+    /// The time on the wall when it was started, where the wall's clock is simulated.
+    wall: Option<Timestamp>,
 }
 
 impl Clock {
     /// Starts counting.
     pub fn start() -> Self {
-        Self { started: Instant::now() }
+        Self { started: Instant::now(), wall: None }
+    }
+
+    /// A clock whose wall shows `wall` now and goes on with the runtime's time, which a test may pause and wind.
+    pub fn simulated(wall: Timestamp) -> Self {
+        Self { started: Instant::now(), wall: Some(wall) }
     }
 
     /// The time on the wall: due times, signatures, logs.
     pub fn now(&self) -> Timestamp {
-        Timestamp::now()
+        match self.wall {
+            None => Timestamp::now(),
+            Some(wall) => backoff::later(wall, self.started.elapsed()),
+        }
     }
 
     /// Time that is never set: pace and pauses. It counts from a day before the start, so that what was sent before a

@@ -108,7 +108,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
 }
 
 /// A lane for every hook there is, and for every hook that once was and is still owed something.
-async fn run_lanes(desk: Arc<Desk>, mut config: watch::Receiver<Arc<Config>>, stop: CancellationToken) {
+pub async fn run_lanes(desk: Arc<Desk>, mut config: watch::Receiver<Arc<Config>>, stop: CancellationToken) {
     let mut running = BTreeSet::new();
     let mut lanes = JoinSet::new();
     let left = desk.journal.lanes().await.unwrap_or_else(|error| {

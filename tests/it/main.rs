@@ -24,6 +24,7 @@ mod seeds;
 mod seeds_receive;
 mod sending;
 mod signatures;
+mod simulation;
 mod slow_senders;
 mod source_cases;
 mod sources;

@@ -74,6 +74,16 @@ impl MemoryJournal {
         Self { identity, clock: Box::new(clock), state: Mutex::default() }
     }
 
+    /// As after a restart: what was handed out is free again.
+    pub fn restart(&self) {
+        let mut state = self.state();
+        let State { lanes, deliveries, .. } = &mut *state;
+        for lane in lanes.values_mut() {
+            let back = std::mem::take(&mut lane.claimed);
+            lane.free.extend(back.into_iter().map(|seq| (deliveries[&seq].due, seq)));
+        }
+    }
+
     /// The first part of this journal's delivery ids.
     pub fn identity(&self) -> &str {
         &self.identity

@@ -1,5 +1,8 @@
 //! Requests over hyper: one total deadline, a bounded response, no redirects, and an address policy at dial time.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -34,9 +37,19 @@ pub struct Sender {
     pool: Pool,
     /// A machine without certificate roots fails every TLS connection in the same puzzling way: say so.
     no_roots: bool,
+    played: Option<Arc<Play>>,
 }
 
+/// A play of what receivers do, in place of the network.
+pub type Play = dyn Fn(&Request) -> Pin<Box<dyn Future<Output = Result<Response, SendError>> + Send>> + Send + Sync;
+
 impl Sender {
+    /// A sender that sends nothing: the play answers. For simulations, in which time does not pass by itself.
+    pub fn played(play: Arc<Play>) -> Self {
+        let sender = Self::with_roots(Network::default(), rustls::RootCertStore::empty());
+        Self { played: Some(play), ..sender }
+    }
+
     /// A sender with the system's certificate roots.
     pub fn new(network: Network) -> Self {
         let mut roots = rustls::RootCertStore::empty();
@@ -47,13 +60,13 @@ impl Sender {
     /// A sender that trusts these certificate roots.
     pub fn with_roots(network: Network, roots: rustls::RootCertStore) -> Self {
         let no_roots = roots.is_empty();
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("ring has cipher suites for TLS 1.2 and 1.3")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self { connector: Connector::new(network, tls), pool: Pool::default(), no_roots }
+        Self { connector: Connector::new(network, tls), pool: Pool::default(), no_roots, played: None }
     }
 
     /// Sends one request and reads the answer up to `limits::RESPONSE_BODY`, all within `timeout`.
@@ -61,8 +74,11 @@ impl Sender {
     /// # Errors
     /// Why no answer came.
     pub async fn send(&self, request: &Request, timeout: Duration) -> Result<Response, SendError> {
-        let (uri, request) = outgoing(request)?;
         let deadline = Instant::now() + timeout;
+        if let Some(play) = &self.played {
+            return timeout_at(deadline, play(request)).await.unwrap_or(Err(SendError::Timeout(timeout)));
+        }
+        let (uri, request) = outgoing(request)?;
         let exchange = dial::DEADLINE.scope(deadline, self.exchange(uri, request));
         timeout_at(deadline, exchange).await.unwrap_or(Err(SendError::Timeout(timeout)))
     }
