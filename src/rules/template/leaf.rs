@@ -173,9 +173,9 @@ pub(super) fn compile_condition(text: &str) -> Result<(Expression<'static, 'stat
 }
 
 /// The engine does not tell what a slice such as `data.items[:10]` is cut from, so it is taken to be anything.
-fn sliced(text: &str) -> Option<String> {
+fn sliced(text: &str) -> Vec<String> {
     let inside = |rest: &str| rest.split(']').next().is_some_and(|inside| inside.contains(':'));
-    text.split('[').skip(1).any(inside).then(|| "data".to_owned())
+    if text.split('[').skip(1).any(inside) { vec!["data".to_owned(), "event".to_owned()] } else { Vec::new() }
 }
 
 /// Evaluates a condition.
