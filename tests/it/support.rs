@@ -75,13 +75,6 @@ impl Daemon {
         Self { folder, journal, http, stop, running }
     }
 
-    /// The same, and its address.
-    pub(crate) async fn start_listening(folder: TempDir) -> (Self, SocketAddr) {
-        let daemon = Self::start_in(folder).await;
-        let address = daemon.http.parse().expect("an address");
-        (daemon, address)
-    }
-
     /// Stops it in good order; the folder is left for the next one.
     pub(crate) async fn stop(self) -> TempDir {
         self.stop.cancel();
