@@ -447,6 +447,7 @@ fn only_what_is_used_is_converted() {
         "{% macro m() %}{{ app.n }}{% endmacro %}{{ m() }}",
         "{{ data | attr('app') | attr('n') }}",
         "{{ app.list[:1] | length + 2 }}",
+        "{{ event.id[:1] | length + 2 }}",
         "{% for x in data.app.list[0:3] %}{{ loop.index if loop.last }}{% endfor %}",
         "{{ event.type[:3] | length }}",
     ] {
