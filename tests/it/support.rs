@@ -1,7 +1,6 @@
 //! A real daemon in a temporary folder, in this process, and ways to wait for what it does.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
