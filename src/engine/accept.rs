@@ -11,7 +11,7 @@ use crate::edges::intake::{Accept, Answer, Code, Refusal};
 use crate::edges::journal::{Append, Appended, JournalError};
 use crate::engine::desk::Desk;
 use crate::rules::config::Config;
-use crate::words::event::Event;
+use crate::words::event::{Event, OWN_SOURCE};
 use crate::words::limits;
 
 /// Stores events with the hooks that want them, and answers when they are on disk.
@@ -47,8 +47,30 @@ impl Acceptor {
     }
 }
 
+/// Answers, once there are any.
+type Answers = Pin<Box<dyn Future<Output = Vec<Answer>> + Send>>;
+
+impl Acceptor {
+    /// Nobody else speaks in the daemon's name: what is told of its troubles is believed, and raises no other.
+    fn without_our_own(&self, events: Vec<Event>) -> Answers {
+        let ours: Vec<bool> = events.iter().map(|event| event.source == OWN_SOURCE).collect();
+        let others = self.accept(events.into_iter().filter(|event| event.source != OWN_SOURCE).collect());
+        Box::pin(async move {
+            let mut answers = others.await.into_iter();
+            let refused = || {
+                let why = format!("the source {OWN_SOURCE} is the daemon's own: send another, or none");
+                Answer::Refused(Refusal::new(Code::BadEvent, why))
+            };
+            ours.into_iter().map(|ours| if ours { refused() } else { answers.next().unwrap_or_else(refused) }).collect()
+        })
+    }
+}
+
 impl Accept for Acceptor {
-    fn accept(&self, events: Vec<Event>) -> Pin<Box<dyn Future<Output = Vec<Answer>> + Send>> {
+    fn accept(&self, events: Vec<Event>) -> Answers {
+        if events.iter().any(|event| event.source == OWN_SOURCE) {
+            return self.without_our_own(events);
+        }
         let config = self.config.borrow().clone();
         let count = events.len();
         if let Some(refusal) = self.refusal(&config) {

@@ -183,5 +183,12 @@ async fn nobody_speaks_in_the_daemons_name() {
         "{answer}"
     );
     assert_eq!(daemon.emit(&json!({"type": "postrider.hook.dead", "source": "me"})).await["duplicate"], false);
+    // A batch is taken or refused as a whole.
+    let several = daemon.emit(&json!([{"type": "a"}, {"type": "b", "source": "postrider"}])).await;
+    assert!(several["error"]["message"].is_string(), "{several}");
+    assert_eq!(daemon.admin("GET", "/v1/status", None).await.1["accepted"], 1);
+    let cloud = json!({"specversion": "1.0", "type": "c", "source": "postrider", "id": "1"});
+    let answer = daemon.emit(&cloud).await;
+    assert!(answer["error"]["message"].is_string(), "{answer}");
     daemon.stop().await;
 }

@@ -21,8 +21,8 @@ pub(crate) struct Held {
 pub(crate) struct Books {
     /// Each event's key, and what is owed to which hooks.
     owed: BTreeMap<String, (String, BTreeSet<String>)>,
-    /// Of the `once` lane: when each key was accepted and owed.
-    once: BTreeMap<String, Vec<Timestamp>>,
+    /// Of the `once` lane: when each key was accepted and owed, and by which event.
+    once: BTreeMap<String, Vec<(Timestamp, String)>>,
     held: BTreeMap<String, Vec<Held>>,
 }
 
@@ -31,7 +31,7 @@ impl Books {
         assert!(!appended.duplicate);
         let hooks: BTreeSet<String> = appended.hooks.iter().map(|hook| hook.to_string()).collect();
         if hooks.contains("once") {
-            self.once.entry(key.to_owned()).or_default().push(now);
+            self.once.entry(key.to_owned()).or_default().push((now, appended.id.clone()));
         }
         self.owed.insert(appended.id, (key.to_owned(), hooks));
     }
@@ -83,7 +83,7 @@ impl Books {
             let of_receiver: Vec<_> = world.requests.iter().filter(|one| one.host == host).collect();
             pauses_are_kept(seed, host, &of_receiver, world);
         }
-        self.once_is_once(seed);
+        self.once_is_once(seed, rows);
     }
 
     /// What was owed is on record exactly once, with one end, and what is called delivered was answered so.
@@ -135,9 +135,19 @@ impl Books {
     }
 
     /// A key is owed again only after its time, unless what had it died.
-    fn once_is_once(&self, seed: u64) {
-        let owed: usize = self.once.values().map(Vec::len).sum();
-        assert!(owed > 0, "seed {seed}: nothing was owed once");
+    fn once_is_once(&self, seed: u64, rows: &[DeliveryRow]) {
+        let outcome = |event: &str| {
+            let row = rows.iter().find(|row| row.hook == "once" && row.event == event);
+            row.map_or("", |row| row.outcome.as_str())
+        };
+        for owed in self.once.values() {
+            for two in owed.windows(2) {
+                let apart = two[1].0 > later(two[0].0, Duration::from_secs(600));
+                assert!(apart || outcome(&two[0].1) == "dead", "seed {seed}: owed twice: {two:?}");
+            }
+        }
+        let dropped = rows.iter().filter(|row| row.hook == "once" && row.outcome == "dropped").count();
+        assert!(dropped > 0, "seed {seed}: nothing came twice");
     }
 }
 
