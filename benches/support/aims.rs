@@ -27,7 +27,7 @@ pub(crate) const LATENCY_P99: f64 = 4.0;
 /// At most so many MiB of the idle daemon.
 pub(crate) const IDLE_MEMORY: f64 = 15.0;
 
-/// The aims of a case.
+/// The aims of a case. A signed robot has those of a plain webhook: what a platform asks for is no excuse.
 pub(crate) fn of(case: &Case) -> Option<Aims> {
     let rate = match (case.way, case.hooks) {
         (Way::Bare | Way::Relay, _) => return None,

@@ -19,7 +19,7 @@ const HTTP_CONNECTIONS: usize = 64;
 const BATCH_CONNECTIONS: usize = 4;
 /// Sent ahead of each measurement, so that connections are open and pages are touched.
 pub(super) const WARM_UP: usize = 200;
-/// Outcomes may linger 50 ms before they are written; the CPU that this takes is counted.
+/// Outcomes linger a little before they are written; the CPU that this takes is counted.
 pub(super) const SETTLING: Duration = Duration::from_millis(100);
 
 /// How events reach the system.
