@@ -15,7 +15,7 @@
 //! }
 //! ```
 //!
-//! The kinds are `text chat message markdown html xml url headers secret list bool integer sign tree`, and a choice: either
+//! The kinds are `text chat message markdown html mrkdwn markdownv2 xml url headers secret list bool integer sign tree`, and a choice: either
 //! `"choice: text markdown"` or the words as an array, `["text", "markdown"]`.
 
 pub use crate::rules::yaml::reader::Rate;
@@ -71,6 +71,10 @@ pub enum Kind {
     Markdown,
     /// HTML.
     Html,
+    /// Slack's mrkdwn.
+    Mrkdwn,
+    /// Telegram's MarkdownV2.
+    MarkdownV2,
     /// An XML document: a text, or a tree of elements. Scripts are given its text, which is always well-formed.
     Xml,
     /// A URL: scheme, user info, host and port are literal; the rest is component-encoded.
@@ -94,12 +98,14 @@ pub enum Kind {
 }
 
 /// The kinds that are one word.
-const KINDS: [(&str, Kind); 14] = [
+const KINDS: [(&str, Kind); 16] = [
     ("text", Kind::Text),
     ("chat", Kind::Chat),
     ("message", Kind::Message),
     ("markdown", Kind::Markdown),
     ("html", Kind::Html),
+    ("mrkdwn", Kind::Mrkdwn),
+    ("markdownv2", Kind::MarkdownV2),
     ("xml", Kind::Xml),
     ("url", Kind::Url),
     ("headers", Kind::Headers),

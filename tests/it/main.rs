@@ -32,5 +32,6 @@ mod sparing;
 mod statuses;
 mod stopping;
 mod support;
+mod texts;
 mod troubles;
 mod wrong_answers;

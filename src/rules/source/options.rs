@@ -79,9 +79,14 @@ pub(super) fn read(
     }
     let help = format!("`{}` is {}", spec.name, spec.about);
     match &spec.kind {
-        Kind::Text | Kind::Chat | Kind::Message | Kind::Markdown | Kind::Html | Kind::Xml => {
-            reader.text(&name, node).map(|text| Setting::Plain(text.into()))
-        }
+        Kind::Text
+        | Kind::Chat
+        | Kind::Message
+        | Kind::Markdown
+        | Kind::Html
+        | Kind::Mrkdwn
+        | Kind::MarkdownV2
+        | Kind::Xml => reader.text(&name, node).map(|text| Setting::Plain(text.into())),
         Kind::Url => url(reader, &name, node).map(|url| Setting::Plain(url.into())),
         Kind::Bool => reader.boolean(&name, node).map(|yes| Setting::Plain(yes.into())),
         Kind::Integer => match &node.value {

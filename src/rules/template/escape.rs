@@ -19,12 +19,15 @@ pub(super) enum Escape {
     Chat,
     Markdown,
     Html,
+    Mrkdwn,
+    MarkdownV2,
     Xml,
     Url,
 }
 
 impl Escape {
-    pub(super) const ALL: [Self; 6] = [Self::Text, Self::Chat, Self::Markdown, Self::Html, Self::Xml, Self::Url];
+    pub(super) const ALL: [Self; 8] =
+        [Self::Text, Self::Chat, Self::Markdown, Self::Html, Self::Mrkdwn, Self::MarkdownV2, Self::Xml, Self::Url];
 
     /// Under this name the template engine knows it.
     pub(super) fn name(self) -> &'static str {
@@ -33,6 +36,8 @@ impl Escape {
             Self::Chat => "chat",
             Self::Markdown => "markdown",
             Self::Html => "html",
+            Self::Mrkdwn => "mrkdwn",
+            Self::MarkdownV2 => "markdownv2",
             Self::Xml => "xml",
             Self::Url => "url",
         }
@@ -44,6 +49,8 @@ impl Escape {
             Self::Chat => chat(text),
             Self::Markdown => markdown(text),
             Self::Html => html(text),
+            Self::Mrkdwn => mrkdwn(text),
+            Self::MarkdownV2 => markdown_v2(text),
             Self::Xml => xml::escape(text),
             Self::Url => Cow::Owned(component(text)),
         }
@@ -97,6 +104,30 @@ fn markdown(text: &str) -> Cow<'_, str> {
         if joins(c, after) {
             out.push(ZERO_WIDTH_SPACE);
         }
+    }
+    Cow::Owned(out)
+}
+
+/// Slack wants these three characters escaped and no others: `<` begins every link and mention.
+fn mrkdwn(text: &str) -> Cow<'_, str> {
+    if !text.contains(['&', '<', '>']) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"))
+}
+
+/// Telegram refuses a message with one of these unescaped, even where it would mean nothing.
+fn markdown_v2(text: &str) -> Cow<'_, str> {
+    const RESERVED: &str = "_*[]()~`>#+-=|{}.!\\";
+    if !text.contains(|c| RESERVED.contains(c)) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if RESERVED.contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
     }
     Cow::Owned(out)
 }

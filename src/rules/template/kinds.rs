@@ -269,6 +269,8 @@ impl Compiler<'_> {
             Kind::Chat | Kind::Message => self.text(chomped(text), node, Escape::Chat, false),
             Kind::Markdown => self.text(chomped(text), node, Escape::Markdown, false),
             Kind::Html => self.text(chomped(text), node, Escape::Html, false),
+            Kind::Mrkdwn => self.text(chomped(text), node, Escape::Mrkdwn, false),
+            Kind::MarkdownV2 => self.text(chomped(text), node, Escape::MarkdownV2, false),
             Kind::Xml => self.xml(text, node),
             Kind::Url => self.url(chomped(text), node),
             Kind::Headers => self.text(chomped(text), node, Escape::Text, text.contains(OMIT)),
