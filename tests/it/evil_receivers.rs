@@ -28,7 +28,7 @@ async fn evil_receivers_cost_their_deadline_and_no_memory() {
         // A busy machine may need longer than the deadline for an answer that is there at once.
         let timeout = if matches!(want, Want::Timeout) { TIMEOUT } else { AMPLE };
         let hook = format!(
-            "events: [a]\nplatform: webhook\nconcurrency: 1\ntimeout: {}s\nretry: {{max_attempts: 1}}\noptions:\n  url: http://{}/evil\n",
+            "events: [a]\nplatform: webhook\nconcurrency: 1\nbreaker: false\ntimeout: {}s\nretry: {{max_attempts: 1}}\noptions:\n  url: http://{}/evil\n",
             timeout.as_secs(),
             evil.address
         );
