@@ -40,7 +40,7 @@ pub(crate) enum Way {
 /// Which receiver the daemon's hooks are for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Platform {
-    /// The event's bytes as they came.
+    /// The event's bytes as they came, with a signature.
     Webhook,
     /// A signed, rendered message; success is read from the body.
     DingTalk,
@@ -205,9 +205,10 @@ impl Ground {
     }
 }
 
-/// A hook file that passes the event's bytes on.
+/// A hook file that passes the event's bytes on, signed.
 pub(super) fn webhook(url: &str) -> String {
-    format!("events: [bench]\nplatform: webhook\noptions:\n  url: {url}\n")
+    let sign = "{preset: standard-webhooks, key: {secret: receiver}}";
+    format!("events: [bench]\nplatform: webhook\noptions:\n  url: {url}\n  sign: {sign}\n")
 }
 
 impl System {

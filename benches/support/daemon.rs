@@ -44,8 +44,11 @@ impl Daemon {
         let secrets = folder.path().join(".postrider/secrets.d");
         fs::create_dir_all(&secrets)?;
         fs::set_permissions(&secrets, fs::Permissions::from_mode(0o700))?;
-        fs::write(secrets.join("robot"), "SECbench0123456789")?;
-        fs::set_permissions(secrets.join("robot"), fs::Permissions::from_mode(0o600))?;
+        for (name, secret) in [("robot", "SECbench0123456789"), ("receiver", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
+        {
+            fs::write(secrets.join(name), secret)?;
+            fs::set_permissions(secrets.join(name), fs::Permissions::from_mode(0o600))?;
+        }
         Self::launch(folder)
     }
 
