@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::board::{Board, Latency};
 use super::client::{self, Body, Sent, Speed, Target};
-use super::daemon::Daemon;
+use super::daemon::{Daemon, UNPACED};
 use super::relay::Relay;
 use super::{Fallible, process, sink};
 
@@ -42,7 +42,7 @@ pub(crate) enum Way {
 pub(crate) enum Platform {
     /// The event's bytes as they came, with a signature.
     Webhook,
-    /// A signed, rendered message; success is read from the body.
+    /// A signed, rendered message, without the pace of a robot; success is read from the body.
     DingTalk,
 }
 
@@ -195,7 +195,7 @@ impl Ground {
         let text = match platform {
             Platform::Webhook => webhook(&url),
             Platform::DingTalk => format!(
-                "events: [bench]\nplatform: dingtalk\nrate_limit: 10000/1s\nconcurrency: 16\noptions:\n  \
+                "events: [bench]\nplatform: {UNPACED}\noptions:\n  \
                  url: {url}?access_token=bench\n  secret: {{secret: robot}}\n  title: \"{{{{ data.title }}}}\"\n  \
                  message: |\n    {{{{ data.action }}}} {{{{ data.seq }}}}: {{{{ data.title }}}} {{{{ data.os_version }}}} \
                  ({{{{ data.build_version }}}})\n    {{{{ data.notes }}}}\n    {{{{ data.link }}}}\n"

@@ -15,6 +15,9 @@ use tempfile::TempDir;
 
 use super::Fallible;
 
+/// The platform that is DingTalk without its pace.
+pub(crate) const UNPACED: &str = "unpaced";
+
 /// How long a start, or the last outcomes, may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -39,6 +42,9 @@ impl Daemon {
         for (name, text) in hooks {
             fs::write(hook_file(&folder, name), text)?;
         }
+        let scripts = folder.path().join("scripts/platforms");
+        fs::create_dir_all(&scripts)?;
+        fs::write(scripts.join(format!("{UNPACED}.rhai")), unpaced()?)?;
         let main = "listen: {http: \"127.0.0.1:0\"}\n";
         fs::write(folder.path().join("postrider.yaml"), main)?;
         let secrets = folder.path().join(".postrider/secrets.d");
@@ -147,6 +153,14 @@ impl Daemon {
 /// The daemon that is measured: `POSTRIDER_DAEMON`, or the one that cargo has built beside this.
 pub(crate) fn binary() -> PathBuf {
     std::env::var_os("POSTRIDER_DAEMON").unwrap_or_else(|| env!("CARGO_BIN_EXE_postrider").into()).into()
+}
+
+/// The built-in script of DingTalk, but for the twenty messages a minute that a robot may send: no `rate_limit` allows
+/// as many as are measured here, and it would be the pace that is measured.
+fn unpaced() -> Fallible<String> {
+    const SCRIPT: &str = include_str!("../../scripts/platforms/dingtalk.rhai");
+    let (before, from) = SCRIPT.split_once("rate_limit: \"20/1m\", concurrency: 1,").ok_or("DingTalk has no pace")?;
+    Ok(format!("{before}{from}"))
 }
 
 fn hook_file(folder: &TempDir, name: &str) -> PathBuf {

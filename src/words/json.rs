@@ -219,7 +219,8 @@ impl Exact {
     }
 }
 
-fn quoted(text: &str, out: &mut impl fmt::Write) -> fmt::Result {
+/// Writes a text as JSON does.
+pub(crate) fn quoted(text: &str, out: &mut impl fmt::Write) -> fmt::Result {
     out.write_str(&serde_json::to_string(text).map_err(|_| fmt::Error)?)
 }
 

@@ -12,7 +12,7 @@ use rhai::{Dynamic, Map};
 use url::Url;
 
 use super::Given;
-use crate::rules::script::{Signer, form, to_json, type_word};
+use crate::rules::script::{Signer, form, json_text, to_json, type_word};
 use crate::rules::signature::{self, Scheme, Signed};
 use crate::rules::xml;
 use crate::rules::yaml::reader::nearest;
@@ -185,8 +185,8 @@ fn body(map: &Map, event: &Event) -> Result<(Bytes, String), String> {
     let said = |why: String| format!("the body {why}");
     Ok(match key {
         "json" => {
-            let json = to_json(value).map_err(said)?;
-            (json.to_string().into_bytes().into(), "application/json".to_owned())
+            let json = json_text(value).map_err(said)?;
+            (json.into_bytes().into(), "application/json".to_owned())
         }
         "form" => {
             (form(&to_json(value).map_err(said)?)?.into_bytes().into(), "application/x-www-form-urlencoded".to_owned())

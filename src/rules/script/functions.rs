@@ -10,7 +10,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 
 use super::map;
-use super::value::{bytes, from_exact, to_json, type_word};
+use super::value::{self, bytes, from_exact, to_json, type_word};
 use crate::rules::answer::{self, Judged};
 use crate::rules::text::{component, truncate_bytes, truncate_chars};
 use crate::words::json::Exact;
@@ -201,7 +201,7 @@ fn encodings(engine: &mut Engine) {
 }
 
 fn json_text(value: &Dynamic) -> Result<String> {
-    to_json(value).map(|json| json.to_string()).map_err(|why| format!("the value {why}").into())
+    value::json_text(value).map_err(|why| format!("the value {why}").into())
 }
 
 /// With or without padding, and in the alphabet for URLs too: senders mix them.

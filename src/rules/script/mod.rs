@@ -27,7 +27,7 @@ use crate::words::limits;
 pub(crate) use self::functions::form;
 pub(crate) use self::replies::{Refuse, Respond};
 pub use self::value::Signer;
-pub(crate) use self::value::{Opaque, blob, from_exact, from_json, to_json, type_word};
+pub(crate) use self::value::{Opaque, blob, from_exact, from_json, json_text, to_json, type_word};
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(engine);
 

@@ -10,7 +10,7 @@ use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
 use serde_json::Value as Json;
 
 use crate::rules::signature::{Outline, Scheme};
-use crate::words::json::{Exact, Number};
+use crate::words::json::{Exact, Number, quoted};
 
 /// A JSON value that a script passes on untouched.
 #[derive(Clone, Debug)]
@@ -115,6 +115,43 @@ pub(crate) fn to_json(value: &Dynamic) -> Result<Exact, String> {
         return Err("holds bytes, which JSON cannot write: use to_base64 or to_hex".to_owned());
     }
     Err(format!("holds {}, which JSON cannot write", type_word(value)))
+}
+
+/// What a script made, as JSON text: that of `to_json`, without its tree.
+///
+/// # Errors
+/// As `to_json`.
+pub(crate) fn json_text(value: &Dynamic) -> Result<String, String> {
+    let mut text = String::new();
+    write_json(value, &mut text)?;
+    Ok(text)
+}
+
+fn write_json(value: &Dynamic, out: &mut String) -> Result<(), String> {
+    if let Ok(text) = value.as_immutable_string_ref() {
+        write_text(&text, out);
+    } else if let Ok(map) = value.as_map_ref() {
+        for (number, (name, value)) in map.iter().enumerate() {
+            out.push(if number == 0 { '{' } else { ',' });
+            write_text(name, out);
+            out.push(':');
+            write_json(value, out)?;
+        }
+        out.push_str(if map.is_empty() { "{}" } else { "}" });
+    } else if let Ok(values) = value.as_array_ref() {
+        for (number, value) in values.iter().enumerate() {
+            out.push(if number == 0 { '[' } else { ',' });
+            write_json(value, out)?;
+        }
+        out.push_str(if values.is_empty() { "[]" } else { "]" });
+    } else {
+        out.push_str(&to_json(value)?.to_string());
+    }
+    Ok(())
+}
+
+fn write_text(text: &str, out: &mut String) {
+    quoted(text, out).expect("memory takes what is written");
 }
 
 /// What a value is, in the words of this project.
