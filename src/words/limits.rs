@@ -132,6 +132,8 @@ pub const UNSETTLED: usize = 1024;
 pub const LIST: usize = 10_000;
 /// One value of one row in the journal: twice the largest body that intake takes.
 pub const JOURNAL_VALUE: i32 = 32 * 1024 * 1024;
+/// How long a journal that is still locked is waited for before somebody else is said to use it.
+pub const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 /// How long the journal waits after storage trouble before it tries again.
 pub const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 

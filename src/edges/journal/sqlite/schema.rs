@@ -4,7 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
@@ -117,7 +117,7 @@ pub(super) fn lock(dir: &Path) -> Result<Lock, JournalError> {
     let mut options = OpenOptions::new();
     let mut file =
         options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
-    match file.try_lock() {
+    match patiently(|| file.try_lock()) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
@@ -129,6 +129,17 @@ pub(super) fn lock(dir: &Path) -> Result<Lock, JournalError> {
     }
     file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
     Ok(Lock(file))
+}
+
+/// Whoever held the lock may just be going: a process that it started has the lock too, until it is a program of its own.
+fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
+    let until = Instant::now() + limits::LOCK_PATIENCE;
+    loop {
+        match lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+            locked => return locked,
+        }
+    }
 }
 
 /// Makes the database if there is none. It appears under its name only when it is whole, so that an empty or torn file
