@@ -126,28 +126,9 @@ impl Platform {
     /// # Errors
     /// What is wrong with the script, with its place.
     pub fn compile(name: &str, source: Source, built_in: bool) -> Result<Self, Vec<Diagnostic>> {
-        let script = Script::compile(&source).map_err(|found| vec![found])?;
-        let mut found: Vec<_> = [("manifest", &[][..]), ("request", &["delivery"])]
-            .iter()
-            .filter_map(|(function, parameters)| script.expect(function, parameters).err())
-            .collect();
-        let optional = [("verdict", &["response"]), ("check", &["options"])];
-        let [verdict, check] = optional.map(|(function, parameters)| {
-            let exists = script.parameters(function).is_some();
-            if exists {
-                found.extend(script.expect(function, parameters).err());
-            }
-            exists
-        });
-        if !found.is_empty() {
-            return Err(found);
-        }
-        let declared = script.call("manifest", []).map_err(|found| vec![*found])?;
-        let manifest = Manifest::read(&declared).map_err(|found| {
-            let at = source.text.find("fn manifest").unwrap_or(0);
-            let span = crate::rules::diagnostic::Span { start: at, end: at + "fn manifest".len() };
-            found.into_iter().map(|finding| finding.at(source.place(span))).collect::<Vec<_>>()
-        })?;
+        let optional: [(&str, &[&str]); 2] = [("verdict", &["response"]), ("check", &["options"])];
+        let (script, [verdict, check], declared) = Script::declaring(&source, ("request", &["delivery"]), optional)?;
+        let manifest = Manifest::read(&declared).map_err(|found| script.in_manifest(found))?;
         let [event, time, headers] = ["event", "time", "headers"].map(|member| script.reads(member));
         let uses = Uses { event, time, headers, verdict, check };
         let judged = Mutex::default();

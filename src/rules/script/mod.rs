@@ -83,11 +83,47 @@ impl Script {
         self.ast.iter_functions().find(|known| known.name == function).map(|known| known.params.len())
     }
 
+    /// Compiles a script of which `fn manifest()` and `main` are called, and the optional functions where they are there.
+    /// Says which of those are, and what `fn manifest()` gave.
+    ///
+    /// # Errors
+    /// What is wrong with the script, with its place.
+    pub(crate) fn declaring<const N: usize>(
+        source: &Source,
+        main: (&str, &[&str]),
+        optional: [(&str, &[&str]); N],
+    ) -> Result<(Self, [bool; N], Dynamic), Vec<Diagnostic>> {
+        let script = Self::compile(source).map_err(|found| vec![found])?;
+        let mut found: Vec<_> = [("manifest", &[][..]), main]
+            .iter()
+            .filter_map(|(function, parameters)| script.expect(function, parameters).err())
+            .collect();
+        let there = optional.map(|(function, parameters)| {
+            let exists = script.parameters(function).is_some();
+            if exists {
+                found.extend(script.expect(function, parameters).err());
+            }
+            exists
+        });
+        if !found.is_empty() {
+            return Err(found);
+        }
+        let declared = script.call("manifest", []).map_err(|found| vec![*found])?;
+        Ok((script, there, declared))
+    }
+
+    /// What is wrong with a manifest, placed where the script declares it.
+    pub(crate) fn in_manifest(&self, found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        let at = self.source.text.find("fn manifest").unwrap_or(0);
+        let span = Span { start: at, end: at + "fn manifest".len() };
+        found.into_iter().map(|finding| finding.at(self.source.place(span))).collect()
+    }
+
     /// Checks that a function exists with exactly these parameters.
     ///
     /// # Errors
     /// It does not; the signature is in the help.
-    pub(crate) fn expect(&self, function: &str, parameters: &[&str]) -> Result<(), Diagnostic> {
+    fn expect(&self, function: &str, parameters: &[&str]) -> Result<(), Diagnostic> {
         let signature = format!("fn {function}({})", parameters.join(", "));
         let found = match self.parameters(function) {
             Some(count) if count == parameters.len() => return Ok(()),

@@ -36,7 +36,7 @@ pub use self::named::{NamedSource, Opened, read_source_options, read_sources};
 pub use self::options::Setting;
 pub use self::replay::Replays;
 pub use self::request::Incoming;
-use crate::rules::diagnostic::{Diagnostic, Source, Span};
+use crate::rules::diagnostic::{Diagnostic, Source};
 use crate::rules::script::Script;
 
 /// A compiled script of a source.
@@ -65,27 +65,9 @@ impl SourceScript {
     /// # Errors
     /// What is wrong with the script, with its place.
     pub fn compile(name: &str, source: Source, built_in: bool) -> Result<Self, Vec<Diagnostic>> {
-        let script = Script::compile(&source).map_err(|found| vec![found])?;
-        let mut found: Vec<_> = [("manifest", &[][..]), ("events", &["request"])]
-            .iter()
-            .filter_map(|(function, parameters)| script.expect(function, parameters).err())
-            .collect();
-        let [verifies, checks] = [("verify", &["request"]), ("check", &["options"])].map(|(function, parameters)| {
-            let exists = script.parameters(function).is_some();
-            if exists {
-                found.extend(script.expect(function, parameters).err());
-            }
-            exists
-        });
-        if !found.is_empty() {
-            return Err(found);
-        }
-        let declared = script.call("manifest", []).map_err(|found| vec![*found])?;
-        let manifest = Manifest::read(&declared).map_err(|found| {
-            let at = source.text.find("fn manifest").unwrap_or(0);
-            let span = Span { start: at, end: at + "fn manifest".len() };
-            found.into_iter().map(|finding| finding.at(source.place(span))).collect::<Vec<_>>()
-        })?;
+        let optional: [(&str, &[&str]); 2] = [("verify", &["request"]), ("check", &["options"])];
+        let (script, [verifies, checks], declared) = Script::declaring(&source, ("events", &["request"]), optional)?;
+        let manifest = Manifest::read(&declared).map_err(|found| script.in_manifest(found))?;
         Ok(Self { name: name.to_owned(), manifest, source, built_in, script, verifies, checks })
     }
 

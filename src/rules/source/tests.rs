@@ -4,6 +4,7 @@ use http::{HeaderMap, Method};
 use jiff::Timestamp;
 
 use super::*;
+use crate::rules::diagnostic::Span;
 use crate::rules::yaml::reader::Reader;
 use crate::words::secret::Secrets;
 
