@@ -32,7 +32,7 @@ impl Acceptor {
         if self.stop.is_cancelled() {
             return Some(Refusal::new(Code::Unavailable, "postrider is stopping, send it again in a moment"));
         }
-        if let Some(trouble) = self.desk.journal.trouble() {
+        if let Some(trouble) = self.desk.journal.refuses() {
             return Some(refusal(&trouble));
         }
         let (waiting, bound) = (self.desk.journal.waiting(), config.settings.waiting);
