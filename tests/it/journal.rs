@@ -10,6 +10,7 @@ use postrider::words::delivery::{Attempt, Delivery, Outcome, Why};
 use postrider::words::event::Event;
 
 mod contract;
+mod damage;
 mod file;
 mod model;
 mod retention;

@@ -315,17 +315,11 @@ impl Writer {
     fn retry(&mut self, conn: &Connection, sql: &mut Statements<'_>) -> Retry {
         let kept = std::mem::take(&mut self.kept);
         let mut written = self.commit(conn, sql, &kept, true);
-        // What is known nowhere else is worth the space that was put aside for it.
-        while !kept.is_empty()
-            && matches!(written, Err(Failure::Storage(JournalError::Full(_))))
-            && self.chores.space.release()
-        {
+        // Outcomes are known nowhere else: they are worth the space that was put aside for them.
+        while matches!(written, Err(Failure::Storage(JournalError::Full(_)))) && self.chores.space.release() {
             written = self.commit(conn, sql, &kept, true);
             if written.is_ok() {
-                tracing::warn!(
-                    outcomes = kept.len(),
-                    "the disk is full: outcomes are kept in the space of the ballast"
-                );
+                tracing::warn!("the disk is full: outcomes are kept in the space of the ballast");
             }
         }
         match written {
