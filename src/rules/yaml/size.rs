@@ -34,7 +34,7 @@ fn parse(text: &str) -> Result<u64, SizeError> {
 /// A size as one would write it: `64MiB`, `1.5GiB`.
 pub fn show(bytes: u64) -> String {
     match UNITS.iter().find(|(_, unit)| bytes >= *unit) {
-        Some((name, unit)) if bytes % unit == 0 => format!("{}{name}", bytes / unit),
+        Some((name, unit)) if bytes.is_multiple_of(*unit) => format!("{}{name}", bytes / unit),
         Some((name, unit)) => format!("{:.1}{name}", bytes as f64 / *unit as f64),
         None => format!("{bytes} bytes"),
     }
