@@ -36,6 +36,9 @@ pub enum JournalError {
     /// The disk is full.
     #[error("the journal's disk is full: {0}")]
     Full(String),
+    /// It is not full yet, and nothing more should be accepted.
+    #[error("too little space: {0}")]
+    Low(String),
     /// Any other trouble of the storage.
     #[error("the journal cannot be written: {0}")]
     Storage(String),

@@ -136,7 +136,7 @@ impl Writer {
         let free = self.chores.space.free();
         let low = self.chores.space.judge(free, min_free);
         self.chores.space.refill(free, min_free);
-        *self.shared.low.lock().expect("no thread panics with it") = low.map(JournalError::Full);
+        *self.shared.low.lock().expect("no thread panics with it") = low.map(JournalError::Low);
     }
 
     /// Whether the file that is written is the one that the next start would find.
