@@ -179,6 +179,17 @@ impl Breaker {
         }
     }
 
+    /// It need not wait any longer: the next request is the probe. Answers whether it was open.
+    pub fn hurry(&mut self, now: Duration) -> bool {
+        match &mut self.state {
+            State::Open { until } if now < *until => {
+                *until = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Until when it is open, and why.
     pub fn open(&self, now: Duration) -> Option<(Duration, &str)> {
         match self.state {

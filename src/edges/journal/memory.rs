@@ -2,15 +2,20 @@
 //! it also works under a paused clock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+mod walk;
+
 use super::{
-    Append, Appended, DeliveryRow, Filter, Hold, Journal, JournalError, LaneCount, LogRow, Pending, Shown, Then, after,
-    delivery_id, keep_micros, micros, micros_of, new_identity, not_waiting, number, same_as, timestamp,
+    Append, Appended, DeliveryRow, Filter, Found, Hold, Journal, JournalError, LaneCount, LogRow, NotCopied, Pending,
+    Progress, Revised, Revision, Shape, Shown, Then, Walk, after, delivery_id, keep_micros, micros, micros_of,
+    new_identity, not_waiting, number, same_as, timestamp,
 };
+use crate::rules::hook::glob;
 use crate::words::delivery::{Attempt, Delivery, Key as Order, Outcome, Terms, Why};
 use crate::words::event::Event;
 
@@ -31,6 +36,8 @@ struct State {
     lanes: BTreeMap<Arc<str>, Lane>,
     /// What each lane had with a key: until when, and which delivery.
     once: HashMap<(Arc<str>, Order), (Timestamp, i64)>,
+    /// Events that no hook wanted, by id.
+    unwanted: HashMap<String, Arc<Event>>,
 }
 
 struct Row {
@@ -139,6 +146,8 @@ impl MemoryJournal {
             attempts: row.attempts,
             due: row.waits().then_some(row.due).filter(|due| *due != Timestamp::MAX),
             why: row.outcome.why(),
+            reason: row.waits().then(|| row.why().word().to_owned()),
+            claimed: false,
         }
     }
 
@@ -146,6 +155,7 @@ impl MemoryJournal {
     fn means(&self, filter: &Filter, seq: i64, row: &Row) -> bool {
         filter.numbers(&self.identity).is_none_or(|numbers| numbers.contains(&seq))
             && filter.event.as_ref().is_none_or(|event| *event == row.event.id)
+            && filter.kind.as_ref().is_none_or(|pattern| glob(pattern, &row.event.kind))
             && filter.hook.as_ref().is_none_or(|hook| **hook == *row.hook)
     }
 }
@@ -272,6 +282,9 @@ impl Journal for MemoryJournal {
                     state.deliveries.insert(seq, row);
                     seqs.push(seq);
                 }
+                if seqs.is_empty() {
+                    state.unwanted.insert(id.clone(), append.event);
+                }
                 state.events.insert(known, seqs);
                 done.push(Appended { id, hooks, duplicate: false });
             }
@@ -357,6 +370,7 @@ impl Journal for MemoryJournal {
                 let row = &state.deliveries[seq];
                 let meant = self.means(&filter, *seq, row)
                     && between(&filter, attempt.started)
+                    && filter.means(&row.event.kind, attempt.status)
                     && filter.outcome.as_ref().is_none_or(|wanted| wanted == outcome)
                     && !(filter.failed && attempt.verdict == "delivered");
                 if meant {
@@ -390,6 +404,36 @@ impl Journal for MemoryJournal {
                 attempts: attempts.map(|(_, attempt, outcome)| (attempt.clone(), (*outcome).to_owned())).collect(),
             }))
         })
+    }
+
+    fn event(&self, id: &str) -> Pending<Option<Arc<Event>>> {
+        let id = id.to_owned();
+        self.answer(|state| {
+            let of_id = state.deliveries.values().rev().find(|row| row.event.id == id);
+            Ok(of_id.map(|row| row.event.clone()).or_else(|| state.unwanted.get(&id).cloned()))
+        })
+    }
+
+    fn walk(&self, walk: Walk) -> Pending<Vec<Found>> {
+        self.answer(|state| Ok(self.walked(state, &walk)))
+    }
+
+    fn shape(&self, lane: Option<Arc<str>>, ages: Vec<Timestamp>, now: Timestamp) -> Pending<Vec<(Arc<str>, Shape)>> {
+        self.answer(|state| Ok(walk::shapes(state, lane.as_ref(), &ages, now)))
+    }
+
+    fn revise(&self, seqs: Vec<i64>, revision: Revision, now: Timestamp) -> Pending<Revised> {
+        let revised = self.revised(&seqs, &revision, timestamp(micros(now)));
+        Box::pin(std::future::ready(revised))
+    }
+
+    fn number(&self, id: &str) -> Option<i64> {
+        number(&self.identity, id)
+    }
+
+    fn backup(&self, _to: PathBuf, _replace: bool, _progress: Progress) -> Pending<Result<u64, NotCopied>> {
+        let what = "this journal is kept in memory only".to_owned();
+        self.answer(|_| Ok(Err(NotCopied { what, help: "start the daemon with a state directory".to_owned() })))
     }
 
     fn reopen(&self, filter: Filter, now: Timestamp) -> Pending<Vec<String>> {

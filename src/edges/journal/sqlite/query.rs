@@ -67,9 +67,10 @@ pub(super) fn window(
 }
 
 /// The columns that `event` reads.
-const EVENT: &str = "e.id, e.type, e.source, e.time, e.content_type, e.peer_uid, e.peer_gid, e.peer_pid, e.raw, e.data";
+pub(super) const EVENT: &str =
+    "e.id, e.type, e.source, e.time, e.content_type, e.peer_uid, e.peer_gid, e.peer_pid, e.raw, e.data";
 
-fn event(row: &Row<'_>, at: usize) -> rusqlite::Result<Event> {
+pub(super) fn event(row: &Row<'_>, at: usize) -> rusqlite::Result<Event> {
     let id = row.get(at)?;
     let raw = Bytes::copy_from_slice(row.get_ref(at + 8)?.as_blob()?);
     let mut event = Event::new(row.get::<_, String>(at + 1)?, Some(id), raw, timestamp(row.get(at + 3)?));
@@ -142,6 +143,13 @@ impl Conditions {
         }
     }
 
+    /// The type of a delivery's event, as a pattern of ours, in which `[` stands for itself.
+    fn kind(&mut self, filter: &Filter) {
+        if let Some(pattern) = &filter.kind {
+            self.add("(SELECT type FROM events WHERE seq = d.event) GLOB ?", pattern.replace('[', "[[]"));
+        }
+    }
+
     fn text(&self) -> String {
         if self.sql.is_empty() { "TRUE".to_owned() } else { self.sql.join(" AND ") }
     }
@@ -166,6 +174,7 @@ pub(super) fn list(conn: &Connection, identity: &str, filter: &Filter) -> rusqli
         Some(outcome) => conditions.add("d.outcome = ?", outcome.to_owned()),
         None => {}
     }
+    conditions.kind(filter);
     // The newest are chosen before anything is joined: of a million that wait, only these are looked up.
     let newest = format!(
         "SELECT d.seq FROM deliveries d {index} WHERE {} ORDER BY d.seq DESC LIMIT {}",
@@ -181,9 +190,10 @@ pub(super) fn list(conn: &Connection, identity: &str, filter: &Filter) -> rusqli
 }
 
 /// The columns that `delivery` reads.
-const DELIVERY: &str = "d.seq, d.created, e.id, l.name, e.type, d.outcome, d.attempts, d.due, d.why, d.detail";
+pub(super) const DELIVERY: &str =
+    "d.seq, d.created, e.id, l.name, e.type, d.outcome, d.attempts, d.due, d.why, d.detail";
 
-fn delivery(row: &Row<'_>, identity: &str) -> rusqlite::Result<DeliveryRow> {
+pub(super) fn delivery(row: &Row<'_>, identity: &str) -> rusqlite::Result<DeliveryRow> {
     let outcome: String = row.get(5)?;
     let (why, detail): (String, String) = (row.get(8)?, row.get(9)?);
     let waiting = outcome == "waiting";
@@ -197,6 +207,9 @@ fn delivery(row: &Row<'_>, identity: &str) -> rusqlite::Result<DeliveryRow> {
         attempts: row.get(6)?,
         due: Some(row.get::<_, i64>(7)?).filter(|due| waiting && *due != PARKED).map(timestamp),
         why: if waiting { Why::from_words(&why, &detail).to_string() } else { detail },
+        reason: waiting.then_some(why),
+        // That is not on disk.
+        claimed: false,
     })
 }
 
@@ -210,6 +223,10 @@ pub(super) fn log(conn: &Connection, identity: &str, filter: &Filter) -> rusqlit
     if filter.failed {
         conditions.sql.push("a.verdict <> 'delivered'".to_owned());
     }
+    if let Some((from, to)) = filter.status {
+        conditions.sql.push(format!("a.status BETWEEN {from} AND {to}"));
+    }
+    conditions.kind(filter);
     let limit = filter.limit();
     let mut query = conn.prepare(&format!(
         "SELECT a.started, e.id, a.delivery, l.name, e.type, a.outcome, a.verdict, a.number, a.status, a.duration_ms, a.why
@@ -285,6 +302,7 @@ pub(super) fn closed(
 ) -> rusqlite::Result<Vec<Closed>> {
     let mut conditions = Conditions::on_deliveries(filter, identity, "d.seq");
     conditions.between("d.created", filter);
+    conditions.kind(filter);
     conditions.add("d.seq > ?", after);
     let by_id = !filter.ids.is_empty();
     conditions.sql.push(if by_id { "d.outcome <> 'waiting'" } else { "d.outcome = 'dead'" }.to_owned());

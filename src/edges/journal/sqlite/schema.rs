@@ -227,6 +227,13 @@ pub(super) fn reader(path: &Path) -> Result<Connection, JournalError> {
     Ok(conn)
 }
 
+/// Whether a file is a journal of ours, of whichever format.
+pub(super) fn is_journal(path: &Path) -> bool {
+    let opened = Connection::open_with_flags(path, flags(false));
+    let application = opened.and_then(|conn| conn.query_row("PRAGMA application_id", [], |row| row.get::<_, i64>(0)));
+    application.is_ok_and(|application| application == APPLICATION)
+}
+
 fn flags(writes: bool) -> OpenFlags {
     // Never CREATE: a journal that vanished while we run is trouble, not a reason to begin a new one.
     let mode = if writes { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };

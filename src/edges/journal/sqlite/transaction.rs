@@ -1,14 +1,14 @@
 //! What one transaction does to the database, and what memory must learn of it once it is committed.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Statement, params};
 
 use super::lanes::{Key, Lanes, Tally};
-use super::query;
 use super::terms::{Place, Terming};
+use super::{query, revise};
 use crate::edges::journal::{Append, Appended, Filter, Hold, PARKED, after, delivery_id, micros, same_as, timestamp};
 use crate::words::delivery::{Attempt, Delivery, Key as Order, Outcome, Terms};
 
@@ -38,7 +38,7 @@ pub(super) struct Reopen {
 pub(super) struct Book {
     pub(super) identity: Arc<str>,
     rows: HashMap<Arc<str>, i64>,
-    names: HashMap<i64, Arc<str>>,
+    pub(super) names: HashMap<i64, Arc<str>>,
     next_event: i64,
     next_delivery: i64,
 }
@@ -83,10 +83,12 @@ impl Book {
 pub(super) struct Effects {
     appended: Vec<Delivery>,
     settled: Vec<(Arc<str>, i64, Option<i64>)>,
-    reopened: Vec<(Arc<str>, Key)>,
+    pub(super) reopened: Vec<(Arc<str>, Key)>,
     held: Vec<(Arc<str>, bool)>,
     counts: HashMap<i64, Tally>,
     new_lanes: Vec<Arc<str>>,
+    /// What was taken out of reach to be revised.
+    pub(super) reserved: Vec<(Arc<str>, Key)>,
 }
 
 impl Effects {
@@ -135,6 +137,7 @@ pub(super) struct Statements<'c> {
     count: Statement<'c>,
     hold: Statement<'c>,
     touch: Statement<'c>,
+    pub(super) waits: Statement<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -177,6 +180,7 @@ impl<'c> Statements<'c> {
                 "UPDATE lanes SET hold_why = ?2, hold_since = ?3, hold_fingerprint = ?4, hold_until = ?5 WHERE id = ?1",
             )?,
             touch: conn.prepare("INSERT OR REPLACE INTO meta (key, value) VALUES ('mended', ?1)")?,
+            waits: conn.prepare(revise::WAITS)?,
         })
     }
 }
@@ -187,6 +191,7 @@ pub(super) struct Transaction<'t, 'c> {
     pub(super) sql: &'t mut Statements<'c>,
     pub(super) book: &'t mut Book,
     pub(super) effects: &'t mut Effects,
+    pub(super) lanes: &'t Mutex<Lanes>,
     /// When everything in it was accepted.
     pub(super) now: i64,
 }

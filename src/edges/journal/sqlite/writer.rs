@@ -6,9 +6,9 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -17,10 +17,11 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::Shared;
+use super::lanes::Lanes;
 use super::reader::Reader;
 use super::schema::{self, Lock};
 use super::transaction::{Book, Effects, Reopen, Settle, Statements, Transaction};
-use crate::edges::journal::{Append, Appended, Hold, JournalError, Then, delivery_id, micros};
+use crate::edges::journal::{Append, Appended, Hold, JournalError, Revised, Revision, Then, delivery_id, micros};
 use crate::words::limits;
 
 /// Where a result is awaited, perhaps.
@@ -31,6 +32,7 @@ pub(super) enum Command {
     Append { batch: Vec<Append>, weight: usize, answer: Answer<Vec<Appended>> },
     Settle { settle: Box<Settle>, then: Then },
     Reopen { reopen: Box<Reopen>, answer: Answer<Vec<String>> },
+    Revise { seqs: Vec<i64>, revision: Revision, now: Timestamp, answer: Answer<Revised> },
     Hold { lane: Arc<str>, hold: Option<Hold>, answer: Answer<()> },
     Close { answer: Option<Answer<()>> },
 }
@@ -40,6 +42,7 @@ enum Done {
     Appended(Vec<Appended>),
     Settled(bool),
     Reopened(Vec<i64>),
+    Revised(Revised),
     Held,
 }
 
@@ -204,7 +207,7 @@ impl Writer {
             ))));
         }
         let mut effects = Effects::default();
-        match transact(conn, sql, &mut self.book, &mut effects, batch, touch) {
+        match transact(conn, sql, &mut self.book, &mut effects, &self.shared.lanes, batch, touch) {
             Ok(done) => {
                 self.shared.commits.fetch_add(1, Ordering::Relaxed);
                 Ok((done, effects))
@@ -215,6 +218,9 @@ impl Writer {
                     let _ = conn.execute_batch("ROLLBACK");
                 }
                 self.book.forget(&effects);
+                let mut lanes = self.shared.lanes();
+                effects.reserved.drain(..).for_each(|(name, key)| lanes.let_go(&name, key));
+                drop(lanes);
                 let error = schema::storage(&self.path, &err);
                 let rolled_back = conn.is_autocommit();
                 let storage = schema::is_storage_trouble(&err) || !rolled_back;
@@ -246,6 +252,7 @@ impl Writer {
             (Command::Hold { answer, .. }, Done::Held) => {
                 let _ = answer.send(Ok(()));
             }
+            (Command::Revise { answer, .. }, Done::Revised(revised)) => drop(answer.send(Ok(revised))),
             (Command::Settle { then, .. }, Done::Settled(true)) => then(Ok(())),
             (Command::Settle { settle, then }, Done::Settled(false)) => {
                 then(Err(crate::edges::journal::not_waiting(settle.seq)));
@@ -353,6 +360,7 @@ impl Writer {
                 let _ = answer.send(Err(error));
             }
             Command::Reopen { answer, .. } => drop(answer.send(Err(error))),
+            Command::Revise { answer, .. } => drop(answer.send(Err(error))),
             Command::Close { answer: None } => {}
         }
     }
@@ -414,17 +422,19 @@ fn transact(
     sql: &mut Statements<'_>,
     book: &mut Book,
     effects: &mut Effects,
+    lanes: &Mutex<Lanes>,
     batch: &[Command],
     touch: bool,
 ) -> rusqlite::Result<Vec<Done>> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
-    let mut transaction = Transaction { conn, sql, book, effects, now: micros(Timestamp::now()) };
+    let mut transaction = Transaction { conn, sql, book, effects, lanes, now: micros(Timestamp::now()) };
     let mut done = Vec::with_capacity(batch.len());
     for command in batch {
         done.push(match command {
             Command::Append { batch, .. } => Done::Appended(transaction.append(batch)?),
             Command::Settle { settle, .. } => Done::Settled(transaction.settle(settle)?),
             Command::Reopen { reopen, .. } => Done::Reopened(transaction.reopen(reopen)?),
+            Command::Revise { seqs, revision, now, .. } => Done::Revised(transaction.revise(seqs, revision, *now)?),
             Command::Hold { lane, hold, .. } => {
                 transaction.hold(lane, hold.as_ref())?;
                 Done::Held
