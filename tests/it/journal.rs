@@ -12,6 +12,7 @@ use postrider::words::event::Event;
 mod contract;
 mod file;
 mod model;
+mod orders;
 mod rush;
 mod terms;
 

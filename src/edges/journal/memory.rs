@@ -135,7 +135,7 @@ impl MemoryJournal {
         Ok(())
     }
 
-    fn row(&self, seq: i64, row: &Row) -> DeliveryRow {
+    fn row(&self, state: &State, seq: i64, row: &Row) -> DeliveryRow {
         DeliveryRow {
             time: row.created,
             event: row.event.id.clone(),
@@ -147,7 +147,7 @@ impl MemoryJournal {
             due: row.waits().then_some(row.due).filter(|due| *due != Timestamp::MAX),
             why: row.outcome.why(),
             reason: row.waits().then(|| row.why().word().to_owned()),
-            claimed: false,
+            claimed: state.is_claimed(seq, row),
         }
     }
 
@@ -359,7 +359,7 @@ impl Journal for MemoryJournal {
                     && filter.outcome.as_ref().is_none_or(|outcome| *outcome == row.outcome.word())
             };
             let rows = state.deliveries.iter().filter(|(seq, row)| self.means(&filter, **seq, row) && meant(row));
-            Ok(newest(rows.map(|(seq, row)| self.row(*seq, row)).collect(), filter.limit()))
+            Ok(newest(rows.map(|(seq, row)| self.row(state, *seq, row)).collect(), filter.limit()))
         })
     }
 
@@ -399,7 +399,7 @@ impl Journal for MemoryJournal {
             let Some((seq, row)) = seq.and_then(|seq| state.deliveries.get_key_value(&seq)) else { return Ok(None) };
             let attempts = state.attempts.iter().filter(|(of, ..)| of == seq);
             Ok(Some(Shown {
-                row: self.row(*seq, row),
+                row: self.row(state, *seq, row),
                 event: row.event.clone(),
                 attempts: attempts.map(|(_, attempt, outcome)| (attempt.clone(), (*outcome).to_owned())).collect(),
             }))

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{MemoryJournal, Row, State};
 use crate::edges::journal::{
-    After, Among, DeliveryRow, Found, JournalError, PARKED, Revised, Revision, Shape, Walk, micros, timestamp,
+    After, Among, Found, JournalError, PARKED, Revised, Revision, Shape, Walk, micros, timestamp,
 };
 use crate::words::delivery::{Outcome, Why};
 
@@ -22,7 +22,7 @@ impl MemoryJournal {
                 Found {
                     seq: *seq,
                     place: After(due, *seq),
-                    row: DeliveryRow { claimed: state.is_claimed(*seq, row), ..self.row(*seq, row) },
+                    row: self.row(state, *seq, row),
                     event: walk.events.then(|| row.event.clone()),
                 }
             })
@@ -82,7 +82,7 @@ pub(super) fn shapes(
 }
 
 impl State {
-    fn is_claimed(&self, seq: i64, row: &Row) -> bool {
+    pub(super) fn is_claimed(&self, seq: i64, row: &Row) -> bool {
         self.lanes.get(&row.hook).is_some_and(|lane| lane.claimed.contains(&seq))
     }
 }
