@@ -133,7 +133,8 @@ impl Gate {
 
     /// What keeps a hook from using it now: a pause, the breaker, or the hook's own pace.
     pub fn shut(&self, now: Duration, hook: &Hook) -> Option<(Duration, Why)> {
-        self.closed(now).or_else(|| self.receiver().pace.full(now, hook.pace).map(|until| (until, Why::Pace)))
+        let closed = self.closed(now).filter(|(_, why)| hook.breaker.is_some() || !matches!(why, Why::Breaker(_)));
+        closed.or_else(|| self.receiver().pace.full(now, hook.pace).map(|until| (until, Why::Pace)))
     }
 
     /// Lets the next request be the probe of an open breaker, now. Answers whether it was open.

@@ -181,13 +181,11 @@ impl Breaker {
 
     /// It need not wait any longer: the next request is the probe. Answers whether it was open.
     pub fn hurry(&mut self, now: Duration) -> bool {
-        match &mut self.state {
-            State::Open { until } if now < *until => {
-                *until = now;
-                true
-            }
-            _ => false,
+        let waits = matches!(self.state, State::Open { until } if now < until);
+        if waits {
+            self.state = State::Open { until: now };
         }
+        waits
     }
 
     /// Until when it is open, and why.

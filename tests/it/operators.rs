@@ -11,6 +11,7 @@ mod throwing_away;
 use std::path::Path;
 use std::process::Output;
 
+use postrider::edges::sink::SinkHandle;
 use serde_json::{Value as Json, json};
 
 use crate::commands::{exits, out, run};
@@ -36,6 +37,11 @@ pub(crate) async fn emit(daemon: &Daemon, kind: &str, count: usize) {
     for n in 1..=count {
         daemon.emit(&json!({"type": kind, "id": format!("{kind}-{n}"), "data": {"n": n}})).await;
     }
+}
+
+/// A URL that holds a secret.
+pub(crate) fn secret_url(sink: &SinkHandle, name: &str) -> String {
+    format!("{}/{{{{ secret('{name}') }}}}", sink.url("").trim_end_matches('/'))
 }
 
 /// A hook for events of a type.

@@ -117,6 +117,7 @@ impl MemoryJournal {
         let lane = state.lanes.entry(row.hook.clone()).or_default();
         lane.claimed.remove(&seq);
         lane.free.remove(&(row.due, seq));
+        let parked = row.due == Timestamp::MAX;
         row.attempts = attempts;
         if let Outcome::Waiting { until, .. } = &outcome {
             row.due = timestamp(micros(*until));
@@ -130,7 +131,7 @@ impl MemoryJournal {
         row.outcome = outcome;
         if let (Some(key), false) = (row.order, waits) {
             let hook = row.hook.clone();
-            state.let_next(&hook, key, seq, now);
+            state.let_next(&hook, key, seq, now, parked);
         }
         Ok(())
     }
@@ -214,8 +215,8 @@ impl State {
         }
     }
 
-    /// A delivery with a key waits no longer: the next one may go.
-    fn let_next(&mut self, hook: &Arc<str>, key: Order, seq: i64, now: Timestamp) {
+    /// A delivery with a key waits no longer: the next one may go, unless it waited behind another itself.
+    fn let_next(&mut self, hook: &Arc<str>, key: Order, seq: i64, now: Timestamp, parked: bool) {
         let lane = self.lanes.entry(hook.clone()).or_default();
         let Some(waiting) = lane.ordered.get_mut(&key) else { return };
         waiting.remove(&seq);
@@ -224,7 +225,7 @@ impl State {
             return;
         };
         let row = self.deliveries.get_mut(&next).expect("it waits");
-        if row.due == Timestamp::MAX {
+        if row.due == Timestamp::MAX && !parked {
             lane.free.remove(&(row.due, next));
             row.due = now;
             row.outcome = Outcome::Waiting { until: now, why: Why::New };

@@ -8,7 +8,7 @@ use postrider::edges::sink::{Fault, SinkHandle, Step};
 use postrider::words::delivery::Why;
 use serde_json::{Value as Json, json};
 
-use super::{does, emit, hook, rows};
+use super::{does, emit, hook, rows, secret_url};
 use crate::commands::{err, exits, out, run};
 use crate::support::{Daemon, PATIENCE, receiver};
 
@@ -47,20 +47,23 @@ async fn every_reason_is_told_when_it_is_the_one() {
     paused.script(Step::status(429).header("retry-after", "600")).expect("a step");
     let daemon = Daemon::start(&[
         ("slow", &hook("slow", &silent.url(""), "concurrency: 1\ntimeout: 60s\n")),
-        ("orderly", &hook("orderly", &silent.url(""), "concurrency: 4\ntimeout: 60s\norder_by: \"x\"\n")),
-        ("later", &hook("later", &failing.url("/later"), LATER)),
+        (
+            "orderly",
+            &hook("orderly", &silent.url(""), "concurrency: 4\ntimeout: 60s\norder_by: \"k{{ event.type }}\"\n"),
+        ),
+        ("later", &hook("later", &failing.url(""), &format!("{LATER}breaker: false\n"))),
         (
             "broken",
             &hook(
                 "broken",
-                &failing.url("/broken"),
+                &failing.url(""),
                 &format!("{LATER}breaker: {{failures: 1, probe: 10m}}\nconcurrency: 1\n"),
             ),
         ),
         ("paused", &hook("paused", &paused.url(""), "concurrency: 1\n")),
         ("paced", &hook("paced", &fine.url(""), "rate_limit: 1/1h\n")),
         ("held", &hook("held", &fine.url("/held"), "")),
-        ("secretive", &hook("secretive", &fine.url("/s/{{ secret('nothing') }}"), "")),
+        ("secretive", &hook("secretive", &secret_url(&fine, "nothing"), "")),
         ("off", &hook("off", &fine.url("/off"), "")),
         ("gone", &hook("gone", &fine.url("/gone"), "")),
     ])
@@ -244,15 +247,15 @@ async fn the_shape_of_the_queue_is_counted_by_hook_age_and_reason() {
 #[tokio::test]
 async fn the_status_says_first_what_somebody_should_do() {
     let (_, failing) = receivers().await;
-    let fine = receiver().await;
+    let (fine, quick) = (receiver().await, receiver().await);
     failing.clear();
     failing.script(Step::status(400)).expect("a step");
     let daemon = Daemon::start(&[
         ("dead", &hook("dead", &failing.url(""), "")),
         ("held", &hook("held", &fine.url("/held"), "")),
         ("paced", &hook("paced", &fine.url("/paced"), "rate_limit: 1/1h\n")),
-        ("fine", &hook("fine", &fine.url("/fine"), "rate_limit: 1/1h\n")),
-        ("secretive", &hook("secretive", &fine.url("/s/{{ secret('nothing') }}"), "")),
+        ("fine", &hook("fine", &quick.url(""), "rate_limit: 1/1h\n")),
+        ("secretive", &hook("secretive", &secret_url(&fine, "nothing"), "")),
     ])
     .await;
     let folder = daemon.folder.path();

@@ -37,7 +37,7 @@ async fn a_filter_shows_first_what_it_means() {
         (&["--type", "b*"], 2),
         (&["--type", "bb"], 1),
         (&["--where", "data.n > 1"], 2),
-        (&["--where", "hook == 'one' and 'too long' in why and attempts == 1"], 3),
+        (&["--where", "hook == 'one' and '400' in why and attempts == 1"], 3),
         (&["--where", "event.type == 'bb'"], 1),
         (&["--where", "data.nothing.at.all == 1"], 0),
         (&["--since", "1h"], 5),
@@ -50,7 +50,7 @@ async fn a_filter_shows_first_what_it_means() {
         assert_eq!(would["first"].as_array().map(Vec::len), Some(count), "{would}");
     }
     let page = out(&does(folder, &["replay", "--dead", "--dry-run"]).await);
-    assert!(page.contains("400 Bad Request: too long"), "{page}");
+    assert!(page.contains("400 Bad Request"), "{page}");
     assert!(page.ends_with("would replay 5 deliveries: 3 of one, 2 of two\n"), "{page}");
     // Nobody is there to be asked.
     let unasked = run(folder, &["replay", "--dead"]).await;

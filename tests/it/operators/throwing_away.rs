@@ -56,7 +56,7 @@ async fn what_waits_is_dropped_by_name_by_hook_and_by_reason() {
 async fn what_is_being_sent_ends_as_it_ends_and_what_is_behind_it_may_go() {
     let sink = receiver().await;
     sink.script(Step { delay_ms: 1500, ..Step::default() }).expect("a step");
-    let orderly = hook("a", &sink.url(""), "order_by: \"x\"\nconcurrency: 2\n");
+    let orderly = hook("a", &sink.url(""), "order_by: \"k{{ event.type }}\"\nconcurrency: 2\n");
     let daemon = Daemon::start(&[("orderly", &orderly)]).await;
     let folder = daemon.folder.path();
     emit(&daemon, "a", 4).await;

@@ -35,6 +35,8 @@ impl Transaction<'_, '_> {
                 // Its lane is told.
                 self.effects.reopened.push((hook.clone(), (micros(*until), seq)));
             }
+            // Whoever waits behind another lets nobody go: the one ahead of both still does.
+            let order = order.filter(|_| due != PARKED);
             self.settle(&Settle { seq, hook, attempt: None, attempts, outcome, retried: false, order })?;
             revised.done.push(seq);
         }
