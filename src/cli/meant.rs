@@ -134,7 +134,7 @@ impl Order {
 }
 
 fn add(sum: &mut Json, part: &Json) {
-    for key in ["count", "in_flight"] {
+    for key in ["count", "in_flight", "not_kept"] {
         sum[key] = (output::number(sum, key) + output::number(part, key)).into();
     }
     for key in ["deliveries", "first", "not", "receivers"] {

@@ -26,6 +26,10 @@ pub(crate) struct Replay {
     /// All dead letters
     #[arg(long)]
     dead: bool,
+    /// Send the body of the last attempt again instead of rendering it anew; URL, headers and signature are made anew. The dry
+    /// run says which cannot and why
+    #[arg(long)]
+    original: bool,
 }
 
 impl Replay {
@@ -38,7 +42,7 @@ impl Replay {
         if self.dead && !self.meant.ids.is_empty() {
             return Err(Exit::new(Code::Usage, "--dead is for all dead letters").help("leave it out, or the ids"));
         }
-        let order = self.meant.order(&json!({"dead": self.dead}))?;
+        let order = self.meant.order(&json!({"dead": self.dead, "original": self.original}))?;
         if self.meant.dry_run {
             let would = order.give(&daemon, "/v1/replay", true).await?;
             return meant::preview(global, &would, "would replay");

@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod desk;
 pub mod explain;
 pub mod gate;
+pub mod kept;
 pub mod lane;
 pub mod orders;
 pub mod probe;

@@ -63,7 +63,10 @@ impl Meant {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Dead letters wait again; so does what is named and was delivered or dropped.
-    Replay,
+    Replay {
+        /// With the bodies as they were made for their last attempts, where those are kept.
+        original: bool,
+    },
     /// What waits for a time of its own is due now.
     Flush,
     /// What waits is not wanted any more, for this reason.
@@ -81,7 +84,9 @@ pub struct Done {
     pub ids: Vec<String>,
     /// How many are being sent and were left alone.
     pub in_flight: u64,
-    /// Named ones that were left alone, and why.
+    /// How many cannot go out as they were.
+    pub not_kept: u64,
+    /// Some that were left alone, and why.
     pub not: Vec<(String, String)>,
 }
 
@@ -96,7 +101,7 @@ impl Done {
         let not: Vec<Json> = self.not.iter().map(|(id, why)| json!({"delivery": id, "why": why})).collect();
         json!({
             "count": self.count(), "hooks": self.hooks, "deliveries": self.ids, "first": self.first,
-            "in_flight": self.in_flight, "not": not,
+            "in_flight": self.in_flight, "not_kept": self.not_kept, "not": not,
         })
     }
 
@@ -114,7 +119,7 @@ impl Done {
 impl Act {
     fn among(&self) -> Among {
         match self {
-            Self::Replay => Among::Dead,
+            Self::Replay { .. } => Among::Dead,
             Self::Flush | Self::Drop(_) => Among::Waiting,
         }
     }
@@ -122,7 +127,7 @@ impl Act {
     /// Why a named delivery is left alone; `None` when it is not.
     fn objection(&self, row: &DeliveryRow) -> Option<String> {
         match (self, row.outcome.as_str()) {
-            (Self::Replay, "waiting") => Some("it waits already".to_owned()),
+            (Self::Replay { .. }, "waiting") => Some("it waits already".to_owned()),
             (Self::Flush | Self::Drop(_), outcome) if outcome != "waiting" => Some(format!("it is {outcome}")),
             _ => None,
         }
@@ -234,6 +239,7 @@ impl Order<'_> {
 
     /// Changes a few, in one transaction.
     async fn step(&mut self, rows: Vec<DeliveryRow>) -> Result<(), JournalError> {
+        let rows = if *self.act == (Act::Replay { original: true }) { self.kept(rows).await? } else { rows };
         if rows.is_empty() {
             return Ok(());
         }
@@ -246,14 +252,36 @@ impl Order<'_> {
         Ok(())
     }
 
+    /// Those whose bodies are kept; of the others it is noted why they are not.
+    async fn kept(&mut self, rows: Vec<DeliveryRow>) -> Result<Vec<DeliveryRow>, JournalError> {
+        let journal = &self.desk.journal;
+        let numbers = rows.iter().filter_map(|row| journal.number(&row.delivery)).collect();
+        let not: BTreeMap<i64, String> = journal.not_kept(numbers).await?.into_iter().collect();
+        let (mut kept, mut missed) = (Vec::new(), 0);
+        for row in rows {
+            match journal.number(&row.delivery).and_then(|number| not.get(&number)) {
+                None => kept.push(row),
+                Some(why) => {
+                    missed += 1;
+                    if self.done.not.len() < limits::LIST {
+                        self.done.not.push((row.delivery, why.clone()));
+                    }
+                }
+            }
+        }
+        self.done.not_kept += missed;
+        Ok(kept)
+    }
+
     /// Changes them, and hands back those that somebody has in hand.
     async fn change(&mut self, rows: Vec<DeliveryRow>) -> Result<Vec<DeliveryRow>, JournalError> {
         let (journal, now) = (&self.desk.journal, self.desk.clock.now());
         let number = |row: &DeliveryRow| journal.number(&row.delivery).unwrap_or_default();
         let revision = match self.act {
-            Act::Replay => {
+            Act::Replay { original } => {
                 let ids = rows.iter().map(|row| row.delivery.clone()).collect();
-                let replayed = journal.reopen(Filter { ids, ..Filter::default() }, now).await?;
+                let filter = Filter { ids, original: *original, ..Filter::default() };
+                let replayed = journal.reopen(filter, now).await?;
                 let replayed: BTreeSet<String> = replayed.into_iter().collect();
                 rows.iter().filter(|row| replayed.contains(&row.delivery)).for_each(|row| self.done.add(row));
                 return Ok(Vec::new());

@@ -87,7 +87,7 @@ mod tests {
         let retry = Why::Retry("503".into());
         let (pause, breaker) = (Why::Pause("slow".into()), Why::Breaker("503".into()));
         // Standing, recorded why and due (None: parked), claimed; then what is told at second 100.
-        let cases: Vec<(&Standing, Why, Option<i64>, bool, Why, Option<i64>)> = vec![
+        let cases = [
             (&free, Why::New, Some(90), false, Why::New, None),
             (&free, Why::Replayed, Some(90), false, Why::Replayed, None),
             (&free, retry.clone(), Some(110), false, retry.clone(), Some(110)),

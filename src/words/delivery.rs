@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::words::event::Event;
@@ -26,7 +27,21 @@ pub struct Delivery {
     pub attempts: u32,
     /// Deliveries of one hook with the same key go out one after the other.
     pub order: Option<Key>,
+    /// What goes out instead of a body rendered anew, when `replay --original` asked for it.
+    pub original: Option<Arc<Body>>,
 }
+
+/// The body of a request as it was rendered for an attempt, and its type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    /// Its media type.
+    pub content_type: String,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// The body of a dead letter's last request, or why it was not kept.
+pub type Kept = Result<Body, String>;
 
 /// What a hook derives from an event to tell which deliveries belong together. A hash: the text may be long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,6 +4,7 @@
 mod copies;
 mod explaining;
 mod flushing;
+mod originals;
 mod queues;
 mod replaying;
 mod throwing_away;

@@ -8,15 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+mod terms;
 mod walk;
 
 use super::{
     Append, Appended, DeliveryRow, Filter, Found, Hold, Journal, JournalError, LaneCount, LogRow, NotCopied, Pending,
-    Progress, Revised, Revision, Shape, Shown, Then, Walk, after, delivery_id, keep_micros, micros, micros_of,
-    new_identity, not_waiting, number, same_as, timestamp,
+    Progress, Revised, Revision, Shape, Shown, Then, Walk, after, delivery_id, keep_micros, micros, new_identity,
+    not_waiting, number, timestamp,
 };
 use crate::rules::hook::glob;
-use crate::words::delivery::{Attempt, Delivery, Key as Order, Outcome, Terms, Why};
+use crate::words::delivery::{Attempt, Delivery, Kept, Key as Order, Outcome, Why};
 use crate::words::event::Event;
 
 /// The journal in memory.
@@ -50,6 +51,8 @@ struct Row {
     order: Option<Order>,
     /// Recorded and never made.
     is_duplicate: bool,
+    kept: Option<Kept>,
+    original: bool,
 }
 
 #[derive(Default)]
@@ -178,6 +181,13 @@ impl State {
             due,
             attempts: row.attempts,
             order: row.order,
+            original: row
+                .kept
+                .as_ref()
+                .and_then(|kept| kept.as_ref().ok())
+                .filter(|_| row.original)
+                .cloned()
+                .map(Arc::new),
         })
     }
 }
@@ -185,53 +195,6 @@ impl State {
 impl Row {
     fn waits(&self) -> bool {
         matches!(self.outcome, Outcome::Waiting { .. })
-    }
-}
-
-impl State {
-    /// Where a new delivery goes, as an outcome; notes its key.
-    fn place(&mut self, hook: &Arc<str>, terms: &Terms, seq: i64, now: Timestamp, identity: &str) -> Outcome {
-        let head = Outcome::Waiting { until: now, why: Why::New };
-        if let Some((key, within)) = terms.once {
-            let known = self.once.get(&(hook.clone(), key)).filter(|(until, _)| *until > now).map(|(_, seq)| *seq);
-            let stands =
-                |seq: &i64| !matches!(self.deliveries[seq].outcome, Outcome::Dead { .. } | Outcome::Dropped { .. });
-            if let Some(first) = known.filter(stands) {
-                return Outcome::Dropped { why: same_as(&delivery_id(identity, first), within) };
-            }
-            self.once.retain(|_, (until, _)| *until > now);
-            let until = timestamp(micros(now).saturating_add(micros_of(within)));
-            self.once.insert((hook.clone(), key), (until, seq));
-        }
-        let Some(key) = terms.order else { return head };
-        let waiting = self.lanes.entry(hook.clone()).or_default().ordered.entry(key).or_default();
-        let before = waiting.iter().next_back().copied();
-        waiting.insert(seq);
-        match before {
-            None => head,
-            Some(before) => {
-                Outcome::Waiting { until: Timestamp::MAX, why: Why::Order(after(&delivery_id(identity, before))) }
-            }
-        }
-    }
-
-    /// A delivery with a key waits no longer: the next one may go, unless it waited behind another itself.
-    fn let_next(&mut self, hook: &Arc<str>, key: Order, seq: i64, now: Timestamp, parked: bool) {
-        let lane = self.lanes.entry(hook.clone()).or_default();
-        let Some(waiting) = lane.ordered.get_mut(&key) else { return };
-        waiting.remove(&seq);
-        let Some(next) = waiting.first().copied() else {
-            lane.ordered.remove(&key);
-            return;
-        };
-        let row = self.deliveries.get_mut(&next).expect("it waits");
-        if row.due == Timestamp::MAX && !parked {
-            lane.free.remove(&(row.due, next));
-            row.due = now;
-            row.outcome = Outcome::Waiting { until: now, why: Why::New };
-            lane.free.insert((now, next));
-            lane.bell.notify_one();
-        }
     }
 }
 
@@ -279,7 +242,18 @@ impl Journal for MemoryJournal {
                     }
                     let is_duplicate = matches!(outcome, Outcome::Dropped { .. });
                     let order = terms.order;
-                    let row = Row { event, hook, created: now, due, attempts: 0, outcome, order, is_duplicate };
+                    let row = Row {
+                        event,
+                        hook,
+                        created: now,
+                        due,
+                        attempts: 0,
+                        outcome,
+                        order,
+                        is_duplicate,
+                        kept: None,
+                        original: false,
+                    };
                     state.deliveries.insert(seq, row);
                     seqs.push(seq);
                 }
@@ -428,6 +402,16 @@ impl Journal for MemoryJournal {
         Box::pin(std::future::ready(revised))
     }
 
+    fn keep(&self, delivery: &Delivery, kept: Kept) {
+        if let Some(row) = self.state().deliveries.get_mut(&delivery.seq).filter(|row| row.waits()) {
+            row.kept = Some(kept);
+        }
+    }
+
+    fn not_kept(&self, seqs: Vec<i64>) -> Pending<Vec<(i64, String)>> {
+        self.answer(|state| Ok(walk::not_kept(state, &seqs)))
+    }
+
     fn number(&self, id: &str) -> Option<i64> {
         number(&self.identity, id)
     }
@@ -446,6 +430,7 @@ impl Journal for MemoryJournal {
                     && self.means(&filter, seq, row)
                     && between(&filter, row.created)
                     && filter.outcome.as_ref().is_none_or(|outcome| *outcome == row.outcome.word())
+                    && (!filter.original || matches!(row.kept, Some(Ok(_))))
             };
             let rows = state.deliveries.iter().filter(|(seq, row)| meant(**seq, row)).map(|(seq, _)| *seq);
             let limit = if filter.limit.is_some() { filter.limit() } else { usize::MAX };
@@ -462,7 +447,7 @@ impl Journal for MemoryJournal {
                     }
                     waiting.insert(*seq);
                 }
-                (row.created, row.due, row.attempts) = (now, due, 0);
+                (row.created, row.due, row.attempts, row.original) = (now, due, 0, filter.original);
                 row.outcome = Outcome::Waiting { until: due, why };
                 lane.free.insert((due, *seq));
                 lane.bell.notify_one();

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::{Notify, oneshot};
 
 use crate::rules::hook::glob;
-use crate::words::delivery::{Attempt, Delivery, Outcome, Terms};
+use crate::words::delivery::{Attempt, Delivery, Kept, Outcome, Terms};
 use crate::words::event::Event;
 use crate::words::limits;
 
@@ -128,6 +128,8 @@ pub struct Filter {
     pub kind: Option<String>,
     /// Attempts only: those whose verdict is not `delivered`.
     pub failed: bool,
+    /// `reopen` only: those whose last body was kept, and it goes out again.
+    pub original: bool,
     /// Attempts only: those that were answered with a status between these.
     pub status: Option<(u16, u16)>,
     /// Accepted (deliveries) or begun (attempts) at or after this.
@@ -310,6 +312,12 @@ pub trait Journal: Send + Sync + 'static {
     /// one of the same key may go. What is handed out is left alone, so that nothing is settled twice.
     fn revise(&self, seqs: Vec<i64>, revision: Revision, now: Timestamp) -> Pending<Revised>;
 
+    /// Keeps the body of the last request of a delivery that is about to be settled as dead.
+    fn keep(&self, delivery: &Delivery, kept: Kept);
+
+    /// Why the last request of each of these cannot go out again as it was; those that can are left out.
+    fn not_kept(&self, seqs: Vec<i64>) -> Pending<Vec<(i64, String)>>;
+
     /// The number behind a delivery's id, or behind the bare number.
     fn number(&self, id: &str) -> Option<i64>;
 
@@ -371,6 +379,9 @@ fn micros(time: Timestamp) -> i64 {
 
 /// The due time of what waits for an earlier delivery with the same `order_by`.
 const PARKED: i64 = i64::MAX;
+
+/// Why nothing was kept of a delivery of which no request was made, or an older version did.
+const NOTHING_KEPT: &str = "nothing was kept of its last request, if there was one: only those of dead letters are";
 
 /// Why a delivery waits for another.
 fn after(before: &str) -> String {

@@ -35,6 +35,7 @@ struct Ordered {
     r#where: Option<String>,
     why: Option<String>,
     dry_run: bool,
+    original: bool,
     reason: Option<String>,
 }
 
@@ -85,7 +86,7 @@ impl Admin {
         let who = who(peer);
         let reason = asked.reason.clone().filter(|reason| !reason.trim().is_empty());
         let act = match path {
-            "/v1/replay" => Act::Replay,
+            "/v1/replay" => Act::Replay { original: asked.original },
             "/v1/flush" => Act::Flush,
             _ => Act::Drop(match reason {
                 Some(reason) => format!("dropped by {who}: {reason}"),

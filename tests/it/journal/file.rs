@@ -153,7 +153,9 @@ async fn a_journal_of_the_first_format_is_brought_up_to_date() {
     let conn = Connection::open(dir.path().join("journal.db")).unwrap();
     conn.execute_batch(
         "ALTER TABLE events DROP COLUMN data; DROP TABLE once; DROP INDEX deliveries_order;
-                        ALTER TABLE deliveries DROP COLUMN order_key; ALTER TABLE lanes DROP COLUMN hold_until;
+                        ALTER TABLE deliveries DROP COLUMN order_key; ALTER TABLE deliveries DROP COLUMN kept_not;
+                        ALTER TABLE deliveries DROP COLUMN kept_type; ALTER TABLE deliveries DROP COLUMN kept_body;
+                        ALTER TABLE deliveries DROP COLUMN original; ALTER TABLE lanes DROP COLUMN hold_until;
                         PRAGMA user_version = 1",
     )
     .unwrap();
@@ -164,7 +166,7 @@ async fn a_journal_of_the_first_format_is_brought_up_to_date() {
     new.give_data(Some("{}".to_owned()));
     journal.append(vec![owed(new, &["lane"])]).await.unwrap();
     journal.close().await.unwrap();
-    assert_eq!(ask::<i64>(dir.path(), "PRAGMA user_version"), 3);
+    assert_eq!(ask::<i64>(dir.path(), "PRAGMA user_version"), 4);
     let claimed = claim(&open(dir.path()), "lane", 9).await;
     let said: Vec<_> = claimed.iter().map(|one| (one.event.id.as_str(), one.event.given_data())).collect();
     assert_eq!(said, [("old", None), ("new", Some("{}"))]);

@@ -97,6 +97,7 @@ mod stories {
             due,
             attempts: shown.row.attempts,
             order: Some(Key([1; 16])),
+            original: None,
         }
     }
 

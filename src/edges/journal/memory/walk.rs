@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{MemoryJournal, Row, State};
 use crate::edges::journal::{
-    After, Among, Found, JournalError, PARKED, Revised, Revision, Shape, Walk, micros, timestamp,
+    After, Among, Found, JournalError, NOTHING_KEPT, PARKED, Revised, Revision, Shape, Walk, micros, timestamp,
 };
 use crate::words::delivery::{Outcome, Why};
 
@@ -79,6 +79,17 @@ pub(super) fn shapes(
         }
     }
     shapes.into_iter().collect()
+}
+
+/// Why the last requests of some deliveries were not kept.
+pub(super) fn not_kept(state: &State, seqs: &[i64]) -> Vec<(i64, String)> {
+    let rows = seqs.iter().filter_map(|seq| Some((*seq, state.deliveries.get(seq)?)));
+    let not = rows.filter_map(|(seq, row)| match &row.kept {
+        Some(Ok(_)) => None,
+        Some(Err(why)) => Some((seq, why.clone())),
+        None => Some((seq, NOTHING_KEPT.to_owned())),
+    });
+    not.collect()
 }
 
 impl State {

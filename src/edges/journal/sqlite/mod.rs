@@ -20,7 +20,7 @@ use super::{
     Append, Appended, DeliveryRow, Filter, Found, Hold, Journal, JournalError, LaneCount, LogRow, NotCopied, Pending,
     Progress, Revised, Revision, Shape, Shown, Then, Walk, keep_micros, micros, number, promise,
 };
-use crate::words::delivery::{Attempt, Delivery, Outcome};
+use crate::words::delivery::{Attempt, Delivery, Kept, Outcome};
 use crate::words::event::Event;
 use crate::words::limits;
 
@@ -354,6 +354,15 @@ impl Journal for SqliteJournal {
 
     fn revise(&self, seqs: Vec<i64>, revision: Revision, now: Timestamp) -> Pending<Revised> {
         self.command(|answer| Command::Revise { seqs, revision, now, answer })
+    }
+
+    fn keep(&self, delivery: &Delivery, kept: Kept) {
+        // A writer that is gone keeps nothing.
+        let _ = self.commands.send(Command::Keep { seq: delivery.seq, kept });
+    }
+
+    fn not_kept(&self, seqs: Vec<i64>) -> Pending<Vec<(i64, String)>> {
+        self.ask(&self.operators, move |conn| query::not_kept(conn, &seqs))
     }
 
     fn number(&self, id: &str) -> Option<i64> {

@@ -10,8 +10,10 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::lanes::{Key, Plan};
-use crate::edges::journal::{DeliveryRow, Filter, Hold, LogRow, PARKED, Shown, delivery_id, micros, timestamp};
-use crate::words::delivery::{Attempt, Delivery, Key as Order, Why};
+use crate::edges::journal::{
+    DeliveryRow, Filter, Hold, LogRow, NOTHING_KEPT, PARKED, Shown, delivery_id, micros, timestamp,
+};
+use crate::words::delivery::{Attempt, Body, Delivery, Key as Order, Why};
 use crate::words::event::{Event, Peer};
 
 /// What waits in a lane from a key on, in order and from the index alone. In two steps: SQLite does not use the index
@@ -32,7 +34,7 @@ pub(super) fn window(
 ) -> rusqlite::Result<(Vec<Delivery>, Option<Key>)> {
     let snapshot = conn.unchecked_transaction()?;
     let mut fetch = snapshot.prepare(&format!(
-        "SELECT d.created, d.attempts, d.order_key, {EVENT} FROM deliveries d JOIN events e ON e.seq = d.event WHERE d.seq = ?1"
+        "SELECT d.created, d.attempts, d.order_key, {ORIGINAL}, {EVENT} FROM deliveries d JOIN events e ON e.seq = d.event WHERE d.seq = ?1"
     ))?;
     let (mut taken, mut weight) = (Vec::new(), 0);
     for walk in WALK {
@@ -51,12 +53,13 @@ pub(super) fn window(
                 Ok(Delivery {
                     seq,
                     id: delivery_id(identity, seq),
-                    event: Arc::new(event(row, 3)?),
+                    event: Arc::new(event(row, 5)?),
                     hook: hook.clone(),
                     created: timestamp(row.get(0)?),
                     due: timestamp(due),
                     attempts: row.get(1)?,
                     order: row.get::<_, Option<[u8; 16]>>(2)?.map(Order),
+                    original: original(row, 3)?,
                 })
             })?;
             weight += delivery.event.weight();
@@ -64,6 +67,25 @@ pub(super) fn window(
         }
     }
     Ok((taken, None))
+}
+
+/// The columns that `original` reads: a body that nobody asked for is not read.
+const ORIGINAL: &str = "d.kept_type, CASE WHEN d.original <> 0 THEN d.kept_body END";
+
+fn original(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Arc<Body>>> {
+    let Some(bytes) = row.get::<_, Option<Vec<u8>>>(at + 1)? else { return Ok(None) };
+    let content_type = row.get::<_, Option<String>>(at)?.unwrap_or_default();
+    Ok(Some(Arc::new(Body { content_type, bytes: bytes.into() })))
+}
+
+/// Why the last requests of some deliveries were not kept.
+pub(super) fn not_kept(conn: &Connection, seqs: &[i64]) -> rusqlite::Result<Vec<(i64, String)>> {
+    let numbers: Vec<String> = seqs.iter().map(i64::to_string).collect();
+    let mut query = conn.prepare(&format!(
+        "SELECT seq, coalesce(kept_not, ?1) FROM deliveries WHERE kept_body IS NULL AND seq IN ({})",
+        numbers.join(",")
+    ))?;
+    query.query_map([NOTHING_KEPT], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// The columns that `event` reads.
@@ -308,6 +330,9 @@ pub(super) fn closed(
     conditions.sql.push(if by_id { "d.outcome <> 'waiting'" } else { "d.outcome = 'dead'" }.to_owned());
     if let Some(outcome) = &filter.outcome {
         conditions.add("d.outcome = ?", outcome.clone());
+    }
+    if filter.original {
+        conditions.sql.push("d.kept_body IS NOT NULL".to_owned());
     }
     let index = if by_id || filter.event.is_some() { "" } else { "INDEXED BY deliveries_dead" };
     let order = if filter.limit.is_some() { "DESC" } else { "ASC" };

@@ -7,13 +7,24 @@ use rusqlite::{OptionalExtension, params};
 
 use super::transaction::{Settle, Transaction};
 use crate::edges::journal::{PARKED, Revised, Revision, micros, timestamp};
-use crate::words::delivery::{Key, Outcome, Why};
+use crate::words::delivery::{Kept, Key, Outcome, Why};
 
 /// A delivery, if it waits.
 pub(super) const WAITS: &str =
     "SELECT lane, due, attempts, why, detail, order_key FROM deliveries WHERE seq = ?1 AND outcome = 'waiting'";
 
+/// What is kept of the last request of a delivery.
+pub(super) const KEEP: &str =
+    "UPDATE deliveries SET kept_not = ?2, kept_type = ?3, kept_body = ?4 WHERE seq = ?1 AND outcome = 'waiting'";
+
 impl Transaction<'_, '_> {
+    /// Keeps the body of a request, or why it is not kept.
+    pub(super) fn keep(&mut self, seq: i64, kept: &Kept) -> rusqlite::Result<()> {
+        let (body, not) = (kept.as_ref().ok(), kept.as_ref().err());
+        let (kind, bytes) = (body.map(|body| &body.content_type), body.map(|body| &body.bytes[..]));
+        self.sql.keep.execute(params![seq, not, kind, bytes]).map(drop)
+    }
+
     /// Changes what waits of these. One that is handed out is left alone.
     pub(super) fn revise(&mut self, seqs: &[i64], how: &Revision, now: Timestamp) -> rusqlite::Result<Revised> {
         let mut revised = Revised::default();

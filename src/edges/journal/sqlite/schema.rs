@@ -14,7 +14,7 @@ use crate::edges::journal::{JournalError, new_identity};
 use crate::words::limits;
 
 /// `user_version` of the database.
-const FORMAT: i64 = 3;
+const FORMAT: i64 = 4;
 /// What makes format 2 of format 1, and so on.
 const UPGRADES: [&str; FORMAT as usize - 1] = [
     "ALTER TABLE events ADD COLUMN data TEXT;",
@@ -29,6 +29,10 @@ CREATE TABLE once (
     PRIMARY KEY (lane, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX once_until ON once (until);",
+    "ALTER TABLE deliveries ADD COLUMN kept_not TEXT;
+ALTER TABLE deliveries ADD COLUMN kept_type TEXT;
+ALTER TABLE deliveries ADD COLUMN kept_body BLOB;
+ALTER TABLE deliveries ADD COLUMN original INTEGER NOT NULL DEFAULT 0;",
 ];
 /// `application_id` of the database: "post".
 const APPLICATION: i64 = 0x706f_7374;
@@ -74,7 +78,11 @@ CREATE TABLE deliveries (
     outcome TEXT NOT NULL,
     why TEXT NOT NULL,
     detail TEXT NOT NULL,
-    order_key BLOB
+    order_key BLOB,
+    kept_not TEXT,
+    kept_type TEXT,
+    kept_body BLOB,
+    original INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX deliveries_order ON deliveries (lane, order_key, seq) WHERE outcome = 'waiting' AND order_key IS NOT NULL;
 CREATE TABLE once (

@@ -138,6 +138,7 @@ pub(super) struct Statements<'c> {
     hold: Statement<'c>,
     touch: Statement<'c>,
     pub(super) waits: Statement<'c>,
+    pub(super) keep: Statement<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -168,8 +169,8 @@ impl<'c> Statements<'c> {
                  OR EXISTS (SELECT 1 FROM attempts WHERE delivery = ?1 AND number = ?3 AND started = ?4)",
             )?,
             reopen: conn.prepare(
-                "UPDATE deliveries SET attempts = 0, outcome = 'waiting', created = ?2, due = ?3, why = ?4, detail = ?5
-                 WHERE seq = ?1",
+                "UPDATE deliveries SET attempts = 0, outcome = 'waiting', created = ?2, due = ?3, why = ?4, detail = ?5,
+                 original = ?6 WHERE seq = ?1",
             )?,
             insert_lane: conn.prepare("INSERT INTO lanes (name) VALUES (?1)")?,
             count: conn.prepare(
@@ -181,6 +182,7 @@ impl<'c> Statements<'c> {
             )?,
             touch: conn.prepare("INSERT OR REPLACE INTO meta (key, value) VALUES ('mended', ?1)")?,
             waits: conn.prepare(revise::WAITS)?,
+            keep: conn.prepare(revise::KEEP)?,
         })
     }
 }
@@ -248,6 +250,7 @@ impl Transaction<'_, '_> {
                 due: timestamp(self.now),
                 attempts: 0,
                 order: None,
+                original: None,
             });
         }
         let mut hooks = append.hooks.clone();
@@ -287,6 +290,7 @@ impl Transaction<'_, '_> {
                 due: timestamp(self.now),
                 attempts: 0,
                 order: terms.order,
+                original: None,
             });
         }
         Ok(())
@@ -362,7 +366,7 @@ impl Transaction<'_, '_> {
         // Not all at once: a million dead letters in one transaction would stop intake for as long.
         let at_most = reopen.filter.limit();
         let closed = query::closed(self.conn, &self.book.identity, &reopen.filter, reopen.after, at_most)?;
-        let now = micros(reopen.now);
+        let (now, original) = (micros(reopen.now), reopen.filter.original);
         for closed in &closed {
             self.effects.count(closed.lane, &closed.outcome, -1);
             self.effects.count(closed.lane, "waiting", 1);
@@ -372,10 +376,10 @@ impl Transaction<'_, '_> {
             };
             if let Some(before) = before {
                 let detail = after(&delivery_id(&self.book.identity, before));
-                self.sql.reopen.execute(params![closed.seq, now, PARKED, "order", detail])?;
+                self.sql.reopen.execute(params![closed.seq, now, PARKED, "order", detail, original])?;
                 continue;
             }
-            self.sql.reopen.execute(params![closed.seq, now, now, "replayed", ""])?;
+            self.sql.reopen.execute(params![closed.seq, now, now, "replayed", "", original])?;
             self.effects.reopened.push((self.book.names[&closed.lane].clone(), (now, closed.seq)));
         }
         Ok(closed.iter().map(|closed| closed.seq).collect())

@@ -22,6 +22,7 @@ use super::reader::Reader;
 use super::schema::{self, Lock};
 use super::transaction::{Book, Effects, Reopen, Settle, Statements, Transaction};
 use crate::edges::journal::{Append, Appended, Hold, JournalError, Revised, Revision, Then, delivery_id, micros};
+use crate::words::delivery::Kept;
 use crate::words::limits;
 
 /// Where a result is awaited, perhaps.
@@ -32,6 +33,7 @@ pub(super) enum Command {
     Append { batch: Vec<Append>, weight: usize, answer: Answer<Vec<Appended>> },
     Settle { settle: Box<Settle>, then: Then },
     Reopen { reopen: Box<Reopen>, answer: Answer<Vec<String>> },
+    Keep { seq: i64, kept: Kept },
     Revise { seqs: Vec<i64>, revision: Revision, now: Timestamp, answer: Answer<Revised> },
     Hold { lane: Arc<str>, hold: Option<Hold>, answer: Answer<()> },
     Close { answer: Option<Answer<()>> },
@@ -43,6 +45,7 @@ enum Done {
     Settled(bool),
     Reopened(Vec<i64>),
     Revised(Revised),
+    Kept,
     Held,
 }
 
@@ -153,7 +156,7 @@ impl Writer {
             match next {
                 Ok(Command::Close { answer }) => return (batch, Some(answer)),
                 Ok(command) => {
-                    may_linger &= matches!(command, Command::Settle { .. });
+                    may_linger &= matches!(command, Command::Settle { .. } | Command::Keep { .. });
                     batch.push(command);
                 }
                 Err(RecvTimeoutError::Timeout) => break,
@@ -252,6 +255,7 @@ impl Writer {
             (Command::Hold { answer, .. }, Done::Held) => {
                 let _ = answer.send(Ok(()));
             }
+            (Command::Keep { .. }, Done::Kept) => {}
             (Command::Revise { answer, .. }, Done::Revised(revised)) => drop(answer.send(Ok(revised))),
             (Command::Settle { then, .. }, Done::Settled(true)) => then(Ok(())),
             (Command::Settle { settle, then }, Done::Settled(false)) => {
@@ -361,6 +365,8 @@ impl Writer {
             }
             Command::Reopen { answer, .. } => drop(answer.send(Err(error))),
             Command::Revise { answer, .. } => drop(answer.send(Err(error))),
+            // What goes out again is rendered anew then.
+            Command::Keep { .. } => {}
             Command::Close { answer: None } => {}
         }
     }
@@ -434,6 +440,10 @@ fn transact(
             Command::Append { batch, .. } => Done::Appended(transaction.append(batch)?),
             Command::Settle { settle, .. } => Done::Settled(transaction.settle(settle)?),
             Command::Reopen { reopen, .. } => Done::Reopened(transaction.reopen(reopen)?),
+            Command::Keep { seq, kept } => {
+                transaction.keep(*seq, kept)?;
+                Done::Kept
+            }
             Command::Revise { seqs, revision, now, .. } => Done::Revised(transaction.revise(seqs, revision, *now)?),
             Command::Hold { lane, hold, .. } => {
                 transaction.hold(lane, hold.as_ref())?;
