@@ -140,7 +140,7 @@ async fn a_newer_format_is_refused() {
     drop(open(dir.path()));
     Connection::open(dir.path().join("journal.db")).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let refused = SqliteJournal::open(dir.path()).unwrap_err();
-    assert!(matches!(refused, JournalError::Newer { found: 99, known: 3, .. }), "{refused}");
+    assert!(matches!(refused, JournalError::Newer { found: 99, known: 4, .. }), "{refused}");
     assert_eq!(ask::<i64>(dir.path(), "PRAGMA user_version"), 99);
 }
 

@@ -71,7 +71,7 @@ async fn the_same_body_goes_out_again_signed_anew() {
     let again = &records[4];
     let before = records.iter().find(|record| record.request.body.starts_with(b"{\"said\"")).expect("the first");
     assert_eq!(again.request.body, before.request.body);
-    assert_eq!(before.request.body, br#"{"said":"first 1","attempt":"1"}"#[..]);
+    assert_eq!(before.request.body, br#"{"said":"first 1","attempt":1}"#[..]);
     assert_eq!(again.request.header("x-new"), Some("here"), "headers are those of today");
     assert_eq!(again.request.header("content-type"), Some("application/json"));
     assert_eq!(again.request.header("webhook-id"), before.request.header("webhook-id"));
