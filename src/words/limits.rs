@@ -132,7 +132,7 @@ pub const UNSETTLED: usize = 1024;
 pub const LIST: usize = 10_000;
 /// Deliveries that one order of an operator (replay, flush, drop) changes in one transaction: a few milliseconds, so that
 /// who sends events meanwhile does not feel it, however many are meant.
-pub const ORDER_STEP: usize = 256;
+pub const ORDER_STEP: usize = 128;
 /// The body of a dead letter that is kept for `replay --original`: larger ones fill the journal, and are rendered anew.
 pub const KEPT_BODY: usize = 64 * 1024;
 /// Rows that are looked at in one short read while an operator's filter is applied.
