@@ -370,6 +370,8 @@ mod tests {
             "ALTER TABLE events DROP COLUMN data;",
             "DROP INDEX once_until; DROP TABLE once; DROP INDEX deliveries_order;
              ALTER TABLE deliveries DROP COLUMN order_key; ALTER TABLE lanes DROP COLUMN hold_until;",
+            "ALTER TABLE deliveries DROP COLUMN kept_not; ALTER TABLE deliveries DROP COLUMN kept_type;
+             ALTER TABLE deliveries DROP COLUMN kept_body; ALTER TABLE deliveries DROP COLUMN original;",
         ];
         assert_eq!(undo.len(), UPGRADES.len());
         let columns = |path: &Path| {
