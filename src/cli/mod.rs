@@ -29,6 +29,7 @@ mod fields;
 mod hold;
 mod local;
 mod log;
+mod logging;
 mod output;
 mod platforms;
 mod reload;

@@ -156,7 +156,7 @@ impl Admin {
             "waiting": count.waiting,
             "dead": count.dead,
             "delivered": count.delivered,
-            "in_flight": self.desk.flying(name).load(Ordering::Relaxed),
+            "in_flight": self.desk.pulse(name).flying.load(Ordering::Relaxed),
             "oldest": count.oldest,
         })
     }

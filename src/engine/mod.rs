@@ -10,6 +10,7 @@ pub mod desk;
 pub mod gate;
 pub mod lane;
 pub mod probe;
+pub mod pulse;
 pub mod recall;
 pub mod troubles;
 pub mod wire;

@@ -31,6 +31,7 @@ mod sources;
 mod sparing;
 mod statuses;
 mod stopping;
+mod supervised;
 mod support;
 mod texts;
 mod troubles;
