@@ -20,6 +20,7 @@ use crate::cli::exit::{Code, Exit};
 use crate::edges::config::Paths;
 use crate::edges::proof;
 
+mod ask;
 mod check;
 mod daemon;
 mod demo;
@@ -30,6 +31,7 @@ mod hold;
 mod local;
 mod log;
 mod logging;
+mod new;
 mod output;
 mod platforms;
 mod reload;
@@ -83,6 +85,7 @@ pub(crate) struct Global {
 enum Command {
     Emit(emit::Emit),
     Test(test::Test),
+    New(new::New),
     Check(check::Check),
     Render(render::Render),
     Script(script::Script),
@@ -114,7 +117,7 @@ enum Command {
 /// The overview's headings. clap prints one flat list, which sorts nothing by what it is for.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Send", &["emit", "test"]),
-    ("Hooks", &["check", "render", "script", "platforms", "sources", "sign", "verify"]),
+    ("Hooks", &["new", "check", "render", "script", "platforms", "sources", "sign", "verify"]),
     ("Look", &["status", "log", "show"]),
     ("Act", &["replay", "hold", "release"]),
     ("Run", &["run", "reload", "sink", "demo", "help"]),
@@ -165,6 +168,7 @@ fn dispatch(Cli { global, command }: Cli) -> Result<ExitCode, Exit> {
         Command::Prove => return Ok(proof::child::main()),
         Command::Emit(emit) => wait(emit.run(global)),
         Command::Test(test) => wait(test.run(global)),
+        Command::New(new) => new.run(global),
         Command::Check(check) => check.run(global),
         Command::Render(render) => wait(render.run(global)),
         Command::Script(script) => wait(script.run(global)),

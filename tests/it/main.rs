@@ -16,6 +16,7 @@ mod intake;
 mod journal;
 mod kill;
 mod layers;
+mod new_hooks;
 mod pages;
 mod platform_cases;
 mod process;
