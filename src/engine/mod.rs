@@ -13,6 +13,7 @@ pub mod kept;
 pub mod lane;
 pub mod orders;
 pub mod probe;
+pub mod pulse;
 pub mod queue;
 pub mod recall;
 pub mod standing;

@@ -19,7 +19,7 @@ pub fn of_hook(desk: &Desk, config: &Config, name: &str) -> Standing {
     Standing {
         shut: shut(desk, config, name),
         gate: hook.and_then(|hook| gate(desk, config, hook)),
-        flying: desk.flying(&name.into()).load(Ordering::Relaxed),
+        flying: desk.pulse(&name.into()).flying.load(Ordering::Relaxed),
         slots: hook.map_or(0, |hook| hook.concurrency),
     }
 }

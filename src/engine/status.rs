@@ -70,7 +70,7 @@ fn storage(desk: &Desk, about: &About) -> Json {
 }
 
 fn of_hook(desk: &Desk, config: &Config, name: &Arc<str>, hook: Option<&Arc<Hook>>, count: &LaneCount) -> Json {
-    let in_flight = desk.flying(name).load(Ordering::Relaxed);
+    let in_flight = desk.pulse(name).flying.load(Ordering::Relaxed);
     // A receiver whose window is full keeps nobody waiting when nothing waits.
     let waits = count.waiting > in_flight as u64;
     let (state, until, why) = match hook {

@@ -311,6 +311,14 @@ pub const RECALL: Duration = Duration::from_secs(15 * 60);
 pub const TROUBLES: usize = 1024;
 /// How often the daemon tells of the dead letters of one hook: at once, then how many there were since.
 pub const TROUBLE_EVERY: Duration = Duration::from_secs(60);
+/// Bytes of one field in the system's journal: a datagram must hold them all.
+pub const LOG_FIELD: usize = 16 * 1024;
+/// How long a lane sleeps at most: a clock that was set must be noticed, and what expires while nothing may be sent.
+pub const LANE_SLEEP: Duration = Duration::from_secs(60);
+/// How much later than that a lane may look at its queue before it counts as stuck: a busy machine is no standstill.
+pub const LANE_LATE: Duration = Duration::from_secs(60);
+/// How often the service manager is told that the queue makes progress, and what is going on.
+pub const PULSE: Duration = Duration::from_secs(5);
 /// How often the daemon looks whether the journal is in trouble, to say so in its log.
 pub const STORAGE_LOOK: Duration = Duration::from_secs(1);
 /// How often a quiet `log -f` is told that it is still connected.
