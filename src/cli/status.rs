@@ -111,7 +111,7 @@ fn to_do(status: &Json) -> Vec<(Style, String, String)> {
         found.push((BAD, what, help));
     } else if let Some(why) = status["storage"]["refuses"].as_str() {
         let what = format!("nothing is accepted: {}", output::clean_line(why));
-        found.push((BAD, what, "make room; it goes on by itself".to_owned()));
+        found.push((BAD, what, "see what fills the disk (`df`, `du`), or lower `journal.min_free`".to_owned()));
     }
     if let Some(what) = too_much_waits(status) {
         found.push((BAD, what, "`postrider queue --shape` says what waits, and why".to_owned()));
