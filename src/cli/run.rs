@@ -21,6 +21,7 @@ use crate::edges::journal::{Journal, JournalError, sqlite::SqliteJournal};
 use crate::edges::proof::Prover;
 use crate::engine::admin::About;
 use crate::engine::care::Care;
+use crate::engine::clock::Clock;
 use crate::engine::daemon::{self, Parts};
 use crate::rules::diagnostic::Severity;
 use crate::rules::yaml::reader::parse_duration;
@@ -103,7 +104,8 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
             Severity::Warning => tracing::warn!("{}", problem.one_line()),
         }
     }
-    let journal = open_journal(&paths.state)?;
+    let clock = Clock::start();
+    let journal = open_journal(&paths.state, clock)?;
     let http = match config.settings.http {
         None => None,
         Some(address) => {
@@ -132,6 +134,7 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
         admin: Some(bind(&paths.admin)?),
         http,
         care: Care::begin(&paths.state, Prover::own()),
+        clock,
         about: about.clone(),
         reload: (reload.0.clone(), reload.1),
         drain,
@@ -156,8 +159,8 @@ fn take_open_files() {
     let _as_before = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-fn open_journal(state: &Path) -> Result<Arc<dyn Journal>, Exit> {
-    match SqliteJournal::open(state) {
+fn open_journal(state: &Path, clock: Clock) -> Result<Arc<dyn Journal>, Exit> {
+    match SqliteJournal::open_by(state, move || clock.steady()) {
         Ok(journal) => Ok(Arc::new(journal)),
         Err(error @ JournalError::Locked { .. }) => {
             Err(failed(error.to_string()).help("stop the other one first, or use another state directory"))

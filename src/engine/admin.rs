@@ -179,7 +179,7 @@ impl Admin {
     }
 
     fn shut(&self, config: &Config, hook: &Hook) -> Option<(Timestamp, Why)> {
-        let (now, elapsed) = (self.desk.clock.now(), self.desk.clock.elapsed());
+        let (now, elapsed) = (self.desk.clock.steady(), self.desk.clock.elapsed());
         let (until, why) = self.desk.constant_gate(config, hook)?.closed(elapsed)?;
         Some((backoff::later(now, until.saturating_sub(elapsed)), why))
     }
@@ -270,7 +270,7 @@ impl Admin {
             let rows = self.desk.journal.list(meant).await.map_err(storage)?;
             rows.into_iter().filter(|row| row.outcome != "waiting").map(|row| row.delivery).collect()
         } else {
-            self.desk.journal.reopen(meant, self.desk.clock.now()).await.map_err(storage)?
+            self.desk.journal.reopen(meant, self.desk.clock.steady()).await.map_err(storage)?
         };
         Ok(Reply::Json(200, json!({"deliveries": deliveries})))
     }
@@ -296,7 +296,7 @@ impl Admin {
         let hook = self.known_hook(&asked)?;
         let until = match asked["for"].as_str().map(parse_duration) {
             None => None,
-            Some(Ok(span)) => Some(backoff::later(self.desk.clock.now(), span)),
+            Some(Ok(span)) => Some(backoff::later(self.desk.clock.steady(), span)),
             Some(Err(_)) => return Err((400, "bad_request", "`for` is no duration such as 2h".to_owned())),
         };
         self.desk.hold_by_hand(&hook.name, asked["why"].as_str().unwrap_or("held by hand"), until).await;

@@ -2,6 +2,7 @@
 //! `docs/faults.md` has the whole table. What a test needs besides (root, `strace`, …) it says, and passes without; with
 //! `POSTRIDER_FAULTS=all` it must be there. `tests/long.sh` runs the long forms.
 
+mod clock;
 mod crash_states;
 mod power;
 

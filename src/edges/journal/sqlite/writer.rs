@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::Shared;
+use super::{Clock, Shared};
 use super::reader::Reader;
 use super::schema::{self, Lock};
 use super::transaction::{Book, Effects, Reopen, Settle, Statements, Transaction};
@@ -59,6 +59,7 @@ enum Ended {
 /// The writer's own state.
 pub(super) struct Writer {
     pub(super) path: PathBuf,
+    pub(super) clock: Clock,
     /// Which file it is: one that was moved or deleted would take every commit and keep none.
     pub(super) file: Option<u64>,
     pub(super) commands: Receiver<Command>,
@@ -204,7 +205,7 @@ impl Writer {
             ))));
         }
         let mut effects = Effects::default();
-        match transact(conn, sql, &mut self.book, &mut effects, batch, touch) {
+        match transact(conn, sql, &mut self.book, &mut effects, (batch, self.clock.now()), touch) {
             Ok(done) => {
                 self.shared.commits.fetch_add(1, Ordering::Relaxed);
                 Ok((done, effects))
@@ -414,11 +415,11 @@ fn transact(
     sql: &mut Statements<'_>,
     book: &mut Book,
     effects: &mut Effects,
-    batch: &[Command],
+    (batch, now): (&[Command], Timestamp),
     touch: bool,
 ) -> rusqlite::Result<Vec<Done>> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
-    let mut transaction = Transaction { conn, sql, book, effects, now: micros(Timestamp::now()) };
+    let mut transaction = Transaction { conn, sql, book, effects, now: micros(now) };
     let mut done = Vec::with_capacity(batch.len());
     for command in batch {
         done.push(match command {

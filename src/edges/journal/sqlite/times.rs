@@ -1,0 +1,43 @@
+//! What a clock that was set while nobody looked would do to what waits: mended when the journal is opened.
+//!
+//! ```text
+//! ahead = how far the newest time on record lies in the future: so far was the clock set back, at least
+//! due   = max(now, min(due - ahead, now + the longest wait there is))      of what waits
+//! ```
+//! When a delivery was accepted is left alone: it must not grow old by it. A clock that was set forward cannot be told
+//! from a daemon that did not run.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+use crate::edges::journal::{PARKED, micros, micros_of};
+use crate::words::limits;
+
+/// Clocks that are kept in order are moved by less.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// Mends the due times; returns how many.
+pub(super) fn mend(conn: &Connection, now: Timestamp) -> rusqlite::Result<usize> {
+    let now = micros(now);
+    let newest: Option<i64> = conn.query_row(
+        "SELECT max(time) FROM (SELECT * FROM (SELECT created AS time FROM deliveries ORDER BY seq DESC LIMIT 1)
+         UNION ALL SELECT * FROM (SELECT started FROM attempts ORDER BY rowid DESC LIMIT 1))",
+        [],
+        |row| row.get(0),
+    )?;
+    let ahead = newest.map_or(0, |newest| newest.saturating_sub(now));
+    let ahead = if ahead > micros_of(SLACK) { ahead } else { 0 };
+    let longest = limits::RETRY_AFTER_MAX.max(limits::PACE_WINDOW_LONGEST + limits::PACE_MARGIN);
+    let latest = now.saturating_add(micros_of(longest));
+    let from = if ahead > 0 { now } else { latest };
+    let mended = conn.execute(
+        "UPDATE deliveries SET due = max(?1, min(due - ?2, ?3)) WHERE outcome = 'waiting' AND due > ?4 AND due < ?5",
+        [now, ahead, latest, from, PARKED],
+    )?;
+    if mended > 0 {
+        tracing::warn!(deliveries = mended, seconds = ahead / 1_000_000, "the clock was set back: due times are mended");
+    }
+    Ok(mended)
+}
