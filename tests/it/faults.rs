@@ -2,8 +2,11 @@
 //! `docs/faults.md` has the whole table. What a test needs besides (root, `strace`, …) it says, and passes without; with
 //! `POSTRIDER_FAULTS=all` it must be there. `tests/long.sh` runs the long forms.
 
+mod beat;
 mod clock;
 mod crash_states;
+mod isolation;
+mod names;
 mod power;
 
 use std::process::{Command, Stdio};

@@ -25,6 +25,7 @@ pub mod address;
 mod dial;
 mod failure;
 mod pool;
+mod resolve;
 mod stream;
 
 /// Who we are, for receivers that refuse requests without it (GitHub does).
