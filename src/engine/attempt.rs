@@ -188,9 +188,10 @@ fn ended(desk: &Desk, config: &Config, hook: &Hook, delivery: &Delivery, seen: &
 fn unrendered(desk: &Desk, delivery: &Delivery, started: Timestamp, error: &RenderError) -> Ended {
     let why = format!("cannot be rendered: {error}");
     let outcome = match error {
-        RenderError::Secret { .. } => {
-            Outcome::Waiting { until: backoff::later(desk.clock.steady(), limits::POLL), why: Why::Hold(error.to_string()) }
-        }
+        RenderError::Secret { .. } => Outcome::Waiting {
+            until: backoff::later(desk.clock.steady(), limits::POLL),
+            why: Why::Hold(error.to_string()),
+        },
         RenderError::Wrong(_) => Outcome::Dead { why: why.clone() },
     };
     let attempts = delivery.attempts;

@@ -8,6 +8,7 @@ mod crash_states;
 mod isolation;
 mod names;
 mod power;
+mod sequences;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

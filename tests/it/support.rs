@@ -51,7 +51,8 @@ impl Daemon {
         let paths = Paths::here(folder.path());
         fs::create_dir_all(paths.emit.parent().expect("sockets stand in a folder")).expect("a folder");
         let clock = Clock::start();
-        let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open_by(&paths.state, move || clock.steady()).expect("a journal"));
+        let journal: Arc<dyn Journal> =
+            Arc::new(SqliteJournal::open_by(&paths.state, move || clock.steady()).expect("a journal"));
         let mut keeper = Keeper::new(paths.clone(), true);
         let config = keeper.load().expect("a sound main file");
         for socket in [&paths.emit, &paths.admin] {

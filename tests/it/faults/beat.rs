@@ -75,8 +75,11 @@ fn serve(mut stream: TcpStream, takes: Duration, closes: bool, begun: Instant, b
             continue;
         };
         let words = String::from_utf8_lossy(&text[..head]).to_lowercase();
-        let length: usize =
-            words.split("content-length:").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0);
+        let length: usize = words
+            .split("content-length:")
+            .nth(1)
+            .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+            .unwrap_or(0);
         while text.len() < head + 4 + length {
             match stream.read(&mut piece) {
                 Ok(length @ 1..) => text.extend_from_slice(&piece[..length]),

@@ -95,9 +95,10 @@ async fn a_clock_that_is_set_makes_nothing_wait_longer() {
         assert!(came, "clock set by {step} s: {:?}\n{}", daemon.rows("/v1/deliveries?limit=20"), daemon.log());
         longest = longest.max(begun.elapsed());
         let shown = Timestamp::now() + SignedDuration::from_secs(step);
-        let signed = failing.records().last().and_then(|record| {
-            record.request.headers.get("webhook-timestamp")?.to_str().ok()?.parse::<i64>().ok()
-        });
+        let signed = failing
+            .records()
+            .last()
+            .and_then(|record| record.request.headers.get("webhook-timestamp")?.to_str().ok()?.parse::<i64>().ok());
         let off = (signed.expect("a signed request") - shown.as_second()).abs();
         assert!(off <= 5, "the signature is {off} s from the clock");
         // A death repeats what is not recorded yet, which would be counted with the next step.

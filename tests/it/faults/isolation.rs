@@ -31,7 +31,9 @@ fn bad_neighbours_do_not_slow_a_healthy_hook() {
     let hanging = TcpListener::bind("127.0.0.1:0").expect("a port");
     let resetting = resetting();
     let hook = |kind: &str, port: u16, more: &str| {
-        format!("events: [{kind}]\nplatform: webhook\nretry: {{first: 1s, max: 2s}}\n{more}options:\n  url: http://127.0.0.1:{port}/\n")
+        format!(
+            "events: [{kind}]\nplatform: webhook\nretry: {{first: 1s, max: 2s}}\n{more}options:\n  url: http://127.0.0.1:{port}/\n"
+        )
     };
     let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
     write_hook(folder.path(), "healthy", &beat.hook("127.0.0.1"));

@@ -111,10 +111,7 @@ impl SqliteJournal {
 
     /// The same with a clock to go by. It may begin anywhere: what would wait longer than anything may is due then, and
     /// a clock that was set back before this start makes nothing wait longer.
-    pub fn open_by(
-        dir: &Path,
-        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
-    ) -> Result<Self, JournalError> {
+    pub fn open_by(dir: &Path, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Result<Self, JournalError> {
         let clock = Clock(Arc::new(clock));
         let lock = schema::lock(dir)?;
         let path = dir.join(FILE);

@@ -37,7 +37,11 @@ pub(super) fn mend(conn: &Connection, now: Timestamp) -> rusqlite::Result<usize>
         [now, ahead, latest, from, PARKED],
     )?;
     if mended > 0 {
-        tracing::warn!(deliveries = mended, seconds = ahead / 1_000_000, "the clock was set back: due times are mended");
+        tracing::warn!(
+            deliveries = mended,
+            seconds = ahead / 1_000_000,
+            "the clock was set back: due times are mended"
+        );
     }
     Ok(mended)
 }

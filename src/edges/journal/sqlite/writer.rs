@@ -16,10 +16,10 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{Clock, Shared};
 use super::reader::Reader;
 use super::schema::{self, Lock};
 use super::transaction::{Book, Effects, Reopen, Settle, Statements, Transaction};
+use super::{Clock, Shared};
 use crate::edges::journal::{Append, Appended, Hold, JournalError, Then, delivery_id, micros};
 use crate::words::limits;
 
