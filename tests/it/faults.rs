@@ -5,12 +5,15 @@
 mod beat;
 mod clock;
 mod crash_states;
+mod edits;
+mod floods;
 mod isolation;
 mod names;
 mod power;
 mod sequences;
 
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often, from the environment.
@@ -56,4 +59,13 @@ pub(crate) fn insist(mut attempt: impl FnMut() -> Result<(), String>) {
 /// That share of sorted times.
 pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
+}
+
+/// Ends the load when it is dropped.
+pub(crate) struct Over<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
