@@ -9,6 +9,7 @@ mod edits;
 mod floods;
 mod isolation;
 mod names;
+mod network;
 mod power;
 mod sequences;
 
