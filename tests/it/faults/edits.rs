@@ -6,14 +6,15 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use postrider::edges::sink::SinkHandle;
 use serde_json::json;
 
-use super::{Over, percentile, rounds};
-use crate::process::{Process, await_that};
+use super::{Over, not_shown, percentile, rounds, run};
+use crate::process::{Process, await_that, binary};
 use crate::support::{bodies, receiver, write_hook};
 
 /// Files that are edited; the last one is a link into a folder that is swapped whole, as Kubernetes does.
@@ -228,5 +229,34 @@ async fn thousands_of_files_start_soon_and_one_of_them_is_edited_at_once() {
         took[2]
     );
     assert!(second < Duration::from_secs(if files >= 10_000 { 5 } else { 20 }), "{second:?}");
+    assert!(daemon.stop().success(), "{}", daemon.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_any_watch_of_the_kernel_an_edit_counts_all_the_same() {
+    let exhausted = "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\"";
+    if let Err(why) = run("unshare", &["-Ur", "sh", "-c", exhausted, "true"]) {
+        return not_shown("a kernel without inotify", &why);
+    }
+    let sink = receiver().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = |version: &str| {
+        format!("events: [a]\nplatform: webhook\noptions: {{url: \"{}\", text: {version}}}\n", sink.url(""))
+    };
+    write_hook(folder.path(), "edited", &text("v1"));
+    let mut command = Command::new("unshare");
+    command.args(["-Ur", "sh", "-c", exhausted]).arg(binary());
+    let mut daemon = Process::start_by(folder.path(), command);
+    daemon.await_ready();
+    write_hook(folder.path(), "edited", &text("v2"));
+    let begun = Instant::now();
+    await_that("the edit counts", || {
+        let before = sink.count();
+        daemon.emit(&json!({"type": "a", "data": {}})).expect("an answer");
+        await_that("it arrives", || sink.count() > before);
+        bodies(&sink).last().is_some_and(|body| body == "v2")
+    });
+    println!("without inotify an edit counts after {:?}", begun.elapsed());
+    assert!(daemon.log().contains("inotify") || daemon.log().contains("watch"), "nobody is told: {}", daemon.log());
     assert!(daemon.stop().success(), "{}", daemon.log());
 }

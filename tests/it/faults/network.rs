@@ -98,11 +98,6 @@ fn a_broken_network_is_waited_for() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 
     network.rules(folder.path(), "flush ruleset\n");
-    // What waits an hour by its backoff is wanted now.
-    for number in 0..FAULTS.len() {
-        let text = fs::read_to_string(folder.path().join(format!("hooks.d/h{number}.yaml"))).expect("a file");
-        write_hook(folder.path(), &format!("h{number}"), &text.replace("first: 1h, max: 1h", "first: 1s, max: 1s"));
-    }
     daemon.kill();
     let mut daemon = restart_when_due(&network, folder.path());
     await_that("everything is delivered", || daemon.get("/v1/status").is_some_and(|status| status["waiting"] == 0));
@@ -118,7 +113,7 @@ fn a_broken_network_is_waited_for() {
     drop(sink);
 }
 
-/// A new life in which what waits is due.
+/// A new life in which what waits an hour by its backoff is due.
 fn restart_when_due(network: &Network, folder: &Path) -> Process {
     let journal = rusqlite::Connection::open(folder.join(".postrider/state/journal.db")).expect("a journal");
     journal.execute("UPDATE deliveries SET due = created WHERE outcome = 'waiting'", []).expect("rows");
