@@ -211,6 +211,7 @@ async fn thousands_of_files_start_soon_and_one_of_them_is_edited_at_once() {
     assert!(daemon.stop().success(), "{}", daemon.log());
     let mut daemon = Process::start(folder.path());
     let second = daemon.await_ready();
+    let started = daemon.processor_time();
     let mut took = Vec::new();
     for version in 1..=5 {
         write_hook(folder.path(), "edited", &text(&format!("v{version}")));
@@ -224,11 +225,15 @@ async fn thousands_of_files_start_soon_and_one_of_them_is_edited_at_once() {
         took.push(begun.elapsed());
     }
     took.sort();
+    let edited = (daemon.processor_time() - started) / 5;
     println!(
-        "{files} files: ready after {first:?} at first, {second:?} when they are known; an edit counts after {:?}",
+        "{files} files: ready after {first:?} at first, {second:?} ({started:?} of a core) when they are known; an edit counts \
+         after {:?} ({edited:?} of a core)",
         took[2]
     );
-    assert!(second < Duration::from_secs(if files >= 10_000 { 5 } else { 20 }), "{second:?}");
+    // What it takes of the machine: how long that lasts depends on who else wants it.
+    assert!(started < Duration::from_secs(5), "{started:?}");
+    assert!(edited < Duration::from_millis(500), "{edited:?}");
     assert!(daemon.stop().success(), "{}", daemon.log());
 }
 
