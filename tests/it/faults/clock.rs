@@ -23,9 +23,9 @@ use crate::support::{write_hook, write_secret};
 
 const DAY: i64 = 86_400;
 const STEPS: [i64; 4] = [-DAY, -3_600, 3_600, 365 * DAY];
-/// The longest backoff of the hooks here, and what a busy machine may add.
+/// The longest backoff of the hooks here, and what a busy machine may add: the least step is an hour.
 const BACKOFF: Duration = Duration::from_secs(2);
-const SLACK: Duration = Duration::from_secs(3);
+const SLACK: Duration = Duration::from_secs(10);
 
 fn library() -> Option<PathBuf> {
     let places = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
@@ -100,7 +100,7 @@ async fn a_clock_that_is_set_makes_nothing_wait_longer() {
             .last()
             .and_then(|record| record.request.headers.get("webhook-timestamp")?.to_str().ok()?.parse::<i64>().ok());
         let off = (signed.expect("a signed request") - shown.as_second()).abs();
-        assert!(off <= 5, "the signature is {off} s from the clock");
+        assert!(off <= 60, "the signature is {off} s from the clock");
         // A death repeats what is not recorded yet, which would be counted with the next step.
         await_that("it is recorded", || daemon.get("/v1/status").is_some_and(|status| status["waiting"] == 0));
         set.by(0);

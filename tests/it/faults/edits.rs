@@ -109,7 +109,7 @@ impl Edits {
                     daemon.get("/v1/status").is_some_and(|status| status["problems"].to_string().contains(&name))
                 });
             }
-            self.until_it_counts(daemon, file);
+            self.until_it_counts(daemon, file, way);
             if !is_broken {
                 took.push(begun.elapsed());
             }
@@ -119,12 +119,19 @@ impl Edits {
     }
 
     /// Sends events until one is delivered as the file says; each must be as some whole version said.
-    fn until_it_counts(&self, daemon: &Process, file: usize) {
+    fn until_it_counts(&self, daemon: &Process, file: usize, way: usize) {
         let wanted = format!("file {file} version {} ", self.versions[file]);
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let before = self.sink.count();
-            daemon.emit(&json!({"type": format!("edited-{file}"), "data": {}})).expect("an answer");
+            let answer = daemon.emit(&json!({"type": format!("edited-{file}"), "data": {}})).expect("an answer");
+            if answer["hooks"] == json!([]) {
+                // For a moment the file was empty or away, and on a busy machine a moment may be long enough to count.
+                assert!([2, 4].contains(&way), "the hook is gone after an edit of way {way}: {}", daemon.log());
+                assert!(Instant::now() < deadline, "the hook is gone: {}", daemon.log());
+                std::thread::sleep(Duration::from_millis(10));
+                continue;
+            }
             await_that("it arrives", || self.sink.count() > before);
             let all = bodies(&self.sink);
             let body = all.last().expect("a body");
@@ -233,7 +240,7 @@ async fn thousands_of_files_start_soon_and_one_of_them_is_edited_at_once() {
     );
     // What it takes of the machine: how long that lasts depends on who else wants it.
     assert!(started < Duration::from_secs(5), "{started:?}");
-    assert!(edited < Duration::from_millis(500), "{edited:?}");
+    assert!(edited < Duration::from_secs(1), "{edited:?}");
     assert!(daemon.stop().success(), "{}", daemon.log());
 }
 

@@ -69,7 +69,9 @@ async fn hundreds_of_dead_names_hold_up_nobody() {
         sink.count()
     );
     assert!(most <= before + 16, "{before} threads, then {most}");
-    assert!(loud < quiet * 3 + Duration::from_millis(100), "the healthy hook took {loud:?} instead of {quiet:?}");
+    // A lookup that waits for a dead one takes five seconds and more.
+    let noise = if dead >= 500 { Duration::from_millis(100) } else { Duration::from_secs(2) };
+    assert!(loud < quiet * 6 / 5 + noise, "the healthy hook took {loud:?} instead of {quiet:?}");
     assert!(sink.count() >= 2 * dead as u64);
     // The lookups that were under way take their time, then a backoff.
     assert!(recovered < Duration::from_secs(30), "{recovered:?}");

@@ -82,6 +82,8 @@ fn a_broken_network_is_waited_for() {
         daemon.emit(&json!({"type": "a", "data": {}})).expect("an answer");
     }
     await_that("each was tried", || daemon.rows("/v1/log?limit=10000").len() >= rounds * FAULTS.len());
+    // A busy machine that runs other tests adds to it.
+    let over = if rounds > 1 { 1_000 } else { 5_000 };
     let mut wrong = Vec::new();
     let (mut longest, mut lucky) = (0, 0);
     for row in daemon.rows("/v1/log?limit=10000") {
@@ -91,7 +93,7 @@ fn a_broken_network_is_waited_for() {
         longest = longest.max(took);
         let delivered = row["outcome"] == "delivered";
         lucky += usize::from(delivered);
-        if (delivered && !wanted.is_empty()) || !why.contains(wanted) || took > TIMEOUT * 1_000 + 1_000 {
+        if (delivered && !wanted.is_empty()) || !why.contains(wanted) || took > TIMEOUT * 1_000 + over {
             wrong.push(format!("{name}: {row}"));
         }
     }

@@ -359,7 +359,9 @@ impl World {
     async fn die(&mut self, set: i64) {
         let wreck = tempfile::tempdir_in(self.folder.path().parent().expect("a folder")).expect("a folder");
         for name in ["journal.db", "journal.db-wal"] {
-            fs::copy(self.folder.path().join(name), wreck.path().join(name)).expect("a copy");
+            // A log that was just folded in is gone.
+            let copied = fs::copy(self.folder.path().join(name), wreck.path().join(name));
+            assert!(copied.is_ok() || name.ends_with("-wal"), "{copied:?}");
         }
         self.journal = None;
         self.folder = wreck;
@@ -405,7 +407,9 @@ impl World {
         assert!(self.journal().append(vec![append]).await.is_err(), "nothing is accepted without a disk");
         assert_eq!(self.journal().claim(&HOOKS[0].into(), self.now(), 9).await.map(|none| none.len()), Ok(0));
         fs::rename(&aside, &file).expect("it is there");
-        self.die(0).await;
+        self.journal = None;
+        self.gates = Default::default();
+        self.open();
     }
 
     async fn compare(&self) {
