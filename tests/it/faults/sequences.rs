@@ -128,7 +128,7 @@ struct World {
     edited: bool,
     owed: BTreeMap<i64, Owed>,
     events: usize,
-    /// When the newest delivery was accepted: the newest time on record.
+    /// When the newest delivery was accepted, or what the clock showed when it was set back behind that.
     newest: i64,
     /// Seconds that passed in all: what is never set.
     passed: i64,
@@ -365,6 +365,11 @@ impl World {
         }
         self.journal = None;
         self.folder = wreck;
+        self.next_life(set).await;
+    }
+
+    /// Begins anew with the files that are there.
+    async fn next_life(&mut self, set: i64) {
         self.gates = Default::default();
         let now = self.now.fetch_add(set * SECOND, Ordering::SeqCst) + set * SECOND;
         self.open();
@@ -373,10 +378,14 @@ impl World {
             let (Some(before), Some(due), "waiting") = (owed.due, row.due, owed.outcome) else { continue };
             let due = due.as_microsecond();
             assert!(due <= before.max(now), "it waits longer than before: {row:?}");
+            assert!(set < 0 || due == before, "it waits less than before: {row:?}");
             // Up to a second is what clocks that are kept in order may be off.
             let longest = (before - self.newest).max(0) + SECOND;
             assert!(set >= 0 || due - now <= longest, "set by {set} s: it waits {} µs instead of {longest}", due - now);
             owed.due = Some(due);
+        }
+        if now < self.newest - SECOND {
+            self.newest = now;
         }
     }
 
@@ -408,8 +417,7 @@ impl World {
         assert_eq!(self.journal().claim(&HOOKS[0].into(), self.now(), 9).await.map(|none| none.len()), Ok(0));
         fs::rename(&aside, &file).expect("it is there");
         self.journal = None;
-        self.gates = Default::default();
-        self.open();
+        self.next_life(0).await;
     }
 
     async fn compare(&self) {

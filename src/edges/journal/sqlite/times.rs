@@ -1,7 +1,8 @@
 //! What a clock that was set while nobody looked would do to what waits: mended when the journal is opened.
 //!
 //! ```text
-//! ahead = how far the newest time on record lies in the future: so far was the clock set back, at least
+//! ahead = how far the newest time on record lies in the future: so far was the clock set back, at least; when that was
+//!         mended once, how far the time of the mending does
 //! due   = max(now, min(due - ahead, now + the longest wait there is))      of what waits
 //! ```
 //! When a delivery was accepted is left alone: it must not grow old by it. A clock that was set forward cannot be told
@@ -27,8 +28,15 @@ pub(super) fn mend(conn: &Connection, now: Timestamp) -> rusqlite::Result<usize>
         [],
         |row| row.get(0),
     )?;
-    let ahead = newest.map_or(0, |newest| newest.saturating_sub(now));
+    let ahead = match newest {
+        Some(newest) => known(conn, newest)?.saturating_sub(now),
+        None => 0,
+    };
     let ahead = if ahead > micros_of(SLACK) { ahead } else { 0 };
+    if let Some(newest) = newest.filter(|_| ahead > 0) {
+        let seen = format!("{newest} {now}");
+        conn.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('clock', ?1)", [seen])?;
+    }
     let longest = limits::RETRY_AFTER_MAX.max(limits::PACE_WINDOW_LONGEST + limits::PACE_MARGIN);
     let latest = now.saturating_add(micros_of(longest));
     let from = if ahead > 0 { now } else { latest };
@@ -44,4 +52,19 @@ pub(super) fn mend(conn: &Connection, now: Timestamp) -> rusqlite::Result<usize>
         );
     }
     Ok(mended)
+}
+
+/// The latest time that is known to have been: the newest on record, unless the clock was set back after that already.
+fn known(conn: &Connection, newest: i64) -> rusqlite::Result<i64> {
+    let seen = conn.query_row("SELECT value FROM meta WHERE key = 'clock'", [], |row| row.get::<_, String>(0));
+    let seen = match seen {
+        Err(rusqlite::Error::QueryReturnedNoRows) => None,
+        seen => Some(seen?),
+    };
+    let times =
+        seen.as_deref().and_then(|seen| seen.split_once(' ')).map(|(of, time)| (of.parse::<i64>(), time.parse()));
+    Ok(match times {
+        Some((Ok(of), Ok(time))) if newest == of => time,
+        _ => newest,
+    })
 }
