@@ -46,6 +46,8 @@ long 1 kill POSTRIDER_KILLS=1000 kill::kill_9_loses
 long 2 instants POSTRIDER_INSTANTS=all kill::instants
 long 3 power "POSTRIDER_POWER_CUTS=200 POSTRIDER_POWER_CUTS_XFS=50" faults::power
 long 4 crash-states POSTRIDER_CRASH_STATES=5000 faults::crash_states::every
+long 6 fsync "POSTRIDER_FSYNC_FAILURES=50 POSTRIDER_SLOW_ACKS=200" storage
+long 8 flips POSTRIDER_FLIPS=200 journal::damage
 long 9 few-files - few_files
 long 10 backlog POSTRIDER_BACKLOG=100000 faults::floods::a_long_backlog
 long 11 clock - faults::clock
