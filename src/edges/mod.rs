@@ -10,3 +10,4 @@ pub mod proof;
 pub mod secrets;
 pub mod send;
 pub mod sink;
+pub mod users;

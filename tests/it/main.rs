@@ -17,6 +17,7 @@ mod intake;
 mod journal;
 mod kill;
 mod layers;
+mod operators;
 mod pages;
 mod platform_cases;
 mod process;

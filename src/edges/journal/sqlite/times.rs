@@ -22,19 +22,20 @@ const SLACK: Duration = Duration::from_secs(1);
 /// Mends the due times; returns how many.
 pub(super) fn mend(conn: &Connection, now: Timestamp) -> rusqlite::Result<usize> {
     let now = micros(now);
-    let newest: Option<i64> = conn.query_row(
-        "SELECT max(time) FROM (SELECT * FROM (SELECT created AS time FROM deliveries ORDER BY seq DESC LIMIT 1)
-         UNION ALL SELECT * FROM (SELECT started FROM attempts ORDER BY rowid DESC LIMIT 1))",
+    let newest: (Option<i64>, String) = conn.query_row(
+        "SELECT max(time), group_concat(row || ':' || time) FROM (
+         SELECT * FROM (SELECT seq AS row, created AS time FROM deliveries ORDER BY seq DESC LIMIT 1)
+         UNION ALL SELECT * FROM (SELECT -rowid, started FROM attempts ORDER BY rowid DESC LIMIT 1))",
         [],
-        |row| row.get(0),
+        |row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?.unwrap_or_default())),
     )?;
-    let ahead = match newest {
-        Some(newest) => known(conn, newest)?.saturating_sub(now),
-        None => 0,
+    let ahead = match &newest {
+        (Some(time), rows) => known(conn, *time, rows)?.saturating_sub(now),
+        (None, _) => 0,
     };
     let ahead = if ahead > micros_of(SLACK) { ahead } else { 0 };
-    if let Some(newest) = newest.filter(|_| ahead > 0) {
-        let seen = format!("{newest} {now}");
+    if ahead > 0 {
+        let seen = format!("{} {now}", newest.1);
         conn.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('clock', ?1)", [seen])?;
     }
     let longest = limits::RETRY_AFTER_MAX.max(limits::PACE_WINDOW_LONGEST + limits::PACE_MARGIN);
@@ -54,17 +55,14 @@ pub(super) fn mend(conn: &Connection, now: Timestamp) -> rusqlite::Result<usize>
     Ok(mended)
 }
 
-/// The latest time that is known to have been: the newest on record, unless the clock was set back after that already.
-fn known(conn: &Connection, newest: i64) -> rusqlite::Result<i64> {
+/// The latest time that is known to have been: the newest on record, unless the clock was set back after those rows
+/// already.
+fn known(conn: &Connection, newest: i64, rows: &str) -> rusqlite::Result<i64> {
     let seen = conn.query_row("SELECT value FROM meta WHERE key = 'clock'", [], |row| row.get::<_, String>(0));
     let seen = match seen {
         Err(rusqlite::Error::QueryReturnedNoRows) => None,
         seen => Some(seen?),
     };
-    let times =
-        seen.as_deref().and_then(|seen| seen.split_once(' ')).map(|(of, time)| (of.parse::<i64>(), time.parse()));
-    Ok(match times {
-        Some((Ok(of), Ok(time))) if newest == of => time,
-        _ => newest,
-    })
+    let mended = seen.as_deref().and_then(|seen| seen.split_once(' ')).filter(|(of, _)| *of == rows);
+    Ok(mended.and_then(|(_, time)| time.parse().ok()).unwrap_or(newest))
 }
