@@ -23,6 +23,7 @@ use crate::edges::proof::Prover;
 use crate::edges::systemd::Passed;
 use crate::engine::admin::About;
 use crate::engine::care::Care;
+use crate::engine::clock::Clock;
 use crate::engine::daemon::{self, Parts};
 use crate::rules::diagnostic::Severity;
 use crate::rules::yaml::reader::parse_duration;
@@ -114,7 +115,8 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
             Severity::Warning => tracing::warn!("{}", problem.one_line()),
         }
     }
-    let journal = open_journal(&paths.state)?;
+    let clock = Clock::start();
+    let journal = open_journal(&paths.state, clock)?;
     let mut passed =
         Passed::from_environment().map_err(|error| failed(format!("cannot use a passed socket: {error}")))?;
     let http = match config.settings.http {
@@ -139,6 +141,7 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
         admin: Some(admin.listener),
         http,
         care: Care::begin(&paths.state, Prover::own()),
+        clock,
         about: about.clone(),
         reload: (reload.0.clone(), reload.1),
         drain,
@@ -174,8 +177,8 @@ fn bear_file_sizes() {
     }
 }
 
-fn open_journal(state: &Path) -> Result<Arc<dyn Journal>, Exit> {
-    match SqliteJournal::open(state) {
+fn open_journal(state: &Path, clock: Clock) -> Result<Arc<dyn Journal>, Exit> {
+    match SqliteJournal::open_by(state, move || clock.steady()) {
         Ok(journal) => Ok(Arc::new(journal)),
         Err(error @ JournalError::Locked { .. }) => {
             Err(failed(error.to_string()).help("stop the other one first, or use another state directory"))

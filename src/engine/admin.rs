@@ -138,7 +138,7 @@ impl Admin {
             Some(mut shown) => {
                 let config = self.config.borrow().clone();
                 let standing = standing::of_hook(&self.desk, &config, &shown.row.hook);
-                standing::tell(&standing, &mut shown.row, self.desk.clock.now());
+                standing::tell(&standing, &mut shown.row, self.desk.clock.steady());
                 Ok(Reply::Json(200, whole(&shown)))
             }
             None => Err((404, "not_found", format!("no delivery {id} is on record"))),
@@ -203,7 +203,7 @@ impl Admin {
         tracing::info!(hook = %hook.name, by = acts::who(peer), "an operator holds a hook");
         let until = match asked["for"].as_str().map(parse_duration) {
             None => None,
-            Some(Ok(span)) => Some(backoff::later(self.desk.clock.now(), span)),
+            Some(Ok(span)) => Some(backoff::later(self.desk.clock.steady(), span)),
             Some(Err(_)) => return Err((400, "bad_request", "`for` is no duration such as 2h".to_owned())),
         };
         self.desk.hold_by_hand(&hook.name, asked["why"].as_str().unwrap_or("held by hand"), until).await;

@@ -64,7 +64,7 @@ pub async fn deliver(desk: &Arc<Desk>, config: &Config, hook: &Hook, delivery: D
             return record(desk, delivery, None, Outcome::Waiting { until, why }, permit);
         }
         Err(Detained::Broken(error)) => {
-            let ended = unrendered(&delivery, started, &error);
+            let ended = unrendered(desk, &delivery, started, &error);
             return record_attempt(desk, delivery, ended, permit);
         }
     };
@@ -111,7 +111,7 @@ fn make(
 fn dynamic_pass(desk: &Desk, hook: &Hook, given: &Given<'_>) -> Result<Pass, Detained> {
     let gate = desk.gate(hook.receiver(given).map_err(Detained::Broken)?);
     gate.enter(desk.clock.elapsed(), hook, None).map(Passes::single).map_err(|wait| {
-        let until = backoff::later(given.now, wait.until.saturating_sub(desk.clock.elapsed()));
+        let until = backoff::later(desk.clock.steady(), wait.until.saturating_sub(desk.clock.elapsed()));
         Detained::Until(until, wait.why)
     })
 }
@@ -185,7 +185,7 @@ struct Seen<'a> {
 
 fn ended(desk: &Desk, config: &Config, hook: &Hook, delivery: &Delivery, seen: &Seen<'_>) -> Ended {
     let verdict = &seen.judged.verdict;
-    let now = desk.clock.now();
+    let now = desk.clock.steady();
     let (attempts, outcome) =
         backoff::next(verdict, &hook.retry, delivery.created, delivery.attempts, now, fastrand::f64());
     let why = verdict.why().or(seen.judged.warning.as_deref()).unwrap_or_default();
@@ -208,11 +208,11 @@ fn ended(desk: &Desk, config: &Config, hook: &Hook, delivery: &Delivery, seen: &
 }
 
 /// A request that could not be made: a missing secret is waited for, anything else would fail again and again.
-fn unrendered(delivery: &Delivery, started: Timestamp, error: &RenderError) -> Ended {
+fn unrendered(desk: &Desk, delivery: &Delivery, started: Timestamp, error: &RenderError) -> Ended {
     let why = format!("cannot be rendered: {error}");
     let outcome = match error {
         RenderError::Secret { .. } => Outcome::Waiting {
-            until: backoff::later(started, limits::POLL),
+            until: backoff::later(desk.clock.steady(), limits::POLL),
             why: Why::SecretMissing(error.to_string()),
         },
         RenderError::Wrong(_) => Outcome::Dead { why: why.clone() },

@@ -46,6 +46,8 @@ pub struct Parts {
     pub http: Option<TcpListener>,
     /// What is done after a death.
     pub care: Care,
+    /// The time; the journal goes by the same.
+    pub clock: Clock,
     /// How to speak of all this.
     pub about: About,
     /// Reloads asked for by a signal or a test.
@@ -60,14 +62,14 @@ pub struct Parts {
 /// # Errors
 /// The journal could not be read at the start.
 pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalError> {
-    let Parts { keeper, config, journal, emit, admin, http, mut care, about, reload, drain } = parts;
+    let Parts { keeper, config, journal, emit, admin, http, mut care, clock, about, reload, drain } = parts;
     let (ask_reload, asked_reloads) = reload;
     journal.keep(config.settings.journal);
     let holds = journal.holds().await?;
     care.look_at(&*journal).await;
     let (bell, raised) = troubles::Bell::new();
     let sender = Sender::new(config.settings.network.clone());
-    let desk = Arc::new(Desk::new(journal.clone(), sender, holds, care, Clock::start(), bell));
+    let desk = Arc::new(Desk::new(journal.clone(), sender, holds, care, clock, bell));
     let own = desk.clone();
     let (publish, config) = watch::channel(Arc::new(config));
     let token = token_of(&config.borrow());
@@ -76,7 +78,6 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     let mut services = JoinSet::new();
     services.spawn(keeper.watch(publish, asked_reloads, stop.clone()));
     services.spawn(follow_settings(desk.clone(), config.clone(), publish_token, stop.clone()));
-    let clock = desk.clock;
     services.spawn(troubles::watch_storage(journal.clone(), clock, desk.troubles.clone(), stop.clone()));
     // What goes wrong while what is in the air lands is told too.
     let landed_all = CancellationToken::new();

@@ -27,7 +27,7 @@ pub async fn known(desk: &Desk, config: &Config, id: &str) -> Result<Option<Json
     let of_event = Filter { event: Some(event.id.clone()), ..Filter::default() };
     let mut owed: BTreeMap<String, Vec<DeliveryRow>> = BTreeMap::new();
     for mut row in desk.journal.list(of_event).await? {
-        standing::tell(&standing::of_hook(desk, config, &row.hook), &mut row, desk.clock.now());
+        standing::tell(&standing::of_hook(desk, config, &row.hook), &mut row, desk.clock.steady());
         owed.entry(row.hook.clone()).or_default().push(row);
     }
     Ok(Some(told(config, &event, true, &owed)))

@@ -121,7 +121,7 @@ impl Lane {
                 },
             };
             let room = if passes.as_ref().is_some_and(|passes| !passes.many) { 1 } else { room };
-            let now = self.desk.clock.now();
+            let now = self.desk.clock.steady();
             let claimed = self.desk.journal.claim(&self.name, now, room).await?;
             let mut passes = passes.map(|passes| passes.take(claimed.len())).unwrap_or_default();
             if claimed.is_empty() {
@@ -164,7 +164,7 @@ impl Lane {
             return Some(None);
         }
         if let Some(hold) = self.desk.held(&self.name) {
-            let over = hold.until.is_some_and(|until| until <= self.desk.clock.now());
+            let over = hold.until.is_some_and(|until| until <= self.desk.clock.steady());
             if over {
                 self.desk.release(&self.name, "its time is over").await;
             } else if hold.fingerprint.is_empty() || hold.fingerprint == config.fingerprint(hook) {
@@ -192,7 +192,7 @@ impl Lane {
 
     /// While nothing may be sent, what grows too old is given up, oldest first.
     async fn expire(&self, max_age: Duration, why: &str) -> Result<Rest, JournalError> {
-        let now = self.desk.clock.now();
+        let now = self.desk.clock.steady();
         loop {
             let claimed = self.desk.journal.claim(&self.name, now, limits::CLAIM_WINDOW).await?;
             let before = claimed.len();
@@ -241,7 +241,7 @@ impl Flight {
             Some(gate) => Some(gate.enter(self.desk.clock.elapsed(), &self.hook, None).ok()?),
             None => None,
         };
-        let now = self.desk.clock.now();
+        let now = self.desk.clock.steady();
         let claimed = self.desk.journal.claim_one(&self.hook.name, now);
         let next = claimed.and_then(|delivery| self.in_time(delivery, now));
         let pass = passes.and_then(|passes| if next.is_some() { Some(passes.single()) } else { passes.none() });

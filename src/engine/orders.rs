@@ -189,7 +189,7 @@ impl Order<'_> {
                     self.done.not.push(((*id).clone(), "it is not on record".to_owned()));
                 }
             }
-            let (mut wanted, now) = (Vec::new(), self.desk.clock.now());
+            let (mut wanted, now) = (Vec::new(), self.desk.clock.steady());
             for row in rows {
                 match self.act.objection(&row) {
                     Some(why) => self.done.not.push((row.delivery, why)),
@@ -207,7 +207,7 @@ impl Order<'_> {
     async fn walk(&mut self, meant: &Meant) -> Result<(), JournalError> {
         let among = self.act.among();
         let begin = match self.act {
-            Act::Flush => After::due(self.desk.clock.now()),
+            Act::Flush => After::due(self.desk.clock.steady()),
             _ => After::default(),
         };
         for (lane, count) in self.desk.journal.lanes().await? {
@@ -224,7 +224,7 @@ impl Order<'_> {
                 after = last.place;
                 let ended = found.len() < limits::ORDER_STEP;
                 let standing = standing::of_hook(self.desk, self.config, &lane);
-                let now = self.desk.clock.now();
+                let now = self.desk.clock.steady();
                 let wanted =
                     found.into_iter().filter(|found| self.act.touches(found) && meant.includes(found, &standing, now));
                 let wanted = wanted.map(|found| found.row).collect();
@@ -275,7 +275,7 @@ impl Order<'_> {
 
     /// Changes them, and hands back those that somebody has in hand.
     async fn change(&mut self, rows: Vec<DeliveryRow>) -> Result<Vec<DeliveryRow>, JournalError> {
-        let (journal, now) = (&self.desk.journal, self.desk.clock.now());
+        let (journal, now) = (&self.desk.journal, self.desk.clock.steady());
         let number = |row: &DeliveryRow| journal.number(&row.delivery).unwrap_or_default();
         let revision = match self.act {
             Act::Replay { original } => {

@@ -51,7 +51,7 @@ pub async fn waiting(
                 if full {
                     break;
                 }
-                standing::tell(&standing, &mut found.row, desk.clock.now());
+                standing::tell(&standing, &mut found.row, desk.clock.steady());
                 if !is_meant(&found.row, filter, why) {
                     continue;
                 }
@@ -92,7 +92,7 @@ fn is_meant(row: &DeliveryRow, filter: &Filter, why: Option<&str>) -> bool {
 /// # Errors
 /// The journal could not be read.
 pub async fn shape(desk: &Desk, config: &Config, only: Option<Arc<str>>) -> Result<Vec<Json>, JournalError> {
-    let now = desk.clock.now();
+    let now = desk.clock.steady();
     let ages = AGES.map(|(_, seconds)| now.checked_sub(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MIN));
     let mut rows = Vec::new();
     for (lane, count) in desk.journal.lanes().await? {

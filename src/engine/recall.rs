@@ -23,7 +23,8 @@ pub async fn recall(desk: &Desk, config: &Config) -> Result<(), JournalError> {
     let rows = desk.journal.log(Filter { since, ..Filter::default() }).await?;
     for row in rows.iter().filter(|row| !row.verdict.is_empty()) {
         let Some((hook, gate)) = gate_of(desk, config, row) else { continue };
-        let age = now.duration_since(row.time).unsigned_abs();
+        // A clock that was set back since: as far as anybody can tell it was just now.
+        let age = Duration::try_from(now.duration_since(row.time)).unwrap_or_default();
         gate.recall(elapsed.saturating_sub(age), hook, &row.verdict, &row.why);
         if row.verdict == "pause"
             && let Some(left) = pause_left(desk, row).await?
@@ -44,6 +45,6 @@ async fn pause_left(desk: &Desk, row: &LogRow) -> Result<Option<Duration>, Journ
     let this = Filter { ids: vec![row.delivery.clone()], ..Filter::default() };
     let due =
         desk.journal.list(this).await?.first().filter(|found| found.outcome == "waiting").and_then(|found| found.due);
-    let left = due.map(|due| due.duration_since(desk.clock.now())).filter(|left| left.is_positive());
+    let left = due.map(|due| due.duration_since(desk.clock.steady())).filter(|left| left.is_positive());
     Ok(left.map(|left| left.unsigned_abs().min(limits::RETRY_AFTER_MAX)))
 }

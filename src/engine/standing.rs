@@ -40,7 +40,7 @@ fn shut(desk: &Desk, config: &Config, name: &str) -> Option<(Why, Option<Timesta
 }
 
 fn gate(desk: &Desk, config: &Config, hook: &Hook) -> Option<(Why, Timestamp)> {
-    let (now, elapsed) = (desk.clock.now(), desk.clock.elapsed());
+    let (now, elapsed) = (desk.clock.steady(), desk.clock.elapsed());
     let (until, why) = desk.constant_gate(config, hook)?.shut(elapsed, hook)?;
     Some((why, backoff::later(now, until.saturating_sub(elapsed))))
 }

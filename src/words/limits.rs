@@ -236,6 +236,8 @@ pub const IDLE_PER_HOST: usize = 512;
 pub const POOL_IDLE: Duration = Duration::from_secs(30);
 /// Names looked up at once. A lookup blocks a thread, for ten seconds where DNS is dead, and cannot be called off.
 pub const LOOKUPS: usize = 16;
+/// A lookup that takes longer is of a name that is lost; sound resolvers answer in a tenth of it.
+pub const LOOKUP_SLOW: Duration = Duration::from_secs(2);
 /// Addresses of one name that are tried: each gets its share of the deadline.
 pub const ADDRESSES: usize = 8;
 /// Concurrency of a hook whose platform names none.

@@ -74,9 +74,11 @@ async fn intake_waits_while_deliveries_go_on() {
     allow(&daemon, None);
     let lifted = Instant::now();
     let mut served = 0;
-    for (n, mut caller) in callers.into_iter().enumerate() {
-        caller.set_read_timeout(Some(PATIENCE)).unwrap();
+    for (n, mut caller) in callers.iter().enumerate() {
         caller.write_all(format!("{{\"type\":\"a\",\"data\":{{\"n\":{}}}}}\n", 100 + n).as_bytes()).unwrap();
+    }
+    for mut caller in callers {
+        caller.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut answer = [0; 4096];
         let length = caller.read(&mut answer).unwrap();
         served += usize::from(String::from_utf8_lossy(&answer[..length]).contains("\"id\""));

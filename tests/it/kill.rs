@@ -1,10 +1,13 @@
 //! The promise, from outside: a daemon under load is killed again and again, and the books of both ends are compared.
 //!
-//! `POSTRIDER_KILLS=1000 cargo test --test it kill` is the long form. `POSTRIDER_DAEMON` names another binary, such as
-//! the release build, which does more in each of its lives; `POSTRIDER_SEED` repeats a run's times.
+//! `POSTRIDER_KILLS=1000 cargo test --test it kill` is the long form, `POSTRIDER_STOPS=50` that of the stops.
+//! `POSTRIDER_DAEMON` names another binary, such as the release build, which does more in each of its lives;
+//! `POSTRIDER_SEED` repeats a run's times.
 
+mod freezes;
+mod instants;
 mod ledger;
-mod sink;
+pub(crate) mod sink;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -75,7 +78,7 @@ fn kill_9_loses_nothing_and_repeats_only_what_was_in_flight() {
 
 #[test]
 fn sigterm_under_load_loses_nothing_and_repeats_nothing() {
-    let stops = 10;
+    let stops = std::env::var("POSTRIDER_STOPS").map_or(10, |stops| stops.parse().unwrap());
     let mut story = Story::begin();
     let mut daemon = Daemon::start(story.folder.path());
     for _ in 0..stops {
@@ -133,6 +136,11 @@ struct Desk {
 
 impl Story {
     fn begin() -> Self {
+        Self::begin_with("")
+    }
+
+    /// One whose hook files say this as well.
+    fn begin_with(more: &str) -> Self {
         let seed = std::env::var("POSTRIDER_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
         let sink = Arc::new(Sink::start(seed));
         // Beside the binaries: /tmp is memory on many machines.
@@ -141,7 +149,7 @@ impl Story {
         for hook in HOOKS {
             let text = format!(
                 "events: [load]\nplatform: webhook\nconcurrency: {CONCURRENCY}\nretry: {{first: 100ms, max: 1s}}\n\
-                 options:\n  url: http://{}/{hook}\n",
+                 {more}options:\n  url: http://{}/{hook}\n",
                 sink.addr
             );
             fs::write(folder.path().join(format!("hooks.d/{hook}.yaml")), text).unwrap();
@@ -278,9 +286,12 @@ struct Daemon {
 
 impl Daemon {
     fn start(folder: &Path) -> Self {
+        Self::start_by(folder, Command::new(binary()))
+    }
+
+    fn start_by(folder: &Path, mut command: Command) -> Self {
         let log = fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
-        let binary = std::env::var_os("POSTRIDER_DAEMON").unwrap_or_else(|| env!("CARGO_BIN_EXE_postrider").into());
-        let child = Command::new(binary)
+        let child = command
             .args(["run", "--here"])
             .current_dir(folder)
             .stdin(Stdio::null())
@@ -319,9 +330,13 @@ impl Daemon {
         self.child.wait().unwrap();
     }
 
-    fn stop(&mut self) -> ExitStatus {
+    fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
         self.child.wait().unwrap()
     }
 
@@ -339,6 +354,10 @@ impl Drop for Daemon {
     }
 }
 
+fn binary() -> std::ffi::OsString {
+    std::env::var_os("POSTRIDER_DAEMON").unwrap_or_else(|| env!("CARGO_BIN_EXE_postrider").into())
+}
+
 /// The journal of a daemon that does not run, to read only: looking must not change what the next start finds.
 fn open_journal(folder: &Path) -> Connection {
     Connection::open_with_flags(folder.join(".postrider/state/journal.db"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
@@ -350,7 +369,7 @@ fn number_of(delivery: &str) -> i64 {
 }
 
 /// The data of an event, byte for byte; the spaces and the escape would not survive a parse.
-fn data_of(event: &str) -> String {
+pub(crate) fn data_of(event: &str) -> String {
     format!("{{\"n\": \"{event}\",  \"text\": \"\\u5e94用\", \"pad\": \"{}\"}}", ".".repeat(200))
 }
 

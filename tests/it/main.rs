@@ -9,6 +9,7 @@ mod delivering;
 mod evil_receivers;
 mod examples;
 mod fake_platforms;
+mod faults;
 mod few_files;
 mod good_hooks;
 mod hostile;

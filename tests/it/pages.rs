@@ -5,6 +5,7 @@
 //! `…` for any number of lines. A command that ends in `&` goes on beside the others. Ports 8470 to 8479 of this machine
 //! stand for free ones. `examples` and `samples` are `hooks.d` and `tests/events`.
 
+mod faults;
 mod table;
 
 use std::collections::BTreeMap;
@@ -305,7 +306,10 @@ fn every_page_is_linked_and_followed() {
     for entry in fs::read_dir(root().join("docs")).expect("docs") {
         let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
         assert!(readme.contains(&format!("(docs/{name})")), "README.md does not link docs/{name}");
-        assert!(name == "seeds.md" || own.contains(&format!("page(\"{name}\")")), "nobody follows docs/{name}");
+        assert!(
+            ["seeds.md", "faults.md"].contains(&&*name) || own.contains(&format!("page(\"{name}\")")),
+            "nobody follows docs/{name}"
+        );
         pages += 1;
     }
     assert!(pages >= 6, "only {pages} pages found");

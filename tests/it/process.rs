@@ -38,7 +38,8 @@ impl Process {
         Self::start_by(folder, command)
     }
 
-    fn start_by(folder: &Path, mut command: Command) -> Self {
+    /// One behind another program.
+    pub(crate) fn start_by(folder: &Path, mut command: Command) -> Self {
         let log = fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log");
         let command = command.args(["run", "--here"]).current_dir(folder).env_remove("RUST_LOG");
         let command = command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
@@ -126,6 +127,12 @@ impl Process {
         }
     }
 
+    /// Ends it as a power cut or an impatient operator does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a child");
+        self.child.wait().expect("a child");
+    }
+
     /// Stops it in good order.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         let pid = Pid::from_raw(i32::try_from(self.pid()).expect("a pid")).expect("a pid");
@@ -156,7 +163,7 @@ pub(crate) fn await_that(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("POSTRIDER_DAEMON").unwrap_or_else(|| env!("CARGO_BIN_EXE_postrider").into()).into()
 }
 

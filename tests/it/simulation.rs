@@ -8,6 +8,7 @@ mod books;
 mod world;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -86,6 +87,8 @@ struct Day {
     seed: u64,
     chance: fastrand::Rng,
     clock: Clock,
+    /// By so many seconds the clock on the wall is wrong.
+    wall: &'static AtomicI64,
     journal: Arc<MemoryJournal>,
     world: Arc<Mutex<World>>,
     books: Books,
@@ -105,14 +108,15 @@ struct Life {
 
 impl Day {
     fn begin(seed: u64) -> Self {
-        let clock = Clock::simulated(Timestamp::from_second(DAWN).expect("a time"));
-        let journal = Arc::new(MemoryJournal::with_clock(move || clock.now()));
+        let wall: &'static AtomicI64 = Box::leak(Box::default());
+        let clock = Clock::simulated_and_set(Timestamp::from_second(DAWN).expect("a time"), wall);
+        let journal = Arc::new(MemoryJournal::with_clock(move || clock.steady()));
         let world = Arc::new(Mutex::new(World::new(seed, clock)));
         let files: BTreeMap<_, _> = HOOKS.iter().map(|(name, url, more)| (*name, file(url, more))).collect();
         let (config, _) = watch::channel(Arc::new(config_of(&files)));
         let life = Life::begin(&journal, &world, &config, Vec::new(), clock);
         let chance = fastrand::Rng::with_seed(seed);
-        Self { seed, chance, clock, journal, world, books: Books::default(), files, config, life, events: 0 }
+        Self { seed, chance, clock, wall, journal, world, books: Books::default(), files, config, life, events: 0 }
     }
 
     async fn something_happens(&mut self) {
@@ -121,6 +125,8 @@ impl Day {
             9..13 => self.a_mood_changes(),
             13..15 => self.a_file_changes(),
             15..17 => self.a_hook_is_held_or_released().await,
+            // A restart believes the wall, and what was sent at which time: it is one or the other.
+            17 | 18 if self.seed % 2 == 1 => self.somebody_sets_the_clock(),
             17 => self.restart(true).await,
             18 => self.restart(false).await,
             _ => {}
@@ -132,13 +138,13 @@ impl Day {
             self.events += 1;
             let key = KEYS[self.chance.usize(0..KEYS.len())];
             let data = format!("{{\"key\": \"{key}\", \"n\": {}}}", self.events);
-            let event = Event::new("thing", Some(format!("e{}", self.events)), data, self.clock.now());
+            let event = Event::new("thing", Some(format!("e{}", self.events)), data, self.clock.steady());
             let config = self.config.borrow().clone();
             let mut hooks = config.route(&event, |hook, why| panic!("{}: {why}", hook.name));
             hooks.retain(|hook| &**hook == "healthy" || self.chance.u8(0..3) > 0);
             let terms = config.terms(&event, &hooks, |hook, why| panic!("{}: {why}", hook.name));
             let appended = self.journal.append(vec![Append { event: Arc::new(event), hooks, terms }]).await;
-            self.books.owed(appended.expect("the journal is open").remove(0), key, self.clock.now());
+            self.books.owed(appended.expect("the journal is open").remove(0), key, self.clock.steady());
         }
     }
 
@@ -168,13 +174,18 @@ impl Day {
         let name: Arc<str> = HOOKS[self.chance.usize(1..HOOKS.len() - 1)].0.into();
         if self.chance.bool() {
             let span = Duration::from_secs(self.chance.u64(1..300));
-            let until = self.chance.bool().then(|| postrider::rules::backoff::later(self.clock.now(), span));
+            let until = self.chance.bool().then(|| postrider::rules::backoff::later(self.clock.steady(), span));
             self.life.desk.hold_by_hand(&name, "somebody is at work", until).await;
-            self.books.held(&name, Held { from: self.clock.now(), until });
+            self.books.held(&name, Held { from: self.clock.steady(), until });
         } else {
             self.life.desk.release(&name, "done").await;
-            self.books.released(&name, self.clock.now());
+            self.books.released(&name, self.clock.steady());
         }
+    }
+
+    fn somebody_sets_the_clock(&mut self) {
+        let step = [-86_400, -3_600, -1, 1, 3_600, 365 * 86_400][self.chance.usize(..6)];
+        self.wall.store(step, Ordering::Relaxed);
     }
 
     /// In good order, or in the middle of everything.
@@ -192,7 +203,7 @@ impl Day {
         assert!(!in_order || left == 0, "seed {}: the drain left {left} in the air", self.seed);
         self.journal.restart();
         let holds = self.journal.holds().await.expect("the journal is open");
-        let clock = Clock::simulated(self.clock.now());
+        let clock = Clock::simulated_and_set(self.clock.steady(), self.wall);
         self.life = Life::begin(&self.journal, &self.world, &self.config, holds, clock);
     }
 
@@ -201,7 +212,7 @@ impl Day {
         let healthy =
             Filter { hook: Some("healthy".to_owned()), outcome: Some("waiting".to_owned()), ..Filter::default() };
         for row in self.journal.list(healthy).await.expect("the journal is open") {
-            let age = self.clock.now().duration_since(row.time).as_secs_f64();
+            let age = self.clock.steady().duration_since(row.time).as_secs_f64();
             assert!(age < 2.0, "seed {}: the healthy lane waits for {age} s: {row:?}", self.seed);
         }
     }
@@ -214,12 +225,12 @@ impl Day {
         self.config.send_replace(Arc::new(config_of(&self.files)));
         for (name, ..) in HOOKS {
             self.life.desk.release(&name.into(), "evening").await;
-            self.books.released(name, self.clock.now());
+            self.books.released(name, self.clock.steady());
         }
-        let begun = self.clock.now();
+        let begun = self.clock.steady();
         while self.journal.waiting() > 0 {
             tokio::time::sleep(Duration::from_secs(10)).await;
-            let waited = self.clock.now().duration_since(begun);
+            let waited = self.clock.steady().duration_since(begun);
             if waited.as_secs() > 3 * 3600 {
                 let waiting = Filter { outcome: Some("waiting".to_owned()), ..Filter::default() };
                 panic!("seed {}: these still wait: {:#?}", self.seed, self.journal.list(waiting).await);

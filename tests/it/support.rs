@@ -13,6 +13,7 @@ use postrider::edges::journal::{DeliveryRow, Filter, Journal, JournalError, LogR
 use postrider::edges::sink::{Sink, SinkHandle, SinkOptions};
 use postrider::engine::admin::About;
 use postrider::engine::care::Care;
+use postrider::engine::clock::Clock;
 use postrider::engine::daemon::{self, Parts};
 use serde_json::Value as Json;
 use tempfile::TempDir;
@@ -49,7 +50,9 @@ impl Daemon {
     pub(crate) async fn start_in(folder: TempDir) -> Self {
         let paths = Paths::here(folder.path());
         fs::create_dir_all(paths.emit.parent().expect("sockets stand in a folder")).expect("a folder");
-        let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(&paths.state).expect("a journal"));
+        let clock = Clock::start();
+        let journal: Arc<dyn Journal> =
+            Arc::new(SqliteJournal::open_by(&paths.state, move || clock.steady()).expect("a journal"));
         let mut keeper = Keeper::new(paths.clone(), true);
         let config = keeper.load().expect("a sound main file");
         for socket in [&paths.emit, &paths.admin] {
@@ -66,6 +69,7 @@ impl Daemon {
             admin: Some(UnixListener::bind(&paths.admin).expect("the admin socket")),
             http: Some(tcp),
             care: Care::none(),
+            clock,
             about: About::default(),
             reload: mpsc::channel(4),
             drain: Duration::from_secs(5),

@@ -20,6 +20,7 @@ use crate::edges::journal::{Filter, Journal, LogRow, sqlite::SqliteJournal};
 use crate::edges::sink::{BotOptions, Platform, Sink, SinkHandle, SinkOptions, Step};
 use crate::engine::admin::About;
 use crate::engine::care::Care;
+use crate::engine::clock::Clock;
 use crate::engine::daemon::{self, Parts};
 use crate::words::secret::Secret;
 
@@ -145,6 +146,7 @@ async fn start_daemon(
         admin: None,
         http: Some(http),
         care: Care::none(),
+        clock: Clock::start(),
         about: About::default(),
         reload: mpsc::channel(1),
         drain: daemon::DRAIN,

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,11 +13,11 @@ use http::uri::Scheme;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tower_service::Service;
 
 use crate::edges::send::address;
+use crate::edges::send::resolve::Resolver;
 use crate::edges::send::stream::Breathing;
 use crate::rules::settings::Network;
 use crate::words::exchange::SendError;
@@ -45,7 +45,7 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(network: Network, tls: rustls::ClientConfig) -> Self {
-        let dial = Dial { network: Arc::new(network), lookups: Arc::new(Semaphore::new(limits::LOOKUPS)) };
+        let dial = Dial { network: Arc::new(network), names: Resolver::system() };
         Self { https: HttpsConnector::from((dial, tls)) }
     }
 }
@@ -83,7 +83,7 @@ fn share(percent: u32) -> Instant {
 #[derive(Clone)]
 pub(super) struct Dial {
     network: Arc<Network>,
-    lookups: Arc<Semaphore>,
+    names: Resolver,
 }
 
 impl Service<Uri> for Dial {
@@ -109,8 +109,8 @@ impl Dial {
         let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
 
         let dns = |why: String| SendError::Dns { host: host.to_owned(), why };
-        let found = match timeout_at(deadline, self.resolve(host, port)).await {
-            Ok(found) => found.map_err(|error| dns(resolver_words(&error)))?,
+        let found = match timeout_at(deadline, self.names.resolve(host)).await {
+            Ok(found) => found.map_err(dns)?.into_iter().map(|ip| SocketAddr::new(ip, port)).collect(),
             Err(_) => return Err(dns("the resolver did not answer in time".to_owned())),
         };
         let addresses = self.allowed(host, found)?;
@@ -118,22 +118,6 @@ impl Dial {
             Ok(stream) => Ok(TokioIo::new(Breathing(stream))),
             Err(why) => Err(SendError::Connect { host: format!("{}:{port}", uri.host().unwrap_or_default()), why }),
         }
-    }
-
-    /// getaddrinfo, so that /etc/hosts, nsswitch and split DNS count. It blocks for seconds where DNS is dead and cannot
-    /// be called off: the permit goes with the thread, so that dead names never hold more than `limits::LOOKUPS`.
-    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        if let Ok(ip) = host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(ip, port)]);
-        }
-        let permit = self.lookups.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let name = host.to_owned();
-        let lookup = move || {
-            let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
-            drop(permit);
-            found
-        };
-        tokio::task::spawn_blocking(lookup).await.map_err(io::Error::other)?
     }
 
     fn allowed(&self, host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, SendError> {
@@ -184,12 +168,6 @@ pub(super) fn plain(error: &io::Error) -> String {
     }
 }
 
-fn resolver_words(error: &io::Error) -> String {
-    let text = plain(error);
-    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
-    text.to_lowercase()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,7 +199,5 @@ mod tests {
     fn the_systems_words_are_plain() {
         let error = io::Error::from_raw_os_error(111);
         assert_eq!(plain(&error), "connection refused");
-        let error = io::Error::other("failed to lookup address information: Name or service not known");
-        assert_eq!(resolver_words(&error), "name or service not known");
     }
 }

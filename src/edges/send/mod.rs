@@ -1,7 +1,7 @@
 //! Requests over hyper: one total deadline, a bounded response, no redirects, and an address policy at dial time.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ pub mod address;
 mod dial;
 mod failure;
 mod pool;
+mod resolve;
 mod stream;
 
 /// Who we are, for receivers that refuse requests without it (GitHub does).
@@ -79,8 +80,13 @@ impl Sender {
             return timeout_at(deadline, play(request)).await.unwrap_or(Err(SendError::Timeout(timeout)));
         }
         let (uri, request) = outgoing(request)?;
-        let exchange = dial::DEADLINE.scope(deadline, self.exchange(uri, request));
-        timeout_at(deadline, exchange).await.unwrap_or(Err(SendError::Timeout(timeout)))
+        let mut exchange = pin!(dial::DEADLINE.scope(deadline, self.exchange(uri, request)));
+        if let Ok(answer) = timeout_at(deadline, exchange.as_mut()).await {
+            return answer;
+        }
+        // A process that was stopped for a while sees that its time is over before it sees the answer that came
+        // meanwhile: one more look, so that nothing is sent twice for that.
+        timeout_at(Instant::now(), exchange).await.unwrap_or(Err(SendError::Timeout(timeout)))
     }
 
     async fn exchange(&self, uri: Uri, mut request: http::Request<Full<Bytes>>) -> Result<Response, SendError> {

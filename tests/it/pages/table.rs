@@ -52,11 +52,28 @@ fn is_named_for_a_feature(test: &str) -> bool {
 }
 
 /// Every function that stands under a `#[test]` in `tests/it`, with its file.
-fn known_tests() -> BTreeMap<String, String> {
+pub(super) fn known_tests() -> BTreeMap<String, String> {
     let mut known = BTreeMap::new();
     collect(&root().join("tests/it"), &mut known);
     assert!(known.len() > 100, "only {} tests found", known.len());
     known
+}
+
+/// The text of every file in `tests/it`.
+pub(super) fn sources() -> Vec<String> {
+    let mut folders = vec![root().join("tests/it")];
+    let mut texts = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                texts.push(fs::read_to_string(&path).expect("a file"));
+            }
+        }
+    }
+    texts
 }
 
 fn collect(folder: &Path, known: &mut BTreeMap<String, String>) {
@@ -64,6 +81,9 @@ fn collect(folder: &Path, known: &mut BTreeMap<String, String>) {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             collect(&path, known);
+            continue;
+        }
+        if path.extension().is_none_or(|extension| extension != "rs") {
             continue;
         }
         let text = fs::read_to_string(&path).expect("a file");

@@ -78,7 +78,7 @@ impl World {
 
     /// The sender is gone, and whatever was in the air with it; says how much that was.
     pub(crate) fn abandoned(&mut self) -> usize {
-        self.restarts.push(self.clock.now());
+        self.restarts.push(self.clock.steady());
         self.dying = false;
         assert!(self.requests.iter().all(|sent| sent.fate != Fate::InTheAir), "a flight outlived its lane");
         let last = self.restarts.len().checked_sub(2).map(|index| self.restarts[index]);
@@ -102,7 +102,7 @@ impl World {
             Mood::Busy if self.chance.u8(0..3) == 0 => Fate::Answered(200),
             Mood::Busy => {
                 let wait = Duration::from_secs(self.chance.u64(1..120));
-                Fate::Paused(postrider::rules::backoff::later(self.clock.now(), quick + wait))
+                Fate::Paused(postrider::rules::backoff::later(self.clock.steady(), quick + wait))
             }
             Mood::Picky => Fate::Answered(if self.chance.u8(0..4) == 0 { 400 } else { 200 }),
             Mood::Gone => Fate::Answered(if self.chance.u8(0..4) == 0 { 410 } else { 200 }),
@@ -123,14 +123,14 @@ pub(crate) fn play(world: Arc<Mutex<World>>) -> Arc<Play> {
         let mut at_hand = world.lock().expect("no panic");
         let (takes, fate) = at_hand.decide(host);
         let number = at_hand.requests.len();
-        let begun = at_hand.clock.now();
+        let begun = at_hand.clock.steady();
         at_hand.requests.push(Sent { host: receiver, delivery, begun, ended: None, fate: Fate::InTheAir });
         drop(at_hand);
         Box::pin(async move {
             let given_up = GivenUp { world: world.clone(), number };
             tokio::time::sleep(takes).await;
             let mut world = world.lock().expect("no panic");
-            let now = world.clock.now();
+            let now = world.clock.steady();
             let sent = &mut world.requests[number];
             (sent.fate, sent.ended) = (fate.clone(), Some(now));
             drop(world);
@@ -159,7 +159,7 @@ struct GivenUp {
 impl Drop for GivenUp {
     fn drop(&mut self) {
         let Ok(mut world) = self.world.lock() else { return };
-        let (now, dying) = (world.clock.now(), world.dying);
+        let (now, dying) = (world.clock.steady(), world.dying);
         let sent = &mut world.requests[self.number];
         if sent.fate == Fate::InTheAir {
             sent.fate = if dying { Fate::Abandoned } else { Fate::NoAnswer };

@@ -41,6 +41,7 @@ mod schema;
 mod space;
 mod sum;
 mod terms;
+mod times;
 mod transaction;
 mod walk;
 mod writer;
@@ -53,6 +54,7 @@ const FILE: &str = "journal.db";
 pub struct SqliteJournal {
     path: PathBuf,
     identity: Arc<str>,
+    clock: Clock,
     shared: Arc<Shared>,
     commands: Sender<Command>,
     /// Reads windows for the lanes.
@@ -60,6 +62,22 @@ pub struct SqliteJournal {
     /// Reads lists, which may take a while, for people.
     operators: Reader,
     writer: Option<JoinHandle<()>>,
+}
+
+/// What is accepted is accepted at its time.
+#[derive(Clone)]
+struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Clock")
+    }
 }
 
 /// What the threads share.
@@ -119,6 +137,13 @@ impl SqliteJournal {
     /// Opens the journal of a state directory, which is made if need be, and holds it until it is closed or dropped.
     /// Blocks for some milliseconds. A damaged file is reported and left as it is.
     pub fn open(dir: &Path) -> Result<Self, JournalError> {
+        Self::open_by(dir, Timestamp::now)
+    }
+
+    /// The same with a clock to go by. It may begin anywhere: what would wait longer than anything may is due then, and
+    /// a clock that was set back before this start makes nothing wait longer.
+    pub fn open_by(dir: &Path, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Result<Self, JournalError> {
+        let clock = Clock(Arc::new(clock));
         let lock = schema::lock(dir)?;
         let path = dir.join(FILE);
         let space = Space::new(dir);
@@ -135,6 +160,7 @@ impl SqliteJournal {
         let (conn, identity) = schema::writer(&path)?;
         health::at_start(&conn, &path, dir, &identity, known.as_deref())?;
         let identity: Arc<str> = identity.into();
+        times::mend(&conn, clock.now()).map_err(|err| schema::storage(&path, &err))?;
         let shared = Arc::new(Shared::default());
         let book = {
             let mut lanes = shared.lanes();
@@ -150,6 +176,7 @@ impl SqliteJournal {
         let writer = Writer {
             file: schema::file(&path),
             path: path.clone(),
+            clock: clock.clone(),
             commands: todo,
             shared: shared.clone(),
             book,
@@ -165,7 +192,16 @@ impl SqliteJournal {
         let thread = thread
             .spawn(move || writer.run(conn))
             .map_err(|err| JournalError::Storage(format!("cannot start a thread: {err}")))?;
-        Ok(Self { path, identity, shared, commands, claims: readers.0, operators: readers.1, writer: Some(thread) })
+        Ok(Self {
+            path,
+            identity,
+            clock,
+            shared,
+            commands,
+            claims: readers.0,
+            operators: readers.1,
+            writer: Some(thread),
+        })
     }
 
     /// The first part of this journal's delivery ids.
@@ -282,12 +318,13 @@ impl Journal for SqliteJournal {
         }
         let next = self.shared.lanes().next_due(lane);
         // While nothing can be claimed, a lane that is told "now" would ask without end. Bells ring when it is over.
-        let earliest = self.trouble().map(|_| Timestamp::now() + pause());
+        let earliest = self.trouble().map(|_| self.clock.now() + pause());
         match next {
             Next::Nothing => ready(Ok(None)),
             Next::At(due) => ready(Ok(earliest.max(Some(due)))),
             Next::Unknown => {
                 let (shared, identity, lane) = (self.shared.clone(), self.identity.clone(), lane.clone());
+                let clock = self.clock.clone();
                 self.claims.ask(move |conn| {
                     if let Some(plan) = shared.plan(|lanes| lanes.plan_look(&lane)) {
                         shared.read_window(conn, &identity, &lane, &plan)?;
@@ -295,7 +332,7 @@ impl Journal for SqliteJournal {
                     Ok(match shared.lanes().next_due(&lane) {
                         Next::Nothing => None,
                         Next::At(due) => earliest.max(Some(due)),
-                        Next::Unknown => Some(Timestamp::now()),
+                        Next::Unknown => Some(clock.now()),
                     })
                 })
             }

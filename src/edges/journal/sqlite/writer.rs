@@ -16,7 +16,6 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::Shared;
 use super::chores::Chores;
 use super::health::{self, Checking};
 use super::lanes::Lanes;
@@ -24,6 +23,7 @@ use super::prune::{Pruned, Step};
 use super::reader::Reader;
 use super::schema::{self, Lock};
 use super::transaction::{Book, Effects, Reopen, Settle, Statements, Transaction};
+use super::{Clock, Shared};
 use crate::edges::journal::{Append, Appended, Hold, JournalError, Revised, Revision, Then, delivery_id, micros};
 use crate::words::delivery::Kept;
 use crate::words::limits;
@@ -70,6 +70,7 @@ enum Ended {
 /// The writer's own state.
 pub(super) struct Writer {
     pub(super) path: PathBuf,
+    pub(super) clock: Clock,
     /// Which file it is: one that was moved or deleted would take every commit and keep none.
     pub(super) file: Option<(u64, u64)>,
     pub(super) commands: Receiver<Command>,
@@ -218,7 +219,7 @@ impl Writer {
     ) -> Result<(Vec<Done>, Effects), Failure> {
         self.is_in_place().map_err(Failure::Storage)?;
         let mut effects = Effects::default();
-        match transact(conn, sql, &mut self.book, &mut effects, &self.shared.lanes, batch, touch) {
+        match transact(conn, sql, &mut self.book, &mut effects, &self.shared.lanes, (batch, self.clock.now()), touch) {
             Ok(done) => {
                 if !matches!(batch, [Command::Prune { .. }]) {
                     self.shared.commits.fetch_add(1, Ordering::Relaxed);
@@ -472,11 +473,11 @@ fn transact(
     book: &mut Book,
     effects: &mut Effects,
     lanes: &Mutex<Lanes>,
-    batch: &[Command],
+    (batch, now): (&[Command], Timestamp),
     touch: bool,
 ) -> rusqlite::Result<Vec<Done>> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
-    let mut transaction = Transaction { conn, sql, book, effects, lanes, now: micros(Timestamp::now()) };
+    let mut transaction = Transaction { conn, sql, book, effects, lanes, now: micros(now) };
     let mut done = Vec::with_capacity(batch.len());
     for command in batch {
         done.push(match command {
