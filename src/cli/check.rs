@@ -188,6 +188,9 @@ impl Findings {
         for Ignored { file, why } in &self.ignored {
             global.note(format!("{} {file}: {why}", paint(DIM, "ignored")));
         }
+        if let Some(problem) = self.problems.first() {
+            global.note(paint(DIM, &format!("`postrider help CODE` explains, as in: postrider help {}", problem.code)));
+        }
         if global.quiet { Ok(()) } else { output::say(self.summary()) }
     }
 

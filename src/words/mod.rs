@@ -4,6 +4,8 @@ pub mod delivery;
 pub mod event;
 pub mod exchange;
 pub mod json;
+pub mod keys;
 pub mod limits;
+pub mod rows;
 pub mod secret;
 pub mod verdict;

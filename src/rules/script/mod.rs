@@ -4,6 +4,7 @@
 //! shared by all threads, each call has a fresh scope.
 
 mod functions;
+pub mod manual;
 mod replies;
 mod value;
 
@@ -226,10 +227,14 @@ impl Script {
             EvalAltResult::ErrorFunctionNotFound(signature, _) => {
                 let name = signature.split([' ', '(']).next().unwrap_or_default();
                 let own: Vec<_> = self.ast.iter_functions().map(|known| known.name.to_owned()).collect();
-                if functions::NAMES.contains(&name) || own.iter().any(|known| known == name) {
-                    return found.help(functions::usage(name));
+                if let Some(usage) = functions::usage(name) {
+                    return found.help(usage);
                 }
-                suggest(found, name, functions::NAMES.into_iter().chain(own.iter().map(String::as_str)))
+                if own.iter().any(|known| known == name) {
+                    return found.help(format!("look at the arguments of `{name}`"));
+                }
+                let ours = manual::functions().map(|function| function.name);
+                suggest(found, name, ours.chain(own.iter().map(String::as_str)))
             }
             EvalAltResult::ErrorPropertyNotFound(name, _) => {
                 found.help(format!("a member that may be missing is read with .get(\"{name}\"), which gives () then"))

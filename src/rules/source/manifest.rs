@@ -18,15 +18,7 @@ use rhai::{Dynamic, Map};
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::manifest::{OptionSpec, options, text, unknown_keys, words, wrong};
 use crate::rules::yaml::reader::parse_duration;
-
-/// What every source understands, whatever its script is.
-pub const COMMON: [(&str, &str, &str); 5] = [
-    ("token", "secret", "what senders must present: as bearer token, as ?token= in the URL, or in token_header"),
-    ("token_header", "text", "a header that carries the token"),
-    ("public_url", "url", "the URL that senders use, where a proxy stands in between; signatures may cover it"),
-    ("trust_forwarded", "bool", "take that URL from X-Forwarded-Proto and X-Forwarded-Host"),
-    ("replay_window", "duration", "after it the same request counts as new"),
-];
+use crate::words::keys::SOURCE_OPTIONS;
 
 /// What the script of a source declares about itself.
 #[derive(Clone, Debug)]
@@ -59,7 +51,7 @@ impl Manifest {
             replay_window: map.get("replay_window").and_then(|value| window(value, &mut found)),
             options: options(&map, &mut found),
         };
-        for (name, ..) in COMMON {
+        for name in SOURCE_OPTIONS.names() {
             if manifest.options.iter().any(|option| option.name == name) {
                 found.push(wrong(format!("every source has the option `{name}`: the script cannot declare it")));
             }
