@@ -52,7 +52,9 @@ fn page(name: &str, parts: &[Part]) -> Result<(), Exit> {
 fn unknown<'a>(name: &str, commands: impl Iterator<Item = &'a str>) -> Exit {
     let exit = Exit::new(Code::Usage, format!("there is no command and no diagnostic {name}"));
     let mut known: Vec<&str> = commands.collect();
-    known.extend(explain::codes());
+    for code in explain::codes() {
+        known.push(code);
+    }
     match local::closest(name, known.into_iter()) {
         Some(close) => exit.help(format!("did you mean {close}?")),
         None => exit.help("`postrider help` lists the commands"),

@@ -99,7 +99,12 @@ fn of_command(command: &Command) -> std::io::Result<Vec<u8>> {
     rest.control("SH", ["SEE ALSO"]);
     rest.text([bold("postrider"), roman("(8), "), bold("postrider-hook"), roman("(5)")]);
     text.extend_from_slice(rest.to_roff().as_bytes());
-    Ok(text)
+    Ok(smoothed(&String::from_utf8_lossy(&text)).into_bytes())
+}
+
+/// There is one form of help, and no room is made twice.
+fn smoothed(page: &str) -> String {
+    page.replace(" (see a summary with \\*(Aq\\-h\\*(Aq)", "").replace(".br\n\n.br\n", ".br\n")
 }
 
 fn of_row(page: &mut Roff, row: &'static Row) {

@@ -104,7 +104,11 @@ impl From<String> for Failure {
 pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<HookTest> {
     const EXAMPLE: &str = "write `- name: …`, `event: {type: …, data: {…}}` and `expect: {…}` below it";
     let Value::List(entries) = &node.value else {
-        reader.wrong("tests", node, "a list of tests", EXAMPLE);
+        let help = match node.value {
+            Value::Map(_) => "put `- ` in front of each test: a list entry begins so, as in - name: …",
+            _ => EXAMPLE,
+        };
+        reader.wrong("tests", node, "a list of tests", help);
         return Vec::new();
     };
     entries.iter().enumerate().filter_map(|(at, entry)| read_test(reader, at, entry)).collect()

@@ -105,7 +105,11 @@ impl Rule {
 /// Reads `verdict:`.
 pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Rules {
     let Value::List(entries) = &node.value else {
-        reader.wrong("verdict", node, "a list of rules", format!("write `- {EXAMPLE}` below it"));
+        let help = match node.value {
+            Value::Map(_) => format!("put `- ` in front of each rule: a list entry begins so, as in - {EXAMPLE}"),
+            _ => format!("write `- {EXAMPLE}` below it"),
+        };
+        reader.wrong("verdict", node, "a list of rules", help);
         return Rules::default();
     };
     if entries.is_empty() {

@@ -141,6 +141,11 @@ impl Writer {
             object["dependencies"] = json!({"why": ["pause"]});
         } else if std::ptr::eq(table, &keys::TEST) {
             object["anyOf"] = json!([{"required": ["event"]}, {"required": ["response"]}]);
+            // A verdict is expected of a response, and only of one.
+            let judged = json!({"anyOf": [{"required": ["verdict"]}, {"required": ["why"]}]});
+            object["if"] = json!({"required": ["response"]});
+            object["then"] = json!({"properties": {"expect": judged}});
+            object["else"] = json!({"properties": {"expect": {"not": judged}}});
         } else if std::ptr::eq(table, &keys::TEST_RESPONSE) {
             object["not"] = json!({"required": ["json", "text"]});
         } else if std::ptr::eq(table, &keys::EXPECT) {
@@ -207,7 +212,7 @@ impl Writer {
             Shape::Duration(..) => json!({"type": "string", "pattern": format!("^\\s*(\\d+\\s*{UNIT}\\s*)+$")}),
             Shape::Rate => json!({
                 "type": "string",
-                "pattern": format!("^\\s*\\d+\\s*/\\s*({UNIT}|(\\d+\\s*{UNIT}\\s*)+)\\s*$"),
+                "pattern": format!("^\\s*0*[1-9]\\d*\\s*/\\s*({UNIT}|(\\d+\\s*{UNIT}\\s*)+)\\s*$"),
             }),
             Shape::Time => json!({"type": "string", "pattern": "^\\s*[-+]?\\d{4,6}-\\d\\d-\\d\\d"}),
             Shape::Address => json!({"type": "string", "pattern": "^([0-9.]+|\\[[0-9a-fA-F:.%]+\\]):\\d{1,5}$"}),
@@ -232,7 +237,8 @@ impl Writer {
             Shape::Map(table) => self.table(table),
             Shape::List(table) => {
                 let entry = self.table(table);
-                json!({"type": "array", "items": entry})
+                let least = u32::from(std::ptr::eq(*table, &keys::RULE));
+                json!({"type": "array", "minItems": least, "items": entry})
             }
             Shape::Named(table) => {
                 let entry = self.table(table);

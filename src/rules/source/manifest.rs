@@ -53,7 +53,8 @@ impl Manifest {
         };
         for name in SOURCE_OPTIONS.names() {
             if manifest.options.iter().any(|option| option.name == name) {
-                found.push(wrong(format!("every source has the option `{name}`: the script cannot declare it")));
+                let what = format!("every source has the option `{name}`: the script cannot declare it");
+                found.push(wrong(what).help("remove it, or give it another name"));
             }
         }
         if found.is_empty() { Ok(manifest) } else { Err(found) }
@@ -76,7 +77,7 @@ fn methods(value: &Dynamic, found: &mut Vec<Diagnostic>) -> Vec<Method> {
 fn header(value: &Dynamic, found: &mut Vec<Diagnostic>) -> Option<HeaderName> {
     let name = value.clone().into_string().ok().and_then(|name| name.parse().ok());
     if name.is_none() {
-        found.push(wrong("`token_header` must be the name of a header"));
+        found.push(wrong("`token_header` must be the name of a header").help("write token_header: \"x-shop-token\""));
     }
     name
 }

@@ -112,7 +112,7 @@ pub(crate) fn diagnose(is_main: bool, text: &str) -> Vec<Diagnostic> {
 pub(crate) fn sample(shape: &Shape) -> Option<String> {
     let text = match shape {
         Shape::Text | Shape::AnyText | Shape::Texts => "t",
-        Shape::Expression => "\"data.a == 1\"",
+        Shape::Expression => "\"status == 200\"",
         Shape::Template => "data.id",
         Shape::Bool | Shape::True => "true",
         Shape::Integer(least, _) => return Some(least.to_string()),

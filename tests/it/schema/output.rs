@@ -124,7 +124,7 @@ async fn every_command_prints_what_the_schema_says() {
     let right = "X-Sig: v0=6485ab2fcaff3d8c8462c9226412fa5aebe1814059a9acfdfffe748701e53222";
     let verified = json(root, &["verify", "--key-file", &key, "--body", &body, "-H", time, "-H", right]).await;
     book.of("verify", &verified);
-    let signed = json(root, &["sign", "--preset", "standard-webhooks", "--key-file", &key, "--body", &body]).await;
+    let signed = json(root, &["sign", "--preset", "github", "--key-file", &key, "--body", &body]).await;
     book.of("sign", &signed);
     book.lines("sink", &received(folder).await);
 
