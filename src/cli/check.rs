@@ -188,8 +188,10 @@ impl Findings {
         for Ignored { file, why } in &self.ignored {
             global.note(format!("{} {file}: {why}", paint(DIM, "ignored")));
         }
-        if let Some(problem) = self.problems.first() {
-            global.note(paint(DIM, &format!("`postrider help CODE` explains, as in: postrider help {}", problem.code)));
+        if !self.problems.is_empty() {
+            let codes: BTreeSet<_> = self.problems.iter().map(|problem| problem.code).collect();
+            let codes: Vec<_> = codes.into_iter().collect();
+            global.note(paint(DIM, &format!("`postrider help CODE` explains: {}", codes.join(", "))));
         }
         if global.quiet { Ok(()) } else { output::say(self.summary()) }
     }

@@ -186,5 +186,5 @@ async fn help_explains_a_code_and_check_says_so() {
     exits(&checked, 78);
     let said = err(&checked);
     assert_eq!(said.matches("postrider help ").count(), 1, "{said}");
-    assert!(said.trim_end().ends_with("postrider help unknown-key"), "{said}");
+    assert!(said.trim_end().ends_with("`postrider help CODE` explains: unknown-key"), "{said}");
 }

@@ -216,6 +216,10 @@ impl Writer {
             }),
             Shape::Time => json!({"type": "string", "pattern": "^\\s*[-+]?\\d{4,6}-\\d\\d-\\d\\d"}),
             Shape::Address => json!({"type": "string", "pattern": "^([0-9.]+|\\[[0-9a-fA-F:.%]+\\]):\\d{1,5}$"}),
+            Shape::Networks => {
+                let one = json!({"type": "string", "pattern": "^[0-9a-fA-F.:]+(/\\d{1,3})?$"});
+                json!({"anyOf": [one, {"type": "array", "items": one}]})
+            }
             Shape::Url => json!({"type": "string", "pattern": "^[hH][tT][tT][pP][sS]?://"}),
             Shape::Word(words) => json!({"enum": words}),
             Shape::Words(words) => {

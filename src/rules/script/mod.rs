@@ -68,12 +68,17 @@ impl Script {
         let ast = ENGINE.compile(&*source.text).map_err(|error| {
             let found = Diagnostic::error("script", syntax_words(error.err_type()));
             let found = placed(found, source, error.position());
-            match error.err_type() {
+            let found = match error.err_type() {
                 ParseErrorType::VariableUndefined(name) => {
                     suggest(found, name, ["delivery", "response", "options", "request"])
                 }
+                ParseErrorType::UnexpectedEOF => found.help("close what is open: every #{, {, ( and [ has its end"),
+                ParseErrorType::BadInput(_) | ParseErrorType::Reserved(_) => {
+                    found.help("`man postrider-rhai` says what is offered")
+                }
                 _ => found,
-            }
+            };
+            helped(found)
         })?;
         let has_statements = ast.iter_literal_variables(true, true).next().is_some();
         Ok(Self { ast, source: source.clone(), has_statements, resolved: Mutex::default() })
@@ -109,7 +114,10 @@ impl Script {
         if !found.is_empty() {
             return Err(found);
         }
-        let declared = script.call("manifest", []).map_err(|found| vec![*found])?;
+        let declared = script.call("manifest", []).map_err(|found| match found.place {
+            Some(_) => vec![helped(*found)],
+            None => script.in_manifest(vec![helped(*found)]),
+        })?;
         Ok((script, there, declared))
     }
 
@@ -320,6 +328,12 @@ fn placed(found: Diagnostic, source: &Source, position: Position) -> Diagnostic 
     found.at(source.place(Span { start: at, end: at + word.max(1) }))
 }
 
+/// What is wrong with a script before there is an event has one thing to do.
+fn helped(mut found: Diagnostic) -> Diagnostic {
+    found.help.get_or_insert_with(|| "correct it; `man postrider-rhai` shows whole scripts".to_owned());
+    found
+}
+
 fn suggest<'a>(found: Diagnostic, name: &str, known: impl IntoIterator<Item = &'a str>) -> Diagnostic {
     match nearest(name, &known.into_iter().collect::<Vec<_>>()) {
         Some(near) => found.help(format!("did you mean `{near}`?")),
@@ -366,7 +380,10 @@ fn error_words(error: &EvalAltResult) -> String {
         EvalAltResult::ErrorFunctionNotFound(signature, _) => {
             let name = signature.split(" (").next().unwrap_or_default();
             let arguments = signature.split_once('(').map_or("", |(_, rest)| rest.trim_end_matches(')'));
-            let arguments = arguments.replace("&str | ImmutableString | String", "string").replace("i64", "integer");
+            let arguments = arguments
+                .replace("&str | ImmutableString | String", "text")
+                .replace("string", "text")
+                .replace("i64", "integer");
             format!("there is no function {name}({arguments})")
         }
         EvalAltResult::ErrorPropertyNotFound(name, _) => format!("the map has no member `{name}`"),

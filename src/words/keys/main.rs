@@ -87,8 +87,8 @@ pub static NETWORK: Table = Table {
             Unless::Otherwise("loopback and private networks are allowed"),
             "`public-only`: no loopback and no private networks.",
         ),
-        key("deny", Shape::Texts, NOTHING, "Networks and addresses that are refused."),
-        key("allow", Shape::Texts, NOTHING, "Those that are allowed all the same; the narrower of two wins."),
+        key("deny", Shape::Networks, NOTHING, "Networks and addresses that are refused."),
+        key("allow", Shape::Networks, NOTHING, "Those that are allowed all the same; the narrower of two wins."),
         key("proxy", Shape::NotYet, NOTHING, "Not in this version."),
     ],
 };

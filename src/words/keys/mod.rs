@@ -71,6 +71,8 @@ pub enum Shape {
     Time,
     /// An address with a port.
     Address,
+    /// A network or an address, or a list of them.
+    Networks,
     /// A URL.
     Url,
     /// The name of a header.
@@ -134,6 +136,7 @@ impl Shape {
             Self::Rate => "N/duration".to_owned(),
             Self::Time => "time".to_owned(),
             Self::Address => "address:port".to_owned(),
+            Self::Networks => "network or list".to_owned(),
             Self::Url => "url".to_owned(),
             Self::Word(words) => words.join(" | "),
             Self::Words(words) => format!("{}, or a list", words.join(" | ")),

@@ -69,8 +69,25 @@ impl Level {
     /// A file in which a key stands as `written`, and everything that it needs beside it.
     pub(crate) fn file(&self, key: &str, written: &str, value: &str) -> String {
         let beside = self.beside(key).filter(|(name, _)| *name != key);
-        let entries: Vec<String> =
-            beside.map(|(name, value)| format!("{name}: {value}")).chain([format!("{written}: {value}")]).collect();
+        self.with(&beside.map(entry).chain([format!("{written}: {value}")]).collect::<Vec<_>>())
+    }
+
+    /// A file in which there is only what must be there.
+    pub(crate) fn bare(&self) -> String {
+        self.with(&self.beside("").map(entry).collect::<Vec<_>>())
+    }
+
+    /// A file in which a key is not there, and something else is.
+    pub(crate) fn lacking(&self, key: &str) -> String {
+        let others: Vec<_> = self.beside("").filter(|(name, _)| *name != key).map(entry).collect();
+        if !others.is_empty() {
+            return self.with(&others);
+        }
+        let other = self.table.keys.iter().find(|other| other.name != key).expect("another key");
+        self.with(&[format!("{}: {}", other.name, sample(&other.shape).expect("a value"))])
+    }
+
+    fn with(&self, entries: &[String]) -> String {
         if self.around.is_empty() {
             return entries.join("\n") + "\n";
         }
@@ -94,6 +111,10 @@ impl Level {
     pub(crate) fn diagnose(&self, text: &str) -> Vec<Diagnostic> {
         diagnose(self.is_main, text)
     }
+}
+
+fn entry((name, value): (&str, &str)) -> String {
+    format!("{name}: {value}")
 }
 
 /// What the parser says.
@@ -120,6 +141,7 @@ pub(crate) fn sample(shape: &Shape) -> Option<String> {
         Shape::Rate => "20/1m",
         Shape::Time => "\"2026-11-22T13:00:00Z\"",
         Shape::Address => "\"127.0.0.1:8470\"",
+        Shape::Networks => "10.0.0.0/8",
         Shape::Url => "\"https://h.example\"",
         Shape::Header => "X-Name",
         Shape::Word(words) | Shape::Words(words) => return words.first().map(|word| format!("\"{word}\"")),
