@@ -184,7 +184,11 @@ fn unknown_key(reader: &mut Reader<'_>, key: &Key, platform: Option<&Platform>) 
 /// The key that was probably meant.
 fn meant(name: &str) -> Option<&'static str> {
     let other = OTHER_WORDS.iter().find(|(other, _)| *other == name).map(|(_, ours)| *ours);
-    other.or_else(|| nearest(name, &words::HOOK.names()))
+    let misspelt = || {
+        let near = nearest(name, &OTHER_WORDS.map(|(other, _)| other))?;
+        OTHER_WORDS.iter().find(|(other, _)| *other == near).map(|(_, ours)| *ours)
+    };
+    other.or_else(|| nearest(name, &words::HOOK.names())).or_else(misspelt)
 }
 
 /// Whether a missing key stands there under another name: then that is the error, and it is said once.

@@ -23,9 +23,6 @@ type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
 /// How one of them is called, for a call with the wrong arguments; `None` for a function that is not ours.
 pub(super) fn usage(name: &str) -> Option<String> {
-    if name == "timestamp" {
-        return Some("scripts have no clock: use delivery.time_s or delivery.time_ms".to_owned());
-    }
     functions().find(|known| known.name == name).map(|known| format!("it is called as {}", known.usage))
 }
 

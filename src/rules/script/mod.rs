@@ -66,16 +66,26 @@ impl Script {
             .at(source.place(Span::default())));
         }
         let ast = ENGINE.compile(&*source.text).map_err(|error| {
-            let found = Diagnostic::error("script", syntax_words(error.err_type()));
-            let found = placed(found, source, error.position());
-            let found = match error.err_type() {
+            let text = source.text.trim_end();
+            // What is missed behind the last line is missed because something before is open.
+            let kind = match error.position().line() {
+                Some(line) if line > text.lines().count() => &ParseErrorType::UnexpectedEOF,
+                _ => error.err_type(),
+            };
+            let found = Diagnostic::error("script", syntax_words(kind));
+            let found = match kind {
+                ParseErrorType::UnexpectedEOF => {
+                    let last = text.char_indices().next_back().map_or(0, |(at, _)| at);
+                    found.at(source.place(Span { start: last, end: text.len() }))
+                }
+                _ => placed(found, source, error.position()),
+            };
+            let found = match kind {
                 ParseErrorType::VariableUndefined(name) => {
                     suggest(found, name, ["delivery", "response", "options", "request"])
                 }
                 ParseErrorType::UnexpectedEOF => found.help("close what is open: every #{, {, ( and [ has its end"),
-                ParseErrorType::BadInput(_) | ParseErrorType::Reserved(_) => {
-                    found.help("`man postrider-rhai` says what is offered")
-                }
+                ParseErrorType::BadInput(_) => found.help("`man postrider-rhai` says what is offered"),
                 _ => found,
             };
             helped(found)
@@ -235,8 +245,12 @@ impl Script {
             EvalAltResult::ErrorFunctionNotFound(signature, _) => {
                 let name = signature.split([' ', '(']).next().unwrap_or_default();
                 let own: Vec<_> = self.ast.iter_functions().map(|known| known.name.to_owned()).collect();
+                if name == "timestamp" {
+                    return found.help("scripts have no clock: use delivery.time_s or delivery.time_ms");
+                }
                 if let Some(usage) = functions::usage(name) {
-                    return found.help(usage);
+                    let what = found.what.replace("there is no function", "a function is not called so:");
+                    return Diagnostic { what, ..found }.help(usage);
                 }
                 if own.iter().any(|known| known == name) {
                     return found.help(format!("look at the arguments of `{name}`"));

@@ -62,7 +62,11 @@ impl Manifest {
 }
 
 fn methods(value: &Dynamic, found: &mut Vec<Diagnostic>) -> Vec<Method> {
+    let before = found.len();
     let words = words(value, "methods", found);
+    if found.len() > before {
+        return Vec::new();
+    }
     let read = |word: &String| Method::from_bytes(word.as_bytes()).ok().filter(|_| *word == word.to_uppercase());
     let methods: Option<Vec<_>> = words.iter().map(read).collect();
     match methods {
