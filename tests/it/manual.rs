@@ -25,7 +25,7 @@ fn pages(folder: &Path) -> BTreeMap<String, String> {
 
 /// How a word stands in a page: its dashes are not those of prose.
 fn bold(word: &str) -> String {
-    format!("\\fB{}\\fR", word.replace('\\', "\\e").replace('-', "\\-").replace('.', "."))
+    format!("\\fB{}\\fR", word.replace('\\', "\\e").replace('-', "\\-"))
 }
 
 #[test]

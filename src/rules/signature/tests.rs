@@ -2,7 +2,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
+use super::words::{Algorithm, Content, Encoding, KeyEncoding, Preset, Word};
+
 use super::*;
+use crate::words::keys;
 
 /// A request that can be taken apart and tampered with.
 #[derive(Clone)]
