@@ -69,10 +69,15 @@ fn of_command(command: &Command) -> std::io::Result<Vec<u8>> {
         .date(DATE)
         .source(version)
         .manual("System Manager's Manual");
+    // What every command understands is told once, among the options.
+    let own = command.clone().mut_args(|argument| match argument.is_global_set() {
+        true => argument.hide(true),
+        false => argument,
+    });
     let mut text = Vec::new();
     page.render_title(&mut text)?;
     page.render_name_section(&mut text)?;
-    page.render_synopsis_section(&mut text)?;
+    Page::new(own).render_synopsis_section(&mut text)?;
     page.render_description_section(&mut text)?;
     page.render_options_section(&mut text)?;
     let mut rest = Roff::new();
@@ -241,9 +246,10 @@ fn of_functions(page: &mut Roff, group: &manual::Group) {
         page.control("TP", []);
         page.text([bold(function.usage)]);
         page.text(words(function.about));
-        page.control("br", []);
         let gives = if function.gives.is_empty() { String::new() } else { format!(" == {}", function.gives) };
+        page.control("nf", []);
         page.text([italic(format!("{}{gives}", function.example))]);
+        page.control("fi", []);
     }
 }
 
