@@ -7,6 +7,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::Global;
+use crate::edges::journald::Journald;
 use crate::edges::systemd;
 
 /// Starts the log. `RUST_LOG` says more exactly than `-q` and `-v` what is of interest.
@@ -19,11 +20,9 @@ pub(crate) fn start(global: &Global) {
     if global.json {
         let _already_set = log.with(lines.json()).try_init();
     } else if systemd::logs_to_journal() {
-        // `journalctl POSTRIDER_HOOK=release-to-ops` finds what was said of one hook.
-        match tracing_journald::layer() {
-            Ok(fields) => {
-                let fields = fields.with_field_prefix(Some("POSTRIDER".to_owned()));
-                let _already_set = log.with(fields.with_syslog_identifier("postrider".to_owned())).try_init();
+        match Journald::connect() {
+            Ok(journald) => {
+                let _already_set = log.with(journald).try_init();
             }
             // The system's journal stamps each line itself.
             Err(_) => {

@@ -20,6 +20,7 @@ use crate::cli::exit::{Code, Exit};
 use crate::edges::config::Paths;
 use crate::edges::proof;
 
+mod ask;
 mod check;
 mod completions;
 mod daemon;
@@ -33,6 +34,7 @@ mod local;
 mod log;
 mod logging;
 mod man;
+mod new;
 mod output;
 mod platforms;
 mod reload;
@@ -87,6 +89,7 @@ pub(crate) struct Global {
 enum Command {
     Emit(emit::Emit),
     Test(test::Test),
+    New(new::New),
     Check(check::Check),
     Render(render::Render),
     Script(script::Script),
@@ -125,7 +128,7 @@ enum Command {
 /// The overview's headings. clap prints one flat list, which sorts nothing by what it is for.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Send", &["emit", "test"]),
-    ("Hooks", &["check", "render", "script", "platforms", "sources", "sign", "verify"]),
+    ("Hooks", &["new", "check", "render", "script", "platforms", "sources", "sign", "verify"]),
     ("Look", &["status", "log", "show"]),
     ("Act", &["replay", "hold", "release"]),
     ("Run", &["run", "reload", "sink", "demo"]),
@@ -178,6 +181,7 @@ fn dispatch(Cli { global, command }: Cli) -> Result<ExitCode, Exit> {
         Command::Prove => return Ok(proof::child::main()),
         Command::Emit(emit) => wait(emit.run(global)),
         Command::Test(test) => wait(test.run(global)),
+        Command::New(new) => new.run(global),
         Command::Check(check) => check.run(global),
         Command::Render(render) => wait(render.run(global)),
         Command::Script(script) => wait(script.run(global)),

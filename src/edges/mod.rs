@@ -5,6 +5,7 @@ pub mod config;
 pub mod files;
 pub mod intake;
 pub mod journal;
+pub mod journald;
 pub mod marker;
 pub mod proof;
 pub mod secrets;

@@ -15,7 +15,7 @@ use crate::rules::config::Config;
 use crate::words::limits;
 
 /// Until `stop`: looks, and tells what it saw.
-pub async fn beat(desk: Arc<Desk>, config: watch::Receiver<Arc<Config>>, stop: CancellationToken) {
+pub async fn beat(desk: Arc<Desk>, mut config: watch::Receiver<Arc<Config>>, stop: CancellationToken) {
     let watchdog = systemd::watchdog();
     if watchdog.is_none() && !systemd::is_listening() {
         return;
@@ -30,6 +30,7 @@ pub async fn beat(desk: Arc<Desk>, config: watch::Receiver<Arc<Config>>, stop: C
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
+            changed = config.changed() => if changed.is_err() { return },
         }
         let wrong = progress(&desk, watchdog.unwrap_or(limits::PULSE)).await;
         match &wrong {
@@ -44,7 +45,7 @@ pub async fn beat(desk: Arc<Desk>, config: watch::Receiver<Arc<Config>>, stop: C
         }
         let line = match &wrong {
             Some(why) => format!("no progress: {why}"),
-            None => summary(&desk, &config.borrow()),
+            None => summary(&desk, &config.borrow_and_update()),
         };
         stuck = wrong;
         if line != said {

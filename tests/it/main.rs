@@ -19,6 +19,7 @@ mod journal;
 mod kill;
 mod layers;
 mod manual;
+mod new_hooks;
 mod pages;
 mod platform_cases;
 mod process;
