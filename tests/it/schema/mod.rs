@@ -76,6 +76,11 @@ impl Both {
     }
 }
 
+/// What the schema that is installed has against a hook file.
+pub(crate) fn refuses_hook(text: &str) -> Option<String> {
+    Checker::new(hook_schema(Names::Open)).refuses_file(text)
+}
+
 fn yaml_files(folder: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join(folder)).expect("a folder").map(|entry| entry.expect("an entry").path());
     let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|found| found == "yaml")).collect();
