@@ -215,6 +215,7 @@ fn table(name: &str) -> Option<&'static Table> {
         "sign" => &keys::SIGN,
         "main" => &keys::MAIN,
         "listen" => &keys::LISTEN,
+        "journal" => &keys::JOURNAL,
         "defaults" => &keys::DEFAULTS,
         "limits" => &keys::LIMITS,
         "network" => &keys::NETWORK,

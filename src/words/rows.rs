@@ -289,7 +289,7 @@ static HOOK: Row = Row {
         field("enabled", Holds::Bool, "Whether its file does not say `enabled: false`."),
         field(
             "state",
-            Holds::Word(&["ready", "paused", "failing", "held", "secret missing", "disabled", "removed"]),
+            Holds::Word(&["ready", "paused", "failing", "held", "secret missing", "storage", "disabled", "removed"]),
             "What it does.",
         ),
         field("until", TIME_OR_NULL, "Until when."),
@@ -314,6 +314,17 @@ static STORAGE: Row = Row {
     fields: &[
         field("path", Holds::Text, "Its file."),
         field("trouble", TEXT_OR_NULL, "Why nothing can be stored, if so."),
+        field("refuses", TEXT_OR_NULL, "Why no events are taken, if so."),
+        field("size", Holds::Count, "Bytes of the database."),
+        field("log", Holds::Count, "Bytes of its log."),
+        field("used", Holds::Count, "Bytes in the database that are in use."),
+        field("max_size", Holds::Count, "How many that may be."),
+        field("free", Holds::Count, "Bytes that are free on the disk."),
+        field("min_free", Holds::Count, "How many of them are left free."),
+        field("ballast", Holds::Count, "Bytes that are held for outcomes on a full disk."),
+        field("waiting_exceeds", Holds::Bool, "Whether it is too large, and only what waits is left."),
+        field("removed_delivered", Holds::Count, "Delivered or dropped deliveries removed since the start."),
+        field("removed_dead", Holds::Count, "Dead letters removed since the start."),
     ],
 };
 

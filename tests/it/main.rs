@@ -36,6 +36,7 @@ mod sources;
 mod sparing;
 mod statuses;
 mod stopping;
+mod storage;
 mod supervised;
 mod support;
 mod texts;

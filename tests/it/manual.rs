@@ -72,8 +72,9 @@ fn every_key_and_every_function_has_its_place() {
         &keys::EXPECT,
         &keys::SIGN,
     ];
-    let main: [&Table; 8] = [
+    let main: [&Table; 9] = [
         &keys::MAIN,
+        &keys::JOURNAL,
         &keys::LISTEN,
         &keys::DEFAULTS,
         &keys::RETRY,

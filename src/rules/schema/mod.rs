@@ -210,6 +210,9 @@ impl Writer {
             Shape::True => json!({"const": true}),
             Shape::Integer(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
             Shape::Duration(..) => json!({"type": "string", "pattern": format!("^\\s*(\\d+\\s*{UNIT}\\s*)+$")}),
+            Shape::Size(..) => {
+                json!({"type": "string", "pattern": "^\\s*\\d+\\s*[kKmMgGtT]([iI]?[bB])?\\s*$"})
+            }
             Shape::Rate => json!({
                 "type": "string",
                 "pattern": format!("^\\s*0*[1-9]\\d*\\s*/\\s*({UNIT}|(\\d+\\s*{UNIT}\\s*)+)\\s*$"),

@@ -18,7 +18,12 @@ pub static MAIN: Table = Table {
             NOTHING,
             "Who sends to `/in/NAME`, by name; read again when the file changes.",
         ),
-        key("journal", Shape::NotYet, NOTHING, "How long what has ended is kept; not in this version."),
+        key(
+            "journal",
+            Shape::Map(&JOURNAL),
+            NOTHING,
+            "How long what has ended is kept, and how much of the disk it may have.",
+        ),
         key("defaults", Shape::Map(&DEFAULTS), NOTHING, "What hooks are given when they do not say."),
         key("limits", Shape::Map(&LIMITS), NOTHING, "Bounds of this daemon."),
         key(
@@ -40,6 +45,43 @@ pub static LISTEN: Table = Table {
             Shape::Secret,
             Unless::Otherwise("required elsewhere than on loopback"),
             "What senders over TCP must present as a bearer token.",
+        ),
+    ],
+};
+
+/// `journal:`.
+pub static JOURNAL: Table = Table {
+    name: "journal",
+    keys: &[
+        key(
+            "keep_delivered",
+            Shape::Duration(limits::KEEP_SHORTEST, limits::KEEP_LONGEST),
+            Unless::Default("7d"),
+            "What is delivered, was dropped or matched no hook is kept so long.",
+        ),
+        key(
+            "keep_dead",
+            Shape::Duration(limits::KEEP_SHORTEST, limits::KEEP_LONGEST),
+            Unless::Default("30d"),
+            "What is dead is kept so long.",
+        ),
+        key(
+            "keep_attempts",
+            Shape::Duration(limits::KEEP_SHORTEST, limits::KEEP_LONGEST),
+            Unless::Otherwise("as long as the delivery"),
+            "The attempts at what is delivered or dead are kept so long, where that is shorter.",
+        ),
+        key(
+            "max_size",
+            Shape::Size(limits::JOURNAL_SIZE_MIN, limits::JOURNAL_SIZE_MAX),
+            Unless::Default("2GiB"),
+            "Above it the oldest delivered go, then the oldest dead; what waits never.",
+        ),
+        key(
+            "min_free",
+            Shape::Size(limits::MIN_FREE_MIN, limits::MIN_FREE_MAX),
+            Unless::Default("64MiB"),
+            "Below so much free space on the disk events are refused, and deliveries go on.",
         ),
     ],
 };

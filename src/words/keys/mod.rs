@@ -8,7 +8,7 @@ mod sign;
 use std::time::Duration;
 
 pub use self::hook::{BREAKER, DEDUPE, EXPECT, HOOK, RATE, RETRY, RULE, TEST, TEST_EVENT, TEST_RESPONSE, VERDICTS};
-pub use self::main::{DEFAULTS, LIMITS, LISTEN, MAIN, NETWORK, SOURCE, SOURCE_OPTIONS};
+pub use self::main::{DEFAULTS, JOURNAL, LIMITS, LISTEN, MAIN, NETWORK, SOURCE, SOURCE_OPTIONS};
 pub use self::sign::{ALGORITHMS, CONTENTS, ENCODINGS, KEY_ENCODINGS, PRESETS, SIGN};
 
 /// A map in a file.
@@ -65,6 +65,8 @@ pub enum Shape {
     Integer(u64, u64),
     /// `15s`, `1h30m`, from the first to the second.
     Duration(Duration, Duration),
+    /// `64MiB`, from the first to the second, in bytes.
+    Size(u64, u64),
     /// `20/1m`.
     Rate,
     /// A time with a zone.
@@ -133,6 +135,7 @@ impl Shape {
             Self::True => "true".to_owned(),
             Self::Integer(..) => "integer".to_owned(),
             Self::Duration(..) => "duration".to_owned(),
+            Self::Size(..) => "size".to_owned(),
             Self::Rate => "N/duration".to_owned(),
             Self::Time => "time".to_owned(),
             Self::Address => "address:port".to_owned(),

@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 
 use boon::{Compiler, SchemaIndex, Schemas};
 use postrider::rules::diagnostic::Source;
+use postrider::rules::hook::Hook;
 use postrider::rules::platform::Platforms;
 use postrider::rules::schema::{self, Names};
+use postrider::rules::settings::{Defaults, Settings};
 use postrider::rules::source::SourceScripts;
 use postrider::rules::yaml;
 use postrider::words::keys::{self, Shape, Unless};
@@ -195,30 +197,47 @@ fn bounds_are_the_same() {
             tried += 1;
         }
     }
+    for level in LEVELS {
+        for key in level.table.keys {
+            let Shape::Size(least, most) = key.shape else { continue };
+            for (bytes, right) in [(least, true), (most, true), (least - 1024, false), (most + 1024, false)] {
+                let text = level.file(key.name, key.name, &format!("{}KiB", bytes / 1024));
+                assert_eq!(level.diagnose(&text).is_empty(), right, "{text}");
+            }
+            let bare = level.file(key.name, key.name, "5");
+            assert!(both.of(level.is_main).refuses_file(&bare).is_some(), "{bare}");
+            tried += 1;
+        }
+    }
     assert!(tried > 30, "only {tried} bounds");
 }
 
 #[test]
 fn defaults_are_what_the_parser_takes() {
     let mut tried = 0;
-    for level in LEVELS.iter().filter(|level| !level.is_main && level.table.name != "sign") {
+    for level in LEVELS.iter().filter(|level| level.table.name != "sign") {
         for key in level.table.keys {
             let Unless::Default(default) = key.unless else { continue };
             let said = level.file(key.name, key.name, default);
-            assert_eq!(diagnose(false, &said), [], "{said}");
-            let said = read(&said);
-            let unsaid = read(&level.bare());
+            assert_eq!(level.diagnose(&said), [], "{said}");
+            let read = if level.is_main { settings } else { hook };
+            let (said, unsaid) = (read(&said), read(&level.bare()));
             assert_eq!(said, unsaid, "{} of {}", key.name, level.table.name);
             tried += 1;
         }
     }
-    assert!(tried >= 10, "only {tried} defaults");
+    assert!(tried >= 18, "only {tried} defaults");
+}
+
+fn settings(text: &str) -> String {
+    let (settings, _) = Settings::parse(&Source::new("postrider.yaml", text), &SourceScripts::built_in()).expect(text);
+    // Where a source stands does not matter.
+    let sources: Vec<_> = settings.sources.values().map(|source| source.replay_window).collect();
+    format!("{:?} {sources:?}", Settings { sources: Default::default(), ..settings })
 }
 
 /// All of a hook that has a default.
-fn read(text: &str) -> String {
-    use postrider::rules::hook::Hook;
-    use postrider::rules::settings::Defaults;
+fn hook(text: &str) -> String {
     let source = Source::new("a.yaml", text);
     let (hook, found) = Hook::parse(&source, &Platforms::built_in(), &Defaults::default());
     let hook = hook.unwrap_or_else(|| panic!("{text}\n{found:?}"));
@@ -255,6 +274,7 @@ const EXPRESSED: &[&str] = &[
     "not-yet",
     "on-key",
     "rate-limit",
+    "size",
     "two-bodies",
     "two-verdicts",
     "unknown-key",
