@@ -152,6 +152,7 @@ fn holds(what: &Holds) -> String {
         Holds::Texts => "list of texts".to_owned(),
         Holds::Pairs => "list of pairs".to_owned(),
         Holds::Map | Holds::One(_) => "object".to_owned(),
+        Holds::Counts => "object of numbers".to_owned(),
         Holds::Any => "any value".to_owned(),
         Holds::Many(_) => "list of objects".to_owned(),
         Holds::OrNull(one) => format!("{} or null", holds(one)),

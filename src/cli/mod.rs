@@ -21,22 +21,28 @@ use crate::edges::config::Paths;
 use crate::edges::proof;
 
 mod ask;
+mod backup;
 mod check;
 mod completions;
 mod daemon;
 mod demo;
+mod drop;
 mod emit;
 mod exit;
+mod explain;
 mod fields;
+mod flush;
 mod help;
 mod hold;
 mod local;
 mod log;
 mod logging;
 mod man;
+mod meant;
 mod new;
 mod output;
 mod platforms;
+mod queue;
 mod reload;
 mod render;
 mod replay;
@@ -99,10 +105,15 @@ enum Command {
     Sources(sources::Sources),
     Status(status::Status),
     Log(log::Log),
+    Queue(queue::Queue),
     Show(show::Show),
+    Explain(explain::Explain),
     Replay(replay::Replay),
+    Flush(flush::Flush),
+    Drop(drop::Drop),
     Hold(hold::Hold),
     Release(hold::Release),
+    Backup(backup::Backup),
     Run(run::Run),
     Reload(reload::Reload),
     Sink(sink::Sink),
@@ -129,8 +140,8 @@ enum Command {
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Send", &["emit", "test"]),
     ("Hooks", &["new", "check", "render", "script", "platforms", "sources", "sign", "verify"]),
-    ("Look", &["status", "log", "show"]),
-    ("Act", &["replay", "hold", "release"]),
+    ("Look", &["status", "log", "queue", "show", "explain"]),
+    ("Act", &["replay", "flush", "drop", "hold", "release", "backup"]),
     ("Run", &["run", "reload", "sink", "demo"]),
     ("Learn", &["schema", "completions", "help"]),
 ];
@@ -191,8 +202,13 @@ fn dispatch(Cli { global, command }: Cli) -> Result<ExitCode, Exit> {
         Command::Sources(sources) => sources.run(global),
         Command::Status(status) => wait(status.run(global)),
         Command::Log(log) => wait(log.run(global)),
+        Command::Queue(queue) => wait(queue.run(global)),
         Command::Show(show) => wait(show.run(global)),
+        Command::Explain(explain) => wait(explain.run(global)),
         Command::Replay(replay) => wait(replay.run(global)),
+        Command::Flush(flush) => wait(flush.run(global)),
+        Command::Drop(drop) => wait(drop.run(global)),
+        Command::Backup(backup) => wait(backup.run(global)),
         Command::Hold(hold) => wait(hold.run(global)),
         Command::Release(release) => wait(release.run(global)),
         Command::Run(run) => run.run(global),

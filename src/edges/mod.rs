@@ -12,3 +12,4 @@ pub mod secrets;
 pub mod send;
 pub mod sink;
 pub mod systemd;
+pub mod users;

@@ -20,6 +20,7 @@ mod kill;
 mod layers;
 mod manual;
 mod new_hooks;
+mod operators;
 mod pages;
 mod platform_cases;
 mod process;

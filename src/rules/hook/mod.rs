@@ -24,6 +24,7 @@ use crate::rules::settings::Defaults;
 pub use crate::rules::settings::Retry;
 use crate::rules::template::key::KeyText;
 use crate::rules::template::{Condition, Tree};
+use crate::words::delivery::Body;
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
 use crate::words::json::{Exact, Members};
@@ -189,7 +190,16 @@ impl Hook {
     /// # Errors
     /// A secret is missing, or a template or the script fails on this event.
     pub fn render(&self, given: &Given<'_>) -> Result<Request, RenderError> {
+        self.render_with(given, None)
+    }
+
+    /// The same with a body of an earlier attempt: URL, headers and signature are made anew around it.
+    ///
+    /// # Errors
+    /// As `render`.
+    pub fn render_with(&self, given: &Given<'_>, original: Option<&Arc<Body>>) -> Result<Request, RenderError> {
         let mut options = self.prepared.options.clone();
+        options.original = original.cloned();
         for option in self.options.iter().filter(|(_, tree)| varies(tree)) {
             render_option(&self.platform, &mut options, option, given)?;
         }

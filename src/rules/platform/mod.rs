@@ -31,6 +31,7 @@ use crate::rules::diagnostic::{Diagnostic, Source};
 use crate::rules::manifest::{Kind, Manifest, OptionSpec};
 pub use crate::rules::script::Signer;
 use crate::rules::script::{Opaque, Script, blob, from_exact, from_json, map, type_word};
+use crate::words::delivery::Body;
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
 use crate::words::json::{Exact, Members};
@@ -95,6 +96,8 @@ pub struct Options {
     known_url: Arc<request::KnownUrl>,
     /// Whether `check` has nothing against them.
     pub checked: bool,
+    /// What goes out instead of the body that the script makes.
+    pub original: Option<Arc<Body>>,
 }
 
 impl Options {
@@ -176,7 +179,7 @@ impl Platform {
             found.notes.push(format!("in the platform {}", self.name));
             RenderError::Wrong(found)
         })?;
-        request::read(&made, given, &options.known_url).map_err(refused)
+        request::read(&made, given, &options.known_url, options.original.as_deref()).map_err(refused)
     }
 
     /// What an answer means. A verdict that itself fails, perhaps only this time, proves nothing: it counts as a retry.
@@ -257,7 +260,7 @@ impl Platform {
         let value =
             |spec: &OptionSpec| options.get(&spec.name).map_or(Dynamic::UNIT, |value| given_as(spec, value.clone()));
         let map = self.manifest.options.iter().map(|spec| (spec.name.as_str().into(), value(spec)));
-        Options { map: map.collect(), known_url: Arc::default(), checked: false }
+        Options { map: map.collect(), known_url: Arc::default(), checked: false, original: None }
     }
 
     /// Sets one of them.

@@ -16,6 +16,7 @@ use crate::rules::script::{Signer, form, json_text, to_json, type_word};
 use crate::rules::signature::{self, Scheme, Signed};
 use crate::rules::xml;
 use crate::rules::yaml::reader::nearest;
+use crate::words::delivery::Body;
 use crate::words::event::Event;
 use crate::words::exchange::Request;
 use crate::words::limits;
@@ -43,7 +44,14 @@ impl fmt::Debug for KnownUrl {
 }
 
 /// Reads what `fn request` returned.
-pub(super) fn read(made: &Dynamic, given: &Given<'_>, known_url: &KnownUrl) -> Result<Request, String> {
+///
+/// An `original` body takes the place of the one that was made, before the request is signed.
+pub(super) fn read(
+    made: &Dynamic,
+    given: &Given<'_>,
+    known_url: &KnownUrl,
+    original: Option<&Body>,
+) -> Result<Request, String> {
     let Some(map) = made.read_lock::<Map>() else {
         return Err(format!("fn request gave {} instead of a map", type_word(made)));
     };
@@ -58,7 +66,13 @@ pub(super) fn read(made: &Dynamic, given: &Given<'_>, known_url: &KnownUrl) -> R
         headers.entry(AUTHORIZATION).or_insert(login);
     }
     headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("postrider/", env!("CARGO_PKG_VERSION"))));
-    let (mut bytes, content_type) = body(&map, given.event)?;
+    let (mut bytes, mut content_type) = body(&map, given.event)?;
+    if let Some(original) = original {
+        bytes = original.bytes.clone();
+        content_type.clone_from(&original.content_type);
+        // The type goes with the body.
+        headers.remove(CONTENT_TYPE);
+    }
     if method == Method::GET || method == Method::HEAD {
         // A body there has no meaning, and some servers refuse it.
         bytes = Bytes::new();

@@ -77,6 +77,7 @@ fn holds(what: &Holds, definitions: &mut Map<String, Json>) -> Json {
             "items": {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2},
         }),
         Holds::Map => json!({"type": "object", "additionalProperties": {"type": ["string", "array"]}}),
+        Holds::Counts => json!({"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}),
         Holds::Any => json!({}),
         Holds::One(row) => reference(row, definitions),
         Holds::Many(row) => {

@@ -89,7 +89,16 @@ async fn every_command_prints_what_the_schema_says() {
     book.of("show", &json(folder, &["show", &dead[0].delivery]).await);
     book.of("show", &json(folder, &["show", "e1"]).await);
     book.of("hold", &json(folder, &["hold", "hook", "--reason", "maintenance", "--for", "2h"]).await);
+    book.of("replay", &json(folder, &["replay", "--dead", "--dry-run"]).await);
     book.of("replay", &json(folder, &["replay", "--dead", "--yes"]).await);
+    book.of("queue", &json(folder, &["queue"]).await);
+    book.of("queue", &json(folder, &["queue", "--shape"]).await);
+    book.of("explain", &json(folder, &["explain", "e1"]).await);
+    book.of("explain", &json(folder, &["explain", r#"{"type": "other", "data": {}}"#]).await);
+    book.of("flush", &json(folder, &["flush"]).await);
+    book.of("drop", &json(folder, &["drop", "--hook", "hook", "--dry-run"]).await);
+    book.of("drop", &json(folder, &["drop", "0-9999", "--yes"]).await);
+    book.of("backup", &json(folder, &["backup", "copy.db"]).await);
     book.of("show", &json(folder, &["show", &dead[0].delivery]).await);
     book.of("status", &json(folder, &["status"]).await);
     book.of("release", &json(folder, &["release", "hook"]).await);

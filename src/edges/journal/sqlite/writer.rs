@@ -6,9 +6,9 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -19,11 +19,13 @@ use tokio::sync::oneshot;
 use super::Shared;
 use super::chores::Chores;
 use super::health::{self, Checking};
+use super::lanes::Lanes;
 use super::prune::{Pruned, Step};
 use super::reader::Reader;
 use super::schema::{self, Lock};
 use super::transaction::{Book, Effects, Reopen, Settle, Statements, Transaction};
-use crate::edges::journal::{Append, Appended, Hold, JournalError, Then, delivery_id, micros};
+use crate::edges::journal::{Append, Appended, Hold, JournalError, Revised, Revision, Then, delivery_id, micros};
+use crate::words::delivery::Kept;
 use crate::words::limits;
 
 /// Where a result is awaited, perhaps.
@@ -34,6 +36,8 @@ pub(super) enum Command {
     Append { batch: Vec<Append>, weight: usize, answer: Answer<Vec<Appended>> },
     Settle { settle: Box<Settle>, then: Then },
     Reopen { reopen: Box<Reopen>, answer: Answer<Vec<String>> },
+    Keep { seq: i64, kept: Kept },
+    Revise { seqs: Vec<i64>, revision: Revision, now: Timestamp, answer: Answer<Revised> },
     Hold { lane: Arc<str>, hold: Option<Hold>, answer: Answer<()> },
     Prune { step: Step },
     Close { answer: Option<Answer<()>> },
@@ -44,6 +48,8 @@ enum Done {
     Appended(Vec<Appended>),
     Settled(bool),
     Reopened(Vec<i64>),
+    Revised(Revised),
+    Kept,
     Held,
     Pruned(Pruned),
 }
@@ -162,7 +168,7 @@ impl Writer {
             match next {
                 Ok(Command::Close { answer }) => return (batch, Some(answer)),
                 Ok(command) => {
-                    may_linger &= matches!(command, Command::Settle { .. });
+                    may_linger &= matches!(command, Command::Settle { .. } | Command::Keep { .. });
                     batch.push(command);
                 }
                 Err(RecvTimeoutError::Timeout) => break,
@@ -212,7 +218,7 @@ impl Writer {
     ) -> Result<(Vec<Done>, Effects), Failure> {
         self.is_in_place().map_err(Failure::Storage)?;
         let mut effects = Effects::default();
-        match transact(conn, sql, &mut self.book, &mut effects, batch, touch) {
+        match transact(conn, sql, &mut self.book, &mut effects, &self.shared.lanes, batch, touch) {
             Ok(done) => {
                 if !matches!(batch, [Command::Prune { .. }]) {
                     self.shared.commits.fetch_add(1, Ordering::Relaxed);
@@ -225,6 +231,9 @@ impl Writer {
                     let _ = conn.execute_batch("ROLLBACK");
                 }
                 self.book.forget(&effects);
+                let mut lanes = self.shared.lanes();
+                effects.reserved.drain(..).for_each(|(name, key)| lanes.let_go(&name, key));
+                drop(lanes);
                 let error = self.judge(&err);
                 let rolled_back = conn.is_autocommit();
                 let storage = schema::is_storage_trouble(&err) || !rolled_back;
@@ -257,6 +266,8 @@ impl Writer {
                 let _ = answer.send(Ok(()));
             }
             (Command::Prune { step }, Done::Pruned(done)) => self.chores.pruned(&step, &done),
+            (Command::Keep { .. }, Done::Kept) => {}
+            (Command::Revise { answer, .. }, Done::Revised(revised)) => drop(answer.send(Ok(revised))),
             (Command::Settle { then, .. }, Done::Settled(true)) => then(Ok(())),
             (Command::Settle { settle, then }, Done::Settled(false)) => {
                 then(Err(crate::edges::journal::not_waiting(settle.seq)));
@@ -386,6 +397,9 @@ impl Writer {
                 let _ = answer.send(Err(error));
             }
             Command::Reopen { answer, .. } => drop(answer.send(Err(error))),
+            Command::Revise { answer, .. } => drop(answer.send(Err(error))),
+            // What goes out again is rendered anew then.
+            Command::Keep { .. } => {}
             Command::Close { answer: None } | Command::Prune { .. } => {}
         }
     }
@@ -457,17 +471,23 @@ fn transact(
     sql: &mut Statements<'_>,
     book: &mut Book,
     effects: &mut Effects,
+    lanes: &Mutex<Lanes>,
     batch: &[Command],
     touch: bool,
 ) -> rusqlite::Result<Vec<Done>> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
-    let mut transaction = Transaction { conn, sql, book, effects, now: micros(Timestamp::now()) };
+    let mut transaction = Transaction { conn, sql, book, effects, lanes, now: micros(Timestamp::now()) };
     let mut done = Vec::with_capacity(batch.len());
     for command in batch {
         done.push(match command {
             Command::Append { batch, .. } => Done::Appended(transaction.append(batch)?),
             Command::Settle { settle, .. } => Done::Settled(transaction.settle(settle)?),
             Command::Reopen { reopen, .. } => Done::Reopened(transaction.reopen(reopen)?),
+            Command::Keep { seq, kept } => {
+                transaction.keep(*seq, kept)?;
+                Done::Kept
+            }
+            Command::Revise { seqs, revision, now, .. } => Done::Revised(transaction.revise(seqs, revision, *now)?),
             Command::Hold { lane, hold, .. } => {
                 transaction.hold(lane, hold.as_ref())?;
                 Done::Held
