@@ -12,6 +12,7 @@ use crate::cli::output::{self, BAD, DIM, GOOD, count, paint};
 use crate::cli::{Global, local};
 use crate::edges::config::{Keeper, Paths, exposed};
 use crate::edges::proof::{Prover, Surroundings, Verdict};
+use crate::edges::secrets;
 use crate::rules::config::{Config, Ignored};
 use crate::rules::diagnostic::{Diagnostic, Place, Severity, Source};
 use crate::rules::hook::Hook;
@@ -136,11 +137,12 @@ impl Findings {
     fn missing_secrets(&mut self, hook: &Hook, config: &Config, paths: &Paths) {
         for (name, place) in &hook.secrets {
             let Err(why) = config.secrets.get(name) else { continue };
-            let mut problem =
+            let (why, remedy) = secrets::remedy(why);
+            let problem =
                 Diagnostic::error("missing-secret", format!("secret {name} cannot be read: {why}")).at(place.clone());
-            if let Some(folder) = paths.secrets.last() {
-                problem = problem.help(format!("write it to {}", folder.join(name).display()));
-            }
+            let elsewhere = || Some(format!("write it to {}", paths.secrets.last()?.join(name).display()));
+            let help = remedy.map(str::to_owned).or_else(elsewhere);
+            let problem = Diagnostic { help, ..problem };
             self.broken.insert(hook.source.name.to_string());
             self.add(problem);
         }
@@ -187,6 +189,11 @@ impl Findings {
         }
         for Ignored { file, why } in &self.ignored {
             global.note(format!("{} {file}: {why}", paint(DIM, "ignored")));
+        }
+        if !self.problems.is_empty() {
+            let codes: BTreeSet<_> = self.problems.iter().map(|problem| problem.code).collect();
+            let codes: Vec<_> = codes.into_iter().collect();
+            global.note(paint(DIM, &format!("`postrider help CODE` explains: {}", codes.join(", "))));
         }
         if global.quiet { Ok(()) } else { output::say(self.summary()) }
     }

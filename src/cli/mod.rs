@@ -23,6 +23,7 @@ use crate::edges::proof;
 mod ask;
 mod backup;
 mod check;
+mod completions;
 mod daemon;
 mod demo;
 mod drop;
@@ -31,10 +32,12 @@ mod exit;
 mod explain;
 mod fields;
 mod flush;
+mod help;
 mod hold;
 mod local;
 mod log;
 mod logging;
+mod man;
 mod meant;
 mod new;
 mod output;
@@ -44,6 +47,7 @@ mod reload;
 mod render;
 mod replay;
 mod run;
+mod schema;
 mod script;
 mod show;
 mod sign;
@@ -114,24 +118,32 @@ enum Command {
     Reload(reload::Reload),
     Sink(sink::Sink),
     Demo(demo::Demo),
+    Schema(schema::Schema),
+    Completions(completions::Completions),
+    #[command(hide = true)]
+    Man(man::Man),
     /// Try hooks and scripts that come over standard input; the daemon starts this itself
     #[command(hide = true)]
     Prove,
-    /// Print this overview, or the help of a command
-    #[command(after_help = "Example:\n  postrider help emit")]
+    /// Print this overview, the help of a command, or what a diagnostic means
+    #[command(
+        after_help = "Examples:\n  postrider help emit\n  postrider help unknown-key\n  postrider help 'error[script]'"
+    )]
     Help {
-        /// The command
+        /// A command, or the code of a diagnostic
+        #[arg(value_name = "COMMAND|CODE")]
         command: Option<String>,
     },
 }
 
 /// The overview's headings. clap prints one flat list, which sorts nothing by what it is for.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     ("Send", &["emit", "test"]),
     ("Hooks", &["new", "check", "render", "script", "platforms", "sources", "sign", "verify"]),
     ("Look", &["status", "log", "queue", "show", "explain"]),
     ("Act", &["replay", "flush", "drop", "hold", "release", "backup"]),
-    ("Run", &["run", "reload", "sink", "demo", "help"]),
+    ("Run", &["run", "reload", "sink", "demo"]),
+    ("Learn", &["schema", "completions", "help"]),
 ];
 
 const EXIT_CODES: &str = "Exit codes:
@@ -148,6 +160,7 @@ const STYLES: Styles = Styles::styled()
 
 /// Runs the program: the whole of `main`.
 pub fn main() -> ExitCode {
+    completions::answer();
     let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
@@ -202,7 +215,10 @@ fn dispatch(Cli { global, command }: Cli) -> Result<ExitCode, Exit> {
         Command::Reload(reload) => wait(reload.run(global)),
         Command::Sink(sink) => wait(sink.run(global)),
         Command::Demo(demo) => demo.run(global),
-        Command::Help { command } => help(command.as_deref()),
+        Command::Schema(schema) => schema.run(global),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
+        Command::Help { command } => help::run(command.as_deref()),
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -219,22 +235,6 @@ fn wait(work: impl Future<Output = Result<(), Exit>>) -> Result<(), Exit> {
     done
 }
 
-fn help(name: Option<&str>) -> Result<(), Exit> {
-    let mut overview = command();
-    overview.build();
-    let page = match name {
-        None => overview.render_help(),
-        Some(name) => overview
-            .find_subcommand_mut(name)
-            .ok_or_else(|| {
-                Exit::new(Code::Usage, format!("there is no command {name}"))
-                    .help("`postrider help` lists the commands")
-            })?
-            .render_help(),
-    };
-    output::say(page.ansi().to_string().trim_end())
-}
-
 /// The parser, with the overview grouped by purpose.
 fn command() -> clap::Command {
     let command = Cli::command().styles(STYLES);
@@ -243,7 +243,7 @@ fn command() -> clap::Command {
         list.push_str(&format!("{}\n", output::paint(Style::new().bold(), &format!("{group}:"))));
         for name in names {
             let about = command.find_subcommand(name).and_then(clap::Command::get_about).map(ToString::to_string);
-            let name = output::paint(AnsiColor::Cyan.on_default(), &format!("{name:<10}"));
+            let name = output::paint(AnsiColor::Cyan.on_default(), &format!("{name:<11}"));
             list.push_str(&format!("  {name} {}\n", about.unwrap_or_default()));
         }
         list.push('\n');

@@ -8,8 +8,9 @@ use crate::cli::output::{self, BOLD, Columns, DIM, cell, paint, styled};
 use crate::cli::platforms::default;
 use crate::cli::{Global, local};
 use crate::rules::config::Config;
-use crate::rules::source::{COMMON, SourceScript};
+use crate::rules::source::SourceScript;
 use crate::rules::yaml::reader::show_duration;
+use crate::words::keys::SOURCE_OPTIONS;
 
 /// List the scripts for sources, or show what one asks of the main file
 #[derive(Debug, Args)]
@@ -89,7 +90,10 @@ fn page(script: &SourceScript, config: &Config) -> Result<(), Exit> {
     let own = manifest.options.iter().map(|option| {
         vec![styled(&option.name, BOLD), cell(option.kind.word()), cell(default(option)), cell(&option.about)]
     });
-    let common = COMMON.map(|(name, kind, about)| vec![styled(name, BOLD), cell(kind), cell(""), cell(about)]);
+    let common = SOURCE_OPTIONS
+        .keys
+        .iter()
+        .map(|key| vec![styled(key.name, BOLD), cell(key.shape.word()), cell(""), cell(key.about)]);
     let rows: Vec<_> = own.chain(common).collect();
     Columns::new(output::terminal_width()).print(&["OPTION", "KIND", "DEFAULT", "ABOUT"], &rows)
 }
@@ -105,9 +109,9 @@ fn object(script: &SourceScript, config: &Config) -> Json {
             "about": option.about,
         })
     });
-    let common = COMMON.map(
-        |(name, kind, about)| json!({"name": name, "kind": kind, "required": false, "default": null, "about": about}),
-    );
+    let common = SOURCE_OPTIONS.keys.iter().map(|key| {
+        json!({"name": key.name, "kind": key.shape.word(), "required": false, "default": null, "about": key.about})
+    });
     json!({
         "source": script.name,
         "summary": manifest.summary,

@@ -152,7 +152,7 @@ fn denied(path: &Path) -> Unreadable {
         format!("chmod u+r {file}")
     } else {
         let our_group = name_of(rustix::process::getegid().as_raw(), "/etc/group");
-        format!("chown root:{our_group} {file} && chmod 640 {file}")
+        format!("chgrp {our_group} {file} && chmod 640 {file}")
     };
     Unreadable::Denied { facts, mend }
 }
@@ -218,6 +218,16 @@ mod tests {
         let ours = denied(&file);
         assert!(ours.to_string().starts_with("cannot be read: mode 0200, owner "), "{ours}");
         assert_eq!(ours.help(), Some(format!("chmod u+r {}", file.display())));
+        // A file of somebody else: root gives its own away, everybody else has one of root's.
+        let theirs = if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&file, Some(65534), None).unwrap();
+            file.as_path()
+        } else {
+            Path::new("/etc/passwd")
+        };
+        let help = denied(theirs).help().unwrap();
+        let group = name_of(rustix::process::getegid().as_raw(), "/etc/group");
+        assert_eq!(help, format!("chgrp {group} {0} && chmod 640 {0}", theirs.display()));
     }
 
     #[test]

@@ -91,6 +91,14 @@ impl SecretFolders {
     }
 }
 
+/// Why a secret cannot be had, and the command that mends it, which stands behind it in brackets.
+pub fn remedy(why: &str) -> (&str, Option<&str>) {
+    match why.strip_suffix(')').and_then(|why| why.split_once(" (")) {
+        Some((why, remedy)) => (why, Some(remedy)),
+        None => (why, None),
+    }
+}
+
 /// A name that stays inside its folder.
 fn is_plain(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
@@ -177,6 +185,16 @@ mod tests {
         }
         fs::write(desk.high.join("t"), "\n").unwrap();
         assert!(error(&desk, "t").ends_with("/high/t is empty"));
+    }
+
+    #[test]
+    fn the_remedy_is_told_from_the_reason() {
+        let desk = desk();
+        let why = error(&desk, "ci-token");
+        let (what, help) = remedy(&why);
+        assert_eq!(what, "no file ci-token in secrets.d");
+        assert!(help.is_some_and(|help| help.starts_with("create it: install -D -m 600")), "{help:?}");
+        assert_eq!(remedy("/x is empty"), ("/x is empty", None));
     }
 
     #[test]

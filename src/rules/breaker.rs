@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use crate::rules::yaml::reader::Reader;
 use crate::rules::yaml::{Node, Value};
-use crate::words::limits;
 use crate::words::verdict::Verdict;
+use crate::words::{keys, limits};
 
 /// What a hook asks of the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,7 +260,7 @@ impl Terms {
             ("wait", "probe"),
             ("after", "failures"),
         ];
-        reader.only_or(&map, &["failures", "probe", "max"], &others);
+        reader.only_or(&map, &keys::BREAKER.names(), &others);
         let failures = map
             .get("failures")
             .and_then(|node| reader.integer("breaker.failures", node, 1, limits::BREAKER_FAILURES_MAX.into()));

@@ -156,7 +156,12 @@ impl Manifest {
         };
         for name in &manifest.receiver {
             if !manifest.options.iter().any(|option| option.name == *name) {
-                found.push(wrong(format!("receiver names `{name}`, which is none of the options")));
+                let names: Vec<_> = manifest.options.iter().map(|option| option.name.as_str()).collect();
+                let finding = wrong(format!("receiver names `{name}`, which is none of the options"));
+                found.push(match nearest(name, &names) {
+                    Some(near) => finding.help(format!("did you mean `{near}`?")),
+                    None => finding.help("name the options that say whose quota it is, or remove `receiver`"),
+                });
             }
         }
         if found.is_empty() { Ok(manifest) } else { Err(found) }
@@ -185,16 +190,17 @@ impl Kind {
             let words: Option<Vec<_>> = array.iter().map(|word| word.clone().into_string().ok()).collect();
             return match words {
                 Some(words) if !words.is_empty() => Ok(Self::Choice(words)),
-                _ => Err(wrong("a choice is an array of at least one word")),
+                _ => Err(wrong("a choice is an array of at least one word").help("write [\"a\", \"b\"]")),
             };
         }
         let Some(word) = value.read_lock::<rhai::ImmutableString>() else {
-            return Err(wrong(format!("a kind is text or an array of words, not {}", script::type_word(value))));
+            let what = format!("a kind is text or an array of words, not {}", script::type_word(value));
+            return Err(wrong(what).help("write it in quotes, as in required(\"url\", \"where it goes\")"));
         };
         if let Some(words) = word.strip_prefix("choice:") {
             let words: Vec<_> = words.split_whitespace().map(str::to_owned).collect();
             return if words.is_empty() {
-                Err(wrong("a choice needs words: \"choice: a b\""))
+                Err(wrong("a choice needs words").help("write \"choice: a b\""))
             } else {
                 Ok(Self::Choice(words))
             };
@@ -229,7 +235,8 @@ pub(in crate::rules) fn text(map: &Map, key: &str, found: &mut Vec<Diagnostic>) 
     match map.get(key).and_then(|value| value.clone().into_string().ok()) {
         Some(text) if !text.trim().is_empty() => text,
         _ => {
-            found.push(wrong(format!("the manifest needs `{key}`, a text of one line")));
+            let what = format!("the manifest needs `{key}`, a text of one line");
+            found.push(wrong(what).help(format!("write {key}: \"…\"")));
             String::new()
         }
     }
@@ -240,7 +247,8 @@ pub(in crate::rules) fn words(value: &Dynamic, key: &str, found: &mut Vec<Diagno
     match words {
         Some(Ok(words)) => words,
         _ => {
-            found.push(wrong(format!("`{key}` must be an array of texts")));
+            let help = format!("put brackets around it, also around a single one: {key}: [\"…\"]");
+            found.push(wrong(format!("`{key}` must be an array of texts")).help(help));
             Vec::new()
         }
     }
@@ -251,7 +259,7 @@ fn rate(value: &Dynamic, found: &mut Vec<Diagnostic>) -> Option<Rate> {
     match parse_rate(&text) {
         Ok(rate) => Some(rate),
         Err(why) => {
-            found.push(wrong(format!("`rate_limit` cannot be read: {why}")));
+            found.push(wrong(format!("`rate_limit` cannot be read: {why}")).help("write rate_limit: \"20/1m\""));
             None
         }
     }
@@ -261,7 +269,8 @@ fn concurrency(value: &Dynamic, found: &mut Vec<Diagnostic>) -> usize {
     match value.as_int().ok().and_then(|number| usize::try_from(number).ok()) {
         Some(number) if (1..=limits::CONCURRENCY_MAX).contains(&number) => number,
         _ => {
-            found.push(wrong(format!("`concurrency` must be a number from 1 to {}", limits::CONCURRENCY_MAX)));
+            let what = format!("`concurrency` must be a number from 1 to {}", limits::CONCURRENCY_MAX);
+            found.push(wrong(what).help("write concurrency: 1, or leave it out"));
             1
         }
     }
@@ -296,7 +305,8 @@ fn option(name: &str, value: &Dynamic, found: &mut Vec<Diagnostic>) -> Option<Op
     let default = match script::to_json(map.get("default").unwrap_or(&Dynamic::UNIT)) {
         Ok(default) => default.plain(),
         Err(why) => {
-            found.push(wrong(format!("the default of `{name}` {why}")));
+            let help = "write a text, a number, true, false, a list or a map, or () for nothing";
+            found.push(wrong(format!("the default of `{name}` {why}")).help(help));
             return None;
         }
     };

@@ -12,7 +12,7 @@ use crate::rules::source::{NamedSource, SourceScripts, read_sources};
 use crate::rules::yaml::reader::{Map, Reader, show_duration};
 use crate::rules::yaml::{self, Node, Value};
 use crate::words::keeping::Keeping;
-use crate::words::limits;
+use crate::words::{keys, limits};
 
 /// The checked main file.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,7 +127,7 @@ impl Settings {
     }
 
     fn read(&mut self, reader: &mut Reader<'_>, file: &Map<'_>, scripts: &SourceScripts) {
-        reader.only(file, &["listen", "sources", "journal", "defaults", "limits", "network"]);
+        reader.only(file, &keys::MAIN.names());
         if let Some(listen) = file.get("listen").and_then(|node| reader.map("listen", node, "{http: 127.0.0.1:8470}")) {
             self.read_listen(reader, &listen);
         }
@@ -136,7 +136,7 @@ impl Settings {
         }
         self.read_defaults(reader, file);
         if let Some(bounds) = file.get("limits").and_then(|node| reader.map("limits", node, "{hooks_per_scope: 3}")) {
-            reader.only(&bounds, &["hooks_per_scope", "waiting"]);
+            reader.only(&bounds, &keys::LIMITS.names());
             if let Some(node) = bounds.get("hooks_per_scope") {
                 let most = limits::HOOK_FILES as u64;
                 let read = reader.integer("limits.hooks_per_scope", node, 1, most);
@@ -160,7 +160,7 @@ impl Settings {
         let Some(defaults) = file.get("defaults").and_then(|node| reader.map("defaults", node, example)) else {
             return;
         };
-        reader.only(&defaults, &["timeout", "retry"]);
+        reader.only(&defaults, &keys::DEFAULTS.names());
         if let Some(node) = defaults.get("timeout") {
             self.defaults.timeout = read_timeout(reader, "defaults.timeout", node).unwrap_or(self.defaults.timeout);
         }
@@ -170,7 +170,7 @@ impl Settings {
     }
 
     fn read_listen(&mut self, reader: &mut Reader<'_>, listen: &Map<'_>) {
-        reader.only(listen, &["http", "http_token"]);
+        reader.only(listen, &keys::LISTEN.names());
         if let Some(node) = listen.get("http_token") {
             self.http_token = reader.secret("http_token", node).map(str::to_owned);
         }
@@ -204,7 +204,7 @@ impl Settings {
     fn read_journal(&mut self, reader: &mut Reader<'_>, node: &Node) {
         let example = "{keep_delivered: 7d, keep_dead: 30d, max_size: 2GiB}";
         let Some(journal) = reader.map("journal", node, example) else { return };
-        reader.only(&journal, &["keep_delivered", "keep_dead", "keep_attempts", "max_size", "min_free"]);
+        reader.only(&journal, &keys::JOURNAL.names());
         let mut time = |key: &str| {
             let node = journal.get(key)?;
             reader.duration(&journal.path(key), node, limits::KEEP_SHORTEST, limits::KEEP_LONGEST)
@@ -225,7 +225,7 @@ impl Settings {
             return self.read_policy(reader, "network", node);
         }
         let Some(network) = reader.map("network", node, "{deny: [10.0.0.0/8]}") else { return };
-        reader.only(&network, &["policy", "deny", "allow", "proxy"]);
+        reader.only(&network, &keys::NETWORK.names());
         if let Some(node) = network.get("policy") {
             self.read_policy(reader, "network.policy", node);
         }
@@ -278,7 +278,7 @@ impl Retry {
     pub(super) fn read(reader: &mut Reader<'_>, name: &str, node: &Node, base: Self) -> Self {
         let Some(map) = reader.map(name, node, "{first: 5s, max: 30m, max_age: 6h}") else { return base };
         let others = [("max_retries", "max_attempts"), ("attempts", "max_attempts"), ("retries", "max_attempts")];
-        reader.only_or(&map, &["first", "max", "max_age", "max_attempts"], &others);
+        reader.only_or(&map, &keys::RETRY.names(), &others);
         let mut read = |key: &str| {
             let node = map.get(key)?;
             reader.duration(&map.path(key), node, limits::RETRY_FLOOR, limits::MAX_AGE_MAX)

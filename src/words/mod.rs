@@ -5,6 +5,8 @@ pub mod event;
 pub mod exchange;
 pub mod json;
 pub mod keeping;
+pub mod keys;
 pub mod limits;
+pub mod rows;
 pub mod secret;
 pub mod verdict;

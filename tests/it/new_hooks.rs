@@ -40,6 +40,7 @@ async fn a_robot_with_its_secrets() {
         assert!(text.lines().any(|one| one == line), "{line} is not in\n{text}");
     }
     assert!(text.contains("# mention: "), "{text}");
+    assert_eq!(crate::schema::refuses_hook(&text), None);
     assert!(!text.contains("geheim") && !out(&done).contains("geheim") && !err(&done).contains("geheim"));
     let secrets = folder.path().join(".postrider/secrets.d");
     for (name, value) in [("ops-url", ROBOT), ("ops-secret", "SEC-geheim-2")] {

@@ -306,10 +306,9 @@ fn every_page_is_linked_and_followed() {
     for entry in fs::read_dir(root().join("docs")).expect("docs") {
         let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
         assert!(readme.contains(&format!("(docs/{name})")), "README.md does not link docs/{name}");
-        assert!(
-            ["seeds.md", "faults.md"].contains(&&*name) || own.contains(&format!("page(\"{name}\")")),
-            "nobody follows docs/{name}"
-        );
+        // These have tests of their own: `seeds`, `faults` and `diagnostics`.
+        let other = ["seeds.md", "faults.md", "diagnostics.md"].contains(&name.as_str());
+        assert!(other || own.contains(&format!("page(\"{name}\")")), "nobody follows docs/{name}");
         pages += 1;
     }
     assert!(pages >= 6, "only {pages} pages found");

@@ -24,7 +24,7 @@ pub use crate::edges::config::paths::Paths;
 use crate::edges::config::proofs::Proofs;
 use crate::edges::files;
 use crate::edges::proof::Prover;
-use crate::edges::secrets::SecretFolders;
+use crate::edges::secrets::{self, SecretFolders};
 use crate::rules::config::Config;
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
 use crate::rules::hook::{Hook, over_scope};
@@ -378,7 +378,9 @@ pub fn exposed(hook: &Hook) -> Option<Diagnostic> {
 }
 
 fn missing_secret(name: &str, why: &str, users: &[&Arc<Hook>], settings: &Settings) -> Diagnostic {
+    let (why, remedy) = secrets::remedy(why);
     let mut problem = Diagnostic::error("secret", format!("secret {name} cannot be read: {why}"));
+    problem.help = remedy.map(str::to_owned);
     let used = |(used, _): &&(String, Place)| used == name;
     let sources: Vec<&NamedSource> = settings
         .sources

@@ -8,7 +8,7 @@ use crate::rules::yaml::Node;
 use crate::rules::yaml::reader::Reader;
 use crate::words::delivery::Terms;
 use crate::words::event::Event;
-use crate::words::limits;
+use crate::words::{keys, limits};
 
 /// The same key within this time is not delivered again.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(super) fn read_order(reader: &mut Reader<'_>, node: &Node) -> Option<KeyText
 pub(super) fn read_dedupe(reader: &mut Reader<'_>, node: &Node) -> Option<Dedupe> {
     let map = reader.map("dedupe", node, "{key: data.id, for: 1h}")?;
     let others = [("within", "for"), ("window", "for"), ("ttl", "for"), ("by", "key"), ("id", "key")];
-    reader.only_or(&map, &["key", "for"], &others);
+    reader.only_or(&map, &keys::DEDUPE.names(), &others);
     for (key, help) in [("key", "add `key: data.id`"), ("for", "add `for: 1h`")] {
         let meant = map.entries.iter().any(|(found, _)| others.contains(&(found.name.as_str(), key)));
         if map.get(key).is_none() && !meant {

@@ -13,28 +13,7 @@ use crate::rules::settings::{Defaults, Retry, read_timeout};
 use crate::rules::template::{Condition, Tree};
 use crate::rules::yaml::reader::{Map, Reader, nearest};
 use crate::rules::yaml::{self, Key, Node, Value};
-use crate::words::limits;
-
-/// Every key of a hook file, in the order of the manual.
-const KEYS: [&str; 17] = [
-    "description",
-    "owner",
-    "enabled",
-    "events",
-    "when",
-    "scope",
-    "platform",
-    "options",
-    "verdict",
-    "rate_limit",
-    "concurrency",
-    "timeout",
-    "retry",
-    "breaker",
-    "dedupe",
-    "order_by",
-    "tests",
-];
+use crate::words::{keys as words, limits};
 
 /// What people write who come from other tools.
 const OTHER_WORDS: [(&str, &str); 16] = [
@@ -172,7 +151,7 @@ fn fingerprint(source: &Source, platform: &Platform) -> String {
 fn check_keys(reader: &mut Reader<'_>, file: &Map<'_>, platform: Option<&Platform>) {
     for (key, _) in file.entries {
         let name = key.name.as_str();
-        if !KEYS.contains(&name) {
+        if words::HOOK.key(name).is_none() {
             unknown_key(reader, key, platform);
         }
     }
@@ -197,7 +176,7 @@ fn unknown_key(reader: &mut Reader<'_>, key: &Key, platform: Option<&Platform>) 
         ("name" | "id", _) => "remove it: a hook is named after its file".to_owned(),
         ("disabled", _) => "write `enabled: false`".to_owned(),
         (_, Some(near)) => format!("did you mean `{near}`?"),
-        (_, None) => format!("remove it, or use one of: {}", KEYS.join(", ")),
+        (_, None) => format!("remove it, or use one of: {}", words::HOOK.names().join(", ")),
     };
     reader.error(key.span, "unknown-key", format!("there is no key `{name}`"), help);
 }
@@ -205,12 +184,16 @@ fn unknown_key(reader: &mut Reader<'_>, key: &Key, platform: Option<&Platform>) 
 /// The key that was probably meant.
 fn meant(name: &str) -> Option<&'static str> {
     let other = OTHER_WORDS.iter().find(|(other, _)| *other == name).map(|(_, ours)| *ours);
-    other.or_else(|| nearest(name, &KEYS))
+    let misspelt = || {
+        let near = nearest(name, &OTHER_WORDS.map(|(other, _)| other))?;
+        OTHER_WORDS.iter().find(|(other, _)| *other == near).map(|(_, ours)| *ours)
+    };
+    other.or_else(|| nearest(name, &words::HOOK.names())).or_else(misspelt)
 }
 
 /// Whether a missing key stands there under another name: then that is the error, and it is said once.
 fn misspelt(file: &Map<'_>, key: &str) -> bool {
-    file.entries.iter().any(|(found, _)| !KEYS.contains(&found.name.as_str()) && meant(&found.name) == Some(key))
+    file.entries.iter().any(|(found, _)| words::HOOK.key(&found.name).is_none() && meant(&found.name) == Some(key))
 }
 
 fn read_platform(reader: &mut Reader<'_>, file: &Map<'_>, platforms: &Platforms) -> Option<Arc<Platform>> {
@@ -404,7 +387,7 @@ fn unknown_option(reader: &mut Reader<'_>, key: &Key, platform: &Platform) {
     let mut error = Diagnostic::error("unknown-option", what).at(reader.source.place(key.span));
     error = match nearest(&key.name, &known) {
         Some(near) => error.help(format!("did you mean `{near}`?")),
-        None if KEYS.contains(&key.name.as_str()) => {
+        None if words::HOOK.key(&key.name).is_some() => {
             error.help(format!("`{}` is a key of the hook: move it out of `options:`, to the first column", key.name))
         }
         None => {

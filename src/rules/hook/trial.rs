@@ -17,6 +17,7 @@ use crate::rules::yaml::{Node, Value};
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
 use crate::words::json::{Exact, Members};
+use crate::words::keys;
 use crate::words::secret::{Secret, Secrets};
 
 /// One entry of `tests:`.
@@ -99,13 +100,15 @@ impl From<String> for Failure {
     }
 }
 
-const EXPECT: [&str; 10] = ["wanted", "method", "url", "headers", "json", "text", "form", "error", "verdict", "why"];
-
 /// Reads `tests:`.
 pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<HookTest> {
     const EXAMPLE: &str = "write `- name: …`, `event: {type: …, data: {…}}` and `expect: {…}` below it";
     let Value::List(entries) = &node.value else {
-        reader.wrong("tests", node, "a list of tests", EXAMPLE);
+        let help = match node.value {
+            Value::Map(_) => "put `- ` in front of each test: a list entry begins so, as in - name: …",
+            _ => EXAMPLE,
+        };
+        reader.wrong("tests", node, "a list of tests", help);
         return Vec::new();
     };
     entries.iter().enumerate().filter_map(|(at, entry)| read_test(reader, at, entry)).collect()
@@ -114,7 +117,7 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<HookTest> {
 fn read_test(reader: &mut Reader<'_>, at: usize, node: &Node) -> Option<HookTest> {
     const EXAMPLE: &str = "{name: …, event: {type: …, data: {…}}, expect: {…}}";
     let test = reader.map("tests", node, EXAMPLE)?;
-    reader.only(&test, &["name", "event", "response", "expect"]);
+    reader.only(&test, &keys::TEST.names());
     let name = test.get("name").and_then(|node| reader.text("tests.name", node)).map(str::to_owned);
     let response = test.get("response").map(|node| answer::read(reader, node));
     let event = match test.get("event") {
@@ -148,7 +151,7 @@ fn missing<T>(reader: &mut Reader<'_>, test: &Node, key: &str, help: &str) -> Op
 
 fn read_event(reader: &mut Reader<'_>, node: &Node) -> Option<TestEvent> {
     let event = reader.map("event", node, "{type: version.published, data: {label: \"2\"}}")?;
-    reader.only(&event, &["type", "id", "source", "time", "data"]);
+    reader.only(&event, &keys::TEST_EVENT.names());
     let text = |reader: &mut Reader<'_>, key: &str| {
         event.get(key).and_then(|node| reader.text(&event.path(key), node)).map(str::to_owned)
     };
@@ -176,9 +179,9 @@ fn read_event(reader: &mut Reader<'_>, node: &Node) -> Option<TestEvent> {
 
 fn read_expect(reader: &mut Reader<'_>, node: &Node) -> Option<Expect> {
     let expect = reader.map("expect", node, "{method: PUT, json: {msg: hello}}")?;
-    reader.only(&expect, &EXPECT);
+    reader.only(&expect, &keys::EXPECT.names());
     if expect.entries.is_empty() {
-        let help = format!("say what to expect: {}", EXPECT.join(", "));
+        let help = format!("say what to expect: {}", keys::EXPECT.names().join(", "));
         reader.error(node.span, "no-value", "this test expects nothing, so it cannot fail", help);
     }
     let text = |reader: &mut Reader<'_>, key: &str| {

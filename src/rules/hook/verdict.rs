@@ -18,6 +18,7 @@ use crate::rules::template::answers::{Answer, AnswerCondition, AnswerText};
 use crate::rules::yaml::reader::{Map, Reader};
 use crate::rules::yaml::{Node, Value};
 use crate::words::exchange::Response;
+use crate::words::keys::{self, VERDICTS};
 use crate::words::limits;
 use crate::words::verdict::Verdict;
 
@@ -43,9 +44,6 @@ enum Then {
     Hold(AnswerText),
     Reject(AnswerText),
 }
-
-/// The five verdicts, as they are written.
-pub(super) const VERDICTS: [&str; 5] = ["delivered", "retry", "pause", "hold", "reject"];
 
 const EXAMPLE: &str = "{when: json.code != 0, reject: \"{{ json.msg }}\"}";
 
@@ -107,7 +105,11 @@ impl Rule {
 /// Reads `verdict:`.
 pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Rules {
     let Value::List(entries) = &node.value else {
-        reader.wrong("verdict", node, "a list of rules", format!("write `- {EXAMPLE}` below it"));
+        let help = match node.value {
+            Value::Map(_) => format!("put `- ` in front of each rule: a list entry begins so, as in - {EXAMPLE}"),
+            _ => format!("write `- {EXAMPLE}` below it"),
+        };
+        reader.wrong("verdict", node, "a list of rules", help);
         return Rules::default();
     };
     if entries.is_empty() {
@@ -130,7 +132,7 @@ fn read_rule(reader: &mut Reader<'_>, node: &Node) -> Option<Rule> {
         ("drop", "reject"),
         ("reason", "why"),
     ];
-    reader.only_or(&rule, &["when", "delivered", "retry", "pause", "hold", "reject", "why"], &OTHERS);
+    reader.only_or(&rule, &keys::RULE.names(), &OTHERS);
     let when = match rule.get("when") {
         Some(node) => match AnswerCondition::compile(reader.source, node) {
             Ok(when) => Some(when),

@@ -9,6 +9,7 @@ use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 
+use super::manual::functions;
 use super::map;
 use super::value::{self, bytes, from_exact, to_json, type_word};
 use crate::rules::answer::{self, Judged};
@@ -20,72 +21,9 @@ use crate::words::verdict::Verdict;
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
-/// Every function of ours.
-pub(super) const NAMES: [&str; 32] = [
-    "required",
-    "optional",
-    "delivered",
-    "retry",
-    "pause",
-    "hold",
-    "reject",
-    "by_status",
-    "hmac_sha1",
-    "hmac_sha256",
-    "hmac_sha512",
-    "sha256",
-    "md5",
-    "ed25519_sign",
-    "ed25519_verify",
-    "equal",
-    "to_base64",
-    "from_base64",
-    "to_hex",
-    "from_hex",
-    "with_query",
-    "url_encode",
-    "to_json",
-    "parse_json",
-    "form_encode",
-    "truncate_bytes",
-    "truncate_chars",
-    "refuse",
-    "respond",
-    "cloud_events",
-    "parse_tree",
-    "timestamp",
-];
-
-/// How one of them is called, for a call with the wrong arguments.
-pub(super) fn usage(name: &str) -> String {
-    let arguments = match name {
-        "required" => "required(kind, about)",
-        "optional" => "optional(kind, default, about)",
-        "delivered" => "delivered() or delivered(warning)",
-        "retry" => "retry(why) or retry(why, seconds)",
-        "pause" => "pause(why, seconds)",
-        "hold" => "hold(why)",
-        "reject" => "reject(why)",
-        "by_status" => "by_status(response)",
-        "hmac_sha1" | "hmac_sha256" | "hmac_sha512" => "hmac_…(key, message), each a text or bytes",
-        "sha256" | "md5" => "with one text or bytes",
-        "ed25519_sign" => "ed25519_sign(seed, message)",
-        "ed25519_verify" => "ed25519_verify(public_key, message, signature)",
-        "equal" => "equal(a, b)",
-        "to_base64" | "to_hex" => "with one text or bytes",
-        "from_base64" | "from_hex" | "parse_json" | "parse_tree" => "with one text",
-        "refuse" => "refuse(status, why)",
-        "respond" => "respond(status, #{name: value}, body)",
-        "cloud_events" => "cloud_events(request)",
-        "with_query" => "with_query(url, #{name: value})",
-        "url_encode" => "url_encode(text)",
-        "to_json" => "to_json(value)",
-        "form_encode" => "form_encode(map)",
-        "truncate_bytes" | "truncate_chars" => "truncate_…(text, at_most)",
-        "timestamp" => return "scripts have no clock: use delivery.time_s or delivery.time_ms".to_owned(),
-        own => return format!("look at the arguments of `{own}`"),
-    };
-    format!("it is called as {arguments}")
+/// How one of them is called, for a call with the wrong arguments; `None` for a function that is not ours.
+pub(super) fn usage(name: &str) -> Option<String> {
+    functions().find(|known| known.name == name).map(|known| format!("it is called as {}", known.usage))
 }
 
 /// Makes them known to the engine.

@@ -4,6 +4,7 @@
 //! shared by all threads, each call has a fresh scope.
 
 mod functions;
+pub mod manual;
 mod replies;
 mod value;
 
@@ -65,14 +66,29 @@ impl Script {
             .at(source.place(Span::default())));
         }
         let ast = ENGINE.compile(&*source.text).map_err(|error| {
-            let found = Diagnostic::error("script", syntax_words(error.err_type()));
-            let found = placed(found, source, error.position());
-            match error.err_type() {
+            let text = source.text.trim_end();
+            // What is missed behind the last line is missed because something before is open.
+            let kind = match error.position().line() {
+                Some(line) if line > text.lines().count() => &ParseErrorType::UnexpectedEOF,
+                _ => error.err_type(),
+            };
+            let found = Diagnostic::error("script", syntax_words(kind));
+            let found = match kind {
+                ParseErrorType::UnexpectedEOF => {
+                    let last = text.char_indices().next_back().map_or(0, |(at, _)| at);
+                    found.at(source.place(Span { start: last, end: text.len() }))
+                }
+                _ => placed(found, source, error.position()),
+            };
+            let found = match kind {
                 ParseErrorType::VariableUndefined(name) => {
                     suggest(found, name, ["delivery", "response", "options", "request"])
                 }
+                ParseErrorType::UnexpectedEOF => found.help("close what is open: every #{, {, ( and [ has its end"),
+                ParseErrorType::BadInput(_) => found.help("`man postrider-rhai` says what is offered"),
                 _ => found,
-            }
+            };
+            helped(found)
         })?;
         let has_statements = ast.iter_literal_variables(true, true).next().is_some();
         Ok(Self { ast, source: source.clone(), has_statements, resolved: Mutex::default() })
@@ -108,7 +124,10 @@ impl Script {
         if !found.is_empty() {
             return Err(found);
         }
-        let declared = script.call("manifest", []).map_err(|found| vec![*found])?;
+        let declared = script.call("manifest", []).map_err(|found| match found.place {
+            Some(_) => vec![helped(*found)],
+            None => script.in_manifest(vec![helped(*found)]),
+        })?;
         Ok((script, there, declared))
     }
 
@@ -226,10 +245,18 @@ impl Script {
             EvalAltResult::ErrorFunctionNotFound(signature, _) => {
                 let name = signature.split([' ', '(']).next().unwrap_or_default();
                 let own: Vec<_> = self.ast.iter_functions().map(|known| known.name.to_owned()).collect();
-                if functions::NAMES.contains(&name) || own.iter().any(|known| known == name) {
-                    return found.help(functions::usage(name));
+                if name == "timestamp" {
+                    return found.help("scripts have no clock: use delivery.time_s or delivery.time_ms");
                 }
-                suggest(found, name, functions::NAMES.into_iter().chain(own.iter().map(String::as_str)))
+                if let Some(usage) = functions::usage(name) {
+                    let what = found.what.replace("there is no function", "a function is not called so:");
+                    return Diagnostic { what, ..found }.help(usage);
+                }
+                if own.iter().any(|known| known == name) {
+                    return found.help(format!("look at the arguments of `{name}`"));
+                }
+                let ours = manual::functions().map(|function| function.name);
+                suggest(found, name, ours.chain(own.iter().map(String::as_str)))
             }
             EvalAltResult::ErrorPropertyNotFound(name, _) => {
                 found.help(format!("a member that may be missing is read with .get(\"{name}\"), which gives () then"))
@@ -315,6 +342,12 @@ fn placed(found: Diagnostic, source: &Source, position: Position) -> Diagnostic 
     found.at(source.place(Span { start: at, end: at + word.max(1) }))
 }
 
+/// What is wrong with a script before there is an event has one thing to do.
+fn helped(mut found: Diagnostic) -> Diagnostic {
+    found.help.get_or_insert_with(|| "correct it; `man postrider-rhai` shows whole scripts".to_owned());
+    found
+}
+
 fn suggest<'a>(found: Diagnostic, name: &str, known: impl IntoIterator<Item = &'a str>) -> Diagnostic {
     match nearest(name, &known.into_iter().collect::<Vec<_>>()) {
         Some(near) => found.help(format!("did you mean `{near}`?")),
@@ -361,7 +394,10 @@ fn error_words(error: &EvalAltResult) -> String {
         EvalAltResult::ErrorFunctionNotFound(signature, _) => {
             let name = signature.split(" (").next().unwrap_or_default();
             let arguments = signature.split_once('(').map_or("", |(_, rest)| rest.trim_end_matches(')'));
-            let arguments = arguments.replace("&str | ImmutableString | String", "string").replace("i64", "integer");
+            let arguments = arguments
+                .replace("&str | ImmutableString | String", "text")
+                .replace("string", "text")
+                .replace("i64", "integer");
             format!("there is no function {name}({arguments})")
         }
         EvalAltResult::ErrorPropertyNotFound(name, _) => format!("the map has no member `{name}`"),

@@ -196,3 +196,34 @@ fn what_a_script_mentions() {
     assert!(script("fn f(d) { d[\"event\"] }").reads("event"));
     assert!(script("fn f(d) { #{event: d} }").reads("event"));
 }
+
+#[test]
+fn every_function_is_in_the_manual_and_does_what_that_says() {
+    // What is made known to the engine, in the two files that do so; those that only shadow the language's are no offer.
+    let code = concat!(include_str!("functions.rs"), include_str!("replies.rs"));
+    let registered = code.split("register_fn(").skip(1).filter_map(|rest| rest.split('"').nth(1));
+    let registered: std::collections::BTreeSet<_> =
+        registered.filter(|name| !["sleep", "replace"].contains(name)).collect();
+    let described: std::collections::BTreeSet<_> = manual::functions().map(|function| function.name).collect();
+    assert_eq!(registered, described);
+    assert!(described.len() > 25);
+    for function in manual::functions() {
+        assert!(
+            function.usage.starts_with(function.name) && function.example.contains(function.name),
+            "{}",
+            function.name
+        );
+        let made = script(&format!("fn f() {{\n    {}\n}}", function.example)).call("f", []);
+        let made = made.unwrap_or_else(|found| panic!("{}: {found:?}", function.example));
+        if function.gives.is_empty() {
+            assert!(to_json(&made).is_err(), "{}: this can be shown: {made:?}", function.example);
+        } else {
+            assert_eq!(
+                eval(&format!("{} == {}", function.example, function.gives)).unwrap(),
+                json!(true),
+                "{}",
+                function.example
+            );
+        }
+    }
+}

@@ -31,7 +31,7 @@ use serde_json::Value as Json;
 
 use self::key::Key;
 pub use self::outgoing::{Signature, sign};
-pub use self::read::{Fault, KEYS, Outline};
+pub use self::read::{Fault, Outline};
 pub use self::search::{Match, search};
 pub use self::verify::{Refused, Verified, verify};
 use crate::words::limits;

@@ -8,23 +8,8 @@ use serde_json::{Map, Value as Json};
 use super::key::Reading;
 use super::words::{Algorithm, Content, Encoding, KeyEncoding, Preset, Word};
 use crate::rules::yaml::reader::{nearest, parse_duration, show_duration};
+use crate::words::keys::SIGN;
 use crate::words::limits;
-
-/// Every key of the grammar.
-pub const KEYS: [&str; 12] = [
-    "preset",
-    "key",
-    "header",
-    "algorithm",
-    "signed",
-    "encoding",
-    "prefix",
-    "tolerance",
-    "timestamp_header",
-    "id_header",
-    "key_encoding",
-    "public_url",
-];
 
 /// What people write who come from other tools.
 const OTHER_WORDS: [(&str, &str); 7] = [
@@ -398,11 +383,11 @@ impl Reader<'_> {
     }
 
     fn unknown_keys(&mut self) {
-        for key in self.map.keys().filter(|key| !KEYS.contains(&key.as_str())) {
+        for key in self.map.keys().filter(|key| SIGN.key(key).is_none()) {
             let other = OTHER_WORDS.iter().find(|(other, _)| *other == key.as_str()).map(|(_, ours)| *ours);
-            let help = match other.or_else(|| nearest(key, &KEYS)) {
+            let help = match other.or_else(|| nearest(key, &SIGN.names())) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("its keys are {}", KEYS.join(", ")),
+                None => format!("its keys are {}", SIGN.names().join(", ")),
             };
             self.found.push(Fault { field: Some(key.clone()), what: format!("a signature has no key `{key}`"), help });
         }

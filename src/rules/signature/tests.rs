@@ -2,7 +2,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
+use super::words::{Algorithm, Content, Encoding, KeyEncoding, Preset, Word};
+
 use super::*;
+use crate::words::keys;
 
 /// A request that can be taken apart and tampered with.
 #[derive(Clone)]
@@ -340,4 +343,16 @@ fn the_example_of_the_specification_is_no_vector() {
     let now = seconds(example["timestamp"].as_i64().unwrap());
     let refused = sent.verify(&json!({"preset": "standard-webhooks", "key": keys}), now).unwrap_err();
     assert!(matches!(refused, Refused::Wrong(_)), "{refused:?}");
+}
+
+#[test]
+fn the_table_of_keys_has_every_word_of_the_grammar() {
+    fn words<W: Word>() -> Vec<&'static str> {
+        W::ALL.iter().map(|(word, _)| *word).collect()
+    }
+    assert_eq!(words::<Preset>(), keys::PRESETS);
+    assert_eq!(words::<Algorithm>(), keys::ALGORITHMS);
+    assert_eq!(words::<Content>(), keys::CONTENTS);
+    assert_eq!(words::<Encoding>(), keys::ENCODINGS);
+    assert_eq!(words::<KeyEncoding>(), keys::KEY_ENCODINGS);
 }

@@ -18,15 +18,7 @@ use rhai::{Dynamic, Map};
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::manifest::{OptionSpec, options, text, unknown_keys, words, wrong};
 use crate::rules::yaml::reader::parse_duration;
-
-/// What every source understands, whatever its script is.
-pub const COMMON: [(&str, &str, &str); 5] = [
-    ("token", "secret", "what senders must present: as bearer token, as ?token= in the URL, or in token_header"),
-    ("token_header", "text", "a header that carries the token"),
-    ("public_url", "url", "the URL that senders use, where a proxy stands in between; signatures may cover it"),
-    ("trust_forwarded", "bool", "take that URL from X-Forwarded-Proto and X-Forwarded-Host"),
-    ("replay_window", "duration", "after it the same request counts as new"),
-];
+use crate::words::keys::SOURCE_OPTIONS;
 
 /// What the script of a source declares about itself.
 #[derive(Clone, Debug)]
@@ -59,9 +51,10 @@ impl Manifest {
             replay_window: map.get("replay_window").and_then(|value| window(value, &mut found)),
             options: options(&map, &mut found),
         };
-        for (name, ..) in COMMON {
+        for name in SOURCE_OPTIONS.names() {
             if manifest.options.iter().any(|option| option.name == name) {
-                found.push(wrong(format!("every source has the option `{name}`: the script cannot declare it")));
+                let what = format!("every source has the option `{name}`: the script cannot declare it");
+                found.push(wrong(what).help("remove it, or give it another name"));
             }
         }
         if found.is_empty() { Ok(manifest) } else { Err(found) }
@@ -69,7 +62,11 @@ impl Manifest {
 }
 
 fn methods(value: &Dynamic, found: &mut Vec<Diagnostic>) -> Vec<Method> {
+    let before = found.len();
     let words = words(value, "methods", found);
+    if found.len() > before {
+        return Vec::new();
+    }
     let read = |word: &String| Method::from_bytes(word.as_bytes()).ok().filter(|_| *word == word.to_uppercase());
     let methods: Option<Vec<_>> = words.iter().map(read).collect();
     match methods {
@@ -84,7 +81,7 @@ fn methods(value: &Dynamic, found: &mut Vec<Diagnostic>) -> Vec<Method> {
 fn header(value: &Dynamic, found: &mut Vec<Diagnostic>) -> Option<HeaderName> {
     let name = value.clone().into_string().ok().and_then(|name| name.parse().ok());
     if name.is_none() {
-        found.push(wrong("`token_header` must be the name of a header"));
+        found.push(wrong("`token_header` must be the name of a header").help("write token_header: \"x-shop-token\""));
     }
     name
 }

@@ -31,7 +31,7 @@ use std::sync::{Arc, LazyLock};
 use rhai::{Dynamic, Map};
 
 pub use self::events::Outcome;
-pub use self::manifest::{COMMON, Manifest};
+pub use self::manifest::Manifest;
 pub use self::named::{NamedSource, Opened, read_source_options, read_sources};
 pub use self::options::Setting;
 pub use self::replay::Replays;

@@ -10,7 +10,6 @@ use rhai::{Dynamic, Map as ScriptMap};
 use serde_json::Value as Json;
 
 use super::events::{self, Outcome};
-use super::manifest::COMMON;
 use super::options::{self, Setting};
 use super::request::{Incoming, Read};
 use super::verify::{self, Token};
@@ -21,8 +20,8 @@ use crate::rules::script::{Opaque, from_json};
 use crate::rules::yaml::reader::{Map, Reader, nearest};
 use crate::rules::yaml::{Key, Node, Value};
 use crate::words::json::Exact;
-use crate::words::limits;
 use crate::words::secret::Secrets;
+use crate::words::{keys, limits};
 
 /// A source of the main file.
 #[derive(Clone, Debug)]
@@ -268,13 +267,13 @@ fn read_source(reader: &mut Reader<'_>, key: &Key, node: &Node, scripts: &Source
         unknown_script(reader, script, map.get("script").is_some(), scripts);
         return None;
     };
-    for (found, _) in map.entries.iter().filter(|(found, _)| !matches!(found.name.as_str(), "script" | "options")) {
+    for (found, _) in map.entries.iter().filter(|(found, _)| keys::SOURCE.key(&found.name).is_none()) {
         let what = format!("there is no key `{}`", map.path(&found.name));
         if option_names(known).contains(&found.name.as_str()) {
             let what = format!("`{}` is an option of the source", found.name);
             reader.error(found.span, "misplaced-option", what, format!("move `{}` under `options:`", found.name));
         } else {
-            let help = match nearest(&found.name, &["script", "options"]) {
+            let help = match nearest(&found.name, &keys::SOURCE.names()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "a source has `script` and `options`".to_owned(),
             };
@@ -302,7 +301,7 @@ fn unknown_script(reader: &mut Reader<'_>, (name, span): (&str, Span), said: boo
 
 fn option_names(script: &SourceScript) -> Vec<&str> {
     let own = script.manifest.options.iter().map(|spec| spec.name.as_str());
-    own.chain(COMMON.iter().map(|(name, ..)| *name)).collect()
+    own.chain(keys::SOURCE_OPTIONS.names()).collect()
 }
 
 /// A source of this name and script from its options.
@@ -372,18 +371,16 @@ pub fn read_source_options(
 
 impl NamedSource {
     fn read_common(&mut self, reader: &mut Reader<'_>, map: &Map<'_>) {
-        let spec = |name: &str| {
-            let (name, _, about) = COMMON.into_iter().find(|(common, ..)| *common == name).unwrap_or_default();
-            OptionSpec {
-                name: name.to_owned(),
+        if let Some(node) = map.get("token") {
+            let about = keys::SOURCE_OPTIONS.key("token").map(|key| key.about.to_owned()).unwrap_or_default();
+            let token = OptionSpec {
+                name: "token".to_owned(),
                 kind: Kind::Secret,
                 required: false,
                 default: Json::Null,
-                about: about.to_owned(),
-            }
-        };
-        if let Some(node) = map.get("token") {
-            self.token = options::read(reader, &spec("token"), node, &mut self.secrets);
+                about,
+            };
+            self.token = options::read(reader, &token, node, &mut self.secrets);
         }
         if let Some(node) = map.get("token_header")
             && let Some(text) = reader.text("options.token_header", node)

@@ -9,9 +9,10 @@ use super::leaf::is_template;
 use super::{Part, Tree};
 use crate::rules::diagnostic::{Diagnostic, Place};
 use crate::rules::platform::{Given, RenderError, Signer};
-use crate::rules::signature::{Fault, KEYS, Outline, Scheme};
+use crate::rules::signature::{Fault, Outline, Scheme};
 use crate::rules::yaml::{Key, Node, Style, Value};
 use crate::words::json::Exact;
+use crate::words::keys::SIGN;
 use crate::words::secret::Secret;
 
 /// How a request is signed. The root of its tree is the list of its keys.
@@ -121,7 +122,7 @@ impl Compiler<'_> {
     fn fault(&mut self, node: &Node, entries: &[(Key, Node)], fault: Fault) {
         let entry = fault.field.as_deref().and_then(|field| entries.iter().find(|(key, _)| key.name == field));
         match entry {
-            Some((key, _)) if !KEYS.contains(&key.name.as_str()) => {
+            Some((key, _)) if SIGN.key(&key.name).is_none() => {
                 let at = Node { span: key.span, value: Value::Null, style: Style::Plain };
                 self.wrong(&at, None, fault.what, fault.help);
             }

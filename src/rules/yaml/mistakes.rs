@@ -194,9 +194,13 @@ impl<'a> Scene<'a> {
         if before.contains('#') || before.matches('"').count() % 2 == 1 || before.matches('\'').count() % 2 == 1 {
             return None;
         }
-        let value = before.rfind([':', ',', '-', '[', '{']).map_or(0, |at| at + 1);
+        let in_list_or_map = before.contains(['[', '{']);
+        let value = match in_list_or_map {
+            true => before.rfind([':', ',', '[', '{']).map_or(0, |at| at + 1),
+            // Another colon behind that of the key is part of the value.
+            false => before.find(": ").or_else(|| before.find("- ")).map_or(0, |at| at + 1),
+        };
         let value = value + line[value..].len() - line[value..].trim_start().len();
-        let in_list_or_map = before[..value].contains(['[', '{']);
         let end = if in_list_or_map { end_of_template(line, begin) } else { line.trim_end().len() };
         Some(
             Diagnostic::error("unquoted", "a value with {{ }} or {% %} in it needs quotes")

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::rules::diagnostic::{Diagnostic, Source, Span};
 use crate::rules::yaml::{Key, Node, Value};
-use crate::words::limits;
+use crate::words::{keys, limits};
 
 /// Collects what is wrong while the rest of the file is still read.
 #[derive(Debug)]
@@ -211,7 +211,7 @@ impl<'a> Reader<'a> {
     pub fn rate(&mut self, name: &str, node: &Node) -> Option<Rate> {
         if let Value::Map(entries) = &node.value {
             let map = Map::new(name, entries);
-            self.only(&map, &["rate", "burst"]);
+            self.only(&map, &keys::RATE.names());
             let Some(node) = map.get("rate") else {
                 let what = format!("`{name}` does not say how many");
                 self.error(node.span, "missing-key", what, "write for example {rate: 20/1m, burst: 5}");
@@ -292,7 +292,8 @@ pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let scored = known.iter().map(|known| (strsim::damerau_levenshtein(&word, &plain(known)), *known));
     let (distance, near) = scored.min_by_key(|(distance, _)| *distance)?;
     let longer = word.chars().count().max(near.chars().count());
-    (distance * 3 <= longer && distance < longer).then_some(near)
+    // One letter may be wrong in a word of two, such as `id`.
+    (distance * 3 <= longer.max(3) && distance < longer).then_some(near)
 }
 
 /// Why a text is no duration.

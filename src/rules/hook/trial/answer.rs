@@ -5,15 +5,15 @@ use jiff::Timestamp;
 
 use super::{Expect, read_pairs};
 use crate::rules::hook::Hook;
-use crate::rules::hook::verdict::VERDICTS;
 use crate::rules::yaml::reader::{Reader, nearest};
 use crate::rules::yaml::{Node, Value};
 use crate::words::exchange::Response;
+use crate::words::keys::{self, VERDICTS};
 
 /// Reads `response:`.
 pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Response> {
     let answer = reader.map("response", node, "{status: 200, json: {code: 0}}")?;
-    reader.only(&answer, &["status", "headers", "json", "text"]);
+    reader.only(&answer, &keys::TEST_RESPONSE.names());
     let status = match answer.get("status") {
         Some(node) => reader.integer("response.status", node, 100, 599)?,
         None => 200,
