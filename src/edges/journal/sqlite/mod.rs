@@ -5,7 +5,6 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
@@ -13,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
 use self::lanes::{Lanes, Next, Plan};
+use self::queue::{Commands, queue};
 use self::reader::Reader;
 use self::transaction::{Book, Reopen, Settle};
 use self::writer::{Command, Writer};
@@ -25,6 +25,7 @@ use crate::words::limits;
 
 mod lanes;
 mod query;
+mod queue;
 mod reader;
 mod schema;
 mod terms;
@@ -39,7 +40,7 @@ const FILE: &str = "journal.db";
 pub struct SqliteJournal {
     identity: Arc<str>,
     shared: Arc<Shared>,
-    commands: Sender<Command>,
+    commands: Commands,
     /// Reads windows for the lanes.
     claims: Reader,
     /// Reads lists, which may take a while, for people.
@@ -102,7 +103,7 @@ impl SqliteJournal {
         };
         let claims = Reader::start("journal-claims", path.clone())?;
         let operators = Reader::start("journal-lists", path.clone())?;
-        let (commands, todo) = channel();
+        let (commands, todo) = queue();
         let readers = (claims.0.clone(), operators.0.clone());
         let writer = Writer {
             file: schema::file(&path),
@@ -147,7 +148,7 @@ impl SqliteJournal {
         }
         let (answer, pending) = oneshot::channel();
         // A writer that is gone drops the answer, which reads as `Closed`.
-        let _ = self.commands.send(command(answer));
+        self.commands.send(command(answer));
         promise(pending)
     }
 
@@ -166,7 +167,7 @@ impl SqliteJournal {
 impl Drop for SqliteJournal {
     fn drop(&mut self) {
         // As if closed: the queue is finite, and trouble is given one more try only.
-        let _ = self.commands.send(Command::Close { answer: None });
+        self.commands.send(Command::Close { answer: None });
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
@@ -228,7 +229,7 @@ impl Journal for SqliteJournal {
         let (seq, hook, order) = (delivery.seq, delivery.hook.clone(), delivery.order);
         let settle = Settle { seq, hook, attempt, attempts, outcome, retried: false, order };
         // A writer that is gone drops what was to be done then.
-        let _ = self.commands.send(Command::Settle { settle: Box::new(settle), then });
+        self.commands.send(Command::Settle { settle: Box::new(settle), then });
     }
 
     fn next_due(&self, lane: &Arc<str>) -> Pending<Option<Timestamp>> {
@@ -330,7 +331,7 @@ impl Journal for SqliteJournal {
             return ready(Err(JournalError::Closed));
         }
         let (answer, pending) = oneshot::channel();
-        let _ = self.commands.send(Command::Close { answer: Some(answer) });
+        self.commands.send(Command::Close { answer: Some(answer) });
         promise(pending)
     }
 }
