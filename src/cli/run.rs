@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -90,6 +90,7 @@ fn live(mut builder: Builder, paths: Paths, drain: Duration) -> Result<(), Exit>
 
 async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
     let stop = CancellationToken::new();
+    bear_file_sizes();
     let mut keeper = Keeper::new(paths.clone(), true).proving(Prover::own());
     let config = keeper.load().map_err(|problems| {
         for problem in &problems {
@@ -154,6 +155,15 @@ fn take_open_files() {
     let limit = getrlimit(Resource::Nofile);
     // Refused to whom it may not be given; then the few have to do.
     let _as_before = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// A file that may not grow further is an error where it is written, not the death of the process: a signal that is
+/// listened to does not kill.
+fn bear_file_sizes() {
+    let too_large = SignalKind::from_raw(Signal::XFSZ.as_raw());
+    if let Err(error) = signal(too_large) {
+        tracing::warn!(%error, "a bound on the size of files would end the daemon");
+    }
 }
 
 fn open_journal(state: &Path) -> Result<Arc<dyn Journal>, Exit> {

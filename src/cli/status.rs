@@ -10,6 +10,7 @@ use crate::cli::Global;
 use crate::cli::daemon::Daemon;
 use crate::cli::exit::{Code, Exit};
 use crate::cli::output::{self, BAD, BOLD, Cell, Columns, DIM, cell, count, paint, style_of, styled};
+use crate::rules::yaml::size;
 
 /// Show what is going on: hooks, what waits, what is wrong
 #[derive(Debug, Args)]
@@ -62,6 +63,11 @@ fn page(status: &Json, global: &Global) -> Result<(), Exit> {
     if let Some(trouble) = status["storage"]["trouble"].as_str() {
         let path = output::text(&status["storage"], "path");
         output::say(paint(BAD, &format!("nothing is sent: {}: {}", path, output::clean_line(trouble))))?;
+    } else if let Some(why) = status["storage"]["refuses"].as_str() {
+        output::say(paint(BAD, &format!("nothing is accepted: {}", output::clean_line(why))))?;
+    }
+    if let Some(why) = too_much_waits(status) {
+        output::say(paint(BAD, &why))?;
     }
     output::say("")?;
 
@@ -132,12 +138,28 @@ pub(crate) fn has_errors(answer: &Json) -> bool {
     output::list(answer, "problems").iter().any(|problem| output::text(problem, "severity") != "warning")
 }
 
+/// What is said when the journal is too large and nothing in it may be removed.
+fn too_much_waits(status: &Json) -> Option<String> {
+    let storage = &status["storage"];
+    storage["waiting_exceeds"].as_bool().unwrap_or_default().then(|| {
+        let (used, bound) = (output::number(storage, "used"), output::number(storage, "max_size"));
+        format!(
+            "the journal holds {}, more than journal.max_size ({}), and only what waits is left: that is never removed",
+            size::show(used),
+            size::show(bound)
+        )
+    })
+}
+
 /// What somebody should look at.
 fn troubles(status: &Json) -> Vec<String> {
     let mut troubles = Vec::new();
     if let Some(trouble) = status["storage"]["trouble"].as_str() {
         troubles.push(output::clean_line(trouble));
+    } else if let Some(why) = status["storage"]["refuses"].as_str() {
+        troubles.push(output::clean_line(why));
     }
+    troubles.extend(too_much_waits(status));
     let errors = output::list(status, "problems").len() as u64;
     if errors > 0 {
         troubles.push(count(errors, "problem"));
@@ -171,6 +193,11 @@ mod tests {
         let ill = json!({"hooks": [{"hook": "a", "state": "held"}], "dead": 2, "problems": [{"severity": "error"}],
             "storage": {"trouble": "the disk is full"}});
         assert_eq!(troubles(&ill), ["the disk is full", "1 problem", "held: a", "2 dead letters"]);
+        let storage =
+            json!({"refuses": "little space", "waiting_exceeds": true, "used": 3_u64 << 30, "max_size": 2_u64 << 30});
+        let large = json!({"hooks": [], "dead": 0, "problems": [], "storage": storage});
+        let exceeds = "the journal holds 3GiB, more than journal.max_size (2GiB), and only what waits is left: that is never removed";
+        assert_eq!(troubles(&large), ["little space", exceeds]);
     }
 
     #[test]

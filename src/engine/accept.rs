@@ -32,7 +32,7 @@ impl Acceptor {
         if self.stop.is_cancelled() {
             return Some(Refusal::new(Code::Unavailable, "postrider is stopping, send it again in a moment"));
         }
-        if let Some(trouble) = self.desk.journal.trouble() {
+        if let Some(trouble) = self.desk.journal.refuses() {
             return Some(refusal(&trouble));
         }
         let (waiting, bound) = (self.desk.journal.waiting(), config.settings.waiting);
@@ -110,7 +110,7 @@ fn answer(appended: Appended) -> Answer {
 /// Storage trouble is never the sender's fault: it is told to send again.
 fn refusal(error: &JournalError) -> Refusal {
     let code = match error {
-        JournalError::Full(_) => Code::StorageFull,
+        JournalError::Full(_) | JournalError::Low(_) => Code::StorageFull,
         _ => Code::Unavailable,
     };
     Refusal::new(code, error.to_string())
@@ -124,6 +124,7 @@ mod tests {
     fn storage_trouble_is_never_the_senders_fault() {
         for (error, status) in [
             (JournalError::Full("no room".into()), 507),
+            (JournalError::Low("hardly any room".into()), 507),
             (JournalError::Storage("fsync failed".into()), 503),
             (JournalError::Closed, 503),
         ] {

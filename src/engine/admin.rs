@@ -92,7 +92,7 @@ impl Admin {
                 Ok(Reply::Lines(rows.iter().map(line).collect()))
             }
             (true, "/v1/stream") => Ok(Reply::Stream(self.desk.log.subscribe(), filter(query)?)),
-            (true, "/healthz") => Ok(Reply::Json(200, json!({"ok": true}))),
+            (true, "/healthz") => Ok(self.health()),
             (false, "/v1/explain") => self.explain(body),
             (false, "/v1/replay") => self.replay(body).await,
             (false, "/v1/reload") => self.reload().await,
@@ -134,10 +134,29 @@ impl Admin {
                 "hooks": hooks,
                 "problems": problems(&config.problems),
                 "ignored": config.ignored.iter().map(|one| json!({"file": one.file, "why": one.why})).collect::<Vec<_>>(),
-                "storage": {"path": self.about.journal, "trouble": self.desk.journal.trouble().map(|why| why.to_string())},
+                "storage": self.storage(),
                 "listen": {"emit": self.about.emit, "http": self.about.http},
             }),
         ))
+    }
+
+    /// Whether events are taken.
+    fn health(&self) -> Reply {
+        match self.desk.journal.refuses() {
+            None => Reply::Json(200, json!({"ok": true})),
+            Some(why) => Reply::Json(503, json!({"ok": false, "why": why.to_string()})),
+        }
+    }
+
+    /// What is known of the journal's files.
+    fn storage(&self) -> Json {
+        let journal = &self.desk.journal;
+        let why = |error: Option<JournalError>| error.map(|why| why.to_string());
+        let mut storage = json!(journal.usage());
+        storage["path"] = json!(self.about.journal);
+        storage["trouble"] = json!(why(journal.trouble()));
+        storage["refuses"] = json!(why(journal.refuses()));
+        storage
     }
 
     fn hook_status(&self, config: &Config, name: &Arc<str>, hook: Option<&Arc<Hook>>, count: &LaneCount) -> Json {
@@ -164,6 +183,9 @@ impl Admin {
     fn hook_state(&self, config: &Config, hook: &Hook) -> (&'static str, Option<Timestamp>, String) {
         if !hook.enabled {
             return ("disabled", None, "enabled: false".to_owned());
+        }
+        if let Some(trouble) = self.desk.journal.trouble() {
+            return ("storage", None, trouble.to_string());
         }
         if let Some(hold) = self.desk.held(&hook.name) {
             return ("held", hold.until, hold.why);

@@ -51,6 +51,12 @@ pub async fn deliver(desk: &Arc<Desk>, config: &Config, hook: &Hook, delivery: D
         let attempt = (unsent(&delivery, started, why.clone()), delivery.attempts);
         return record(desk, delivery, Some(attempt), Outcome::Dead { why }, permit);
     }
+    if delivery.event.damaged {
+        let why = "its event was damaged on disk: its bytes are not those that were acknowledged";
+        tracing::error!(delivery = %delivery.id, hook = %delivery.hook, why, "given up: what nobody said is not sent");
+        let attempt = (unsent(&delivery, started, why.to_owned()), delivery.attempts);
+        return record(desk, delivery, Some(attempt), Outcome::Dead { why: why.to_owned() }, permit);
+    }
     let (pass, request) = match desk.care.watching(&delivery, || make(desk, hook, &given, pass)) {
         Ok(made) => made,
         Err(Detained::Until(until, why)) => {

@@ -60,6 +60,7 @@ pub struct Parts {
 pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalError> {
     let Parts { keeper, config, journal, emit, admin, http, mut care, about, reload, drain } = parts;
     let (ask_reload, asked_reloads) = reload;
+    journal.keep(config.settings.journal);
     let holds = journal.holds().await?;
     care.look_at(&*journal).await;
     let (bell, raised) = troubles::Bell::new();
@@ -153,6 +154,9 @@ async fn follow_settings(
         token.send_replace(token_of(&now));
         if now.settings.network != before.network {
             desk.set_sender(Sender::new(now.settings.network.clone()));
+        }
+        if now.settings.journal != before.journal {
+            desk.journal.keep(now.settings.journal);
         }
         if now.settings.http != before.http {
             tracing::warn!("listen.http changed: it takes effect at the next restart");

@@ -72,6 +72,13 @@ pub enum Trouble {
         /// Since when.
         since: Timestamp,
     },
+    /// Nothing is accepted, deliveries go on: there is too little space.
+    StorageLow {
+        /// How little, and where.
+        why: String,
+        /// Since when.
+        since: Timestamp,
+    },
     /// It can be written again.
     StorageRecovered {
         /// Why it could not.
@@ -117,7 +124,7 @@ impl Trouble {
         match self {
             Self::Held { hook, .. } | Self::Released { hook, .. } | Self::Dead { hook, .. } => Some(hook),
             Self::ConfigError { file, .. } | Self::ConfigRecovered { file } => name_of(file).ok(),
-            Self::StorageFailed { .. } | Self::StorageRecovered { .. } => None,
+            Self::StorageFailed { .. } | Self::StorageLow { .. } | Self::StorageRecovered { .. } => None,
         }
     }
 
@@ -129,6 +136,7 @@ impl Trouble {
             Self::ConfigError { .. } => "postrider.config.error",
             Self::ConfigRecovered { .. } => "postrider.config.recovered",
             Self::StorageFailed { .. } => "postrider.storage.failed",
+            Self::StorageLow { .. } => "postrider.storage.low",
             Self::StorageRecovered { .. } => "postrider.storage.recovered",
         }
     }
@@ -147,7 +155,7 @@ impl Trouble {
                 "problems": problems.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
             }),
             Self::ConfigRecovered { file } => json!({"file": file}),
-            Self::StorageFailed { why, since } => json!({"why": why, "since": since}),
+            Self::StorageFailed { why, since } | Self::StorageLow { why, since } => json!({"why": why, "since": since}),
             Self::StorageRecovered { why, since } => {
                 json!({"why": why, "since": since, "seconds": now.duration_since(*since).as_secs()})
             }
@@ -281,34 +289,54 @@ fn files(broken: &mut BTreeMap<String, Vec<Diagnostic>>, config: &Config) -> Vec
     troubles
 }
 
-/// Says in the log, and to the bell, when storage stops working, and when it works again: nothing is accepted or sent
-/// meanwhile.
+/// Says in the log, and to the bell, when storage stops working or has too little space, and when that is over.
 pub async fn watch_storage(journal: Arc<dyn Journal>, clock: Clock, bell: Bell, stop: CancellationToken) {
-    let mut said: Option<(String, Timestamp)> = None;
+    let mut said: Option<Said> = None;
     let mut tick = tokio::time::interval(limits::STORAGE_LOOK);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        match (journal.trouble().map(|why| why.to_string()), &mut said) {
-            (Some(why), None) => {
-                tracing::error!(why, "nothing is accepted or sent: storage trouble");
-                let since = clock.now();
-                bell.raise(Trouble::StorageFailed { why: why.clone(), since });
-                said = Some((why, since));
+        let now = match (journal.trouble(), journal.refuses()) {
+            (Some(why), _) => Some((true, why.to_string())),
+            (None, Some(why)) => Some((false, why.to_string())),
+            (None, None) => None,
+        };
+        said = match (now, said.take()) {
+            (None, None) => None,
+            (None, Some(Said { why, since, .. })) => {
+                tracing::info!("storage works again, and there is space");
+                bell.raise(Trouble::StorageRecovered { why, since });
+                None
             }
-            (Some(why), Some((before, _))) if why != *before => {
-                tracing::error!(why, "nothing is accepted or sent: storage trouble");
-                *before = why;
-            }
-            (None, Some(_)) => {
-                tracing::info!("storage works again");
-                if let Some((why, since)) = said.take() {
-                    bell.raise(Trouble::StorageRecovered { why, since });
+            // How much is left changes all the time.
+            (Some((false, _)), Some(before)) if !before.failed => Some(before),
+            (Some((failed, why)), Some(before)) if before.failed == failed && before.why == why => Some(before),
+            (Some((failed, why)), before) => {
+                let changed = before.as_ref().is_none_or(|before| before.failed != failed);
+                let since = before.filter(|_| !changed).map_or_else(|| clock.now(), |before| before.since);
+                match failed {
+                    true => tracing::error!(why, "nothing is accepted or sent: storage trouble"),
+                    false => tracing::error!(why, "nothing is accepted, deliveries go on: little space"),
                 }
+                if changed {
+                    let why = why.clone();
+                    bell.raise(match failed {
+                        true => Trouble::StorageFailed { why, since },
+                        false => Trouble::StorageLow { why, since },
+                    });
+                }
+                Some(Said { failed, why, since })
             }
-            _ => {}
-        }
+        };
     }
+}
+
+/// What was said of the storage last.
+struct Said {
+    /// Nothing can be written; else there is only little space.
+    failed: bool,
+    why: String,
+    since: Timestamp,
 }

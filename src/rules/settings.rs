@@ -11,6 +11,7 @@ use crate::rules::diagnostic::{Diagnostic, Source};
 use crate::rules::source::{NamedSource, SourceScripts, read_sources};
 use crate::rules::yaml::reader::{Map, Reader, show_duration};
 use crate::rules::yaml::{self, Node, Value};
+use crate::words::keeping::Keeping;
 use crate::words::limits;
 
 /// The checked main file.
@@ -30,6 +31,8 @@ pub struct Settings {
     pub waiting: u64,
     /// Which addresses may be dialled.
     pub network: Network,
+    /// What the journal keeps.
+    pub journal: Keeping,
 }
 
 /// What hooks are given when they do not say.
@@ -89,6 +92,7 @@ impl Default for Settings {
             hooks_per_scope: None,
             waiting: limits::WAITING,
             network: Network::default(),
+            journal: Keeping::default(),
         }
     }
 }
@@ -124,12 +128,6 @@ impl Settings {
 
     fn read(&mut self, reader: &mut Reader<'_>, file: &Map<'_>, scripts: &SourceScripts) {
         reader.only(file, &["listen", "sources", "journal", "defaults", "limits", "network"]);
-        for (key, instead) in NOT_YET {
-            if let Some(key) = file.key(key) {
-                let what = format!("this version of postrider cannot do `{}` yet", key.name);
-                reader.error(key.span, "not-yet", what, format!("remove `{}`; {instead}", key.name));
-            }
-        }
         if let Some(listen) = file.get("listen").and_then(|node| reader.map("listen", node, "{http: 127.0.0.1:8470}")) {
             self.read_listen(reader, &listen);
         }
@@ -151,6 +149,9 @@ impl Settings {
         }
         if let Some(node) = file.get("network") {
             self.read_network(reader, node);
+        }
+        if let Some(node) = file.get("journal") {
+            self.read_journal(reader, node);
         }
     }
 
@@ -200,6 +201,25 @@ impl Settings {
         }
     }
 
+    fn read_journal(&mut self, reader: &mut Reader<'_>, node: &Node) {
+        let example = "{keep_delivered: 7d, keep_dead: 30d, max_size: 2GiB}";
+        let Some(journal) = reader.map("journal", node, example) else { return };
+        reader.only(&journal, &["keep_delivered", "keep_dead", "keep_attempts", "max_size", "min_free"]);
+        let mut time = |key: &str| {
+            let node = journal.get(key)?;
+            reader.duration(&journal.path(key), node, limits::KEEP_SHORTEST, limits::KEEP_LONGEST)
+        };
+        let (delivered, dead) = (time("keep_delivered"), time("keep_dead"));
+        self.journal.attempts = time("keep_attempts");
+        self.journal.delivered = delivered.unwrap_or(self.journal.delivered);
+        self.journal.dead = dead.unwrap_or(self.journal.dead);
+        let mut size = |key: &str, least, most| reader.size(&journal.path(key), journal.get(key)?, least, most);
+        let max_size = size("max_size", limits::JOURNAL_SIZE_MIN, limits::JOURNAL_SIZE_MAX);
+        let min_free = size("min_free", limits::MIN_FREE_MIN, limits::MIN_FREE_MAX);
+        self.journal.max_size = max_size.unwrap_or(self.journal.max_size);
+        self.journal.min_free = min_free.unwrap_or(self.journal.min_free);
+    }
+
     fn read_network(&mut self, reader: &mut Reader<'_>, node: &Node) {
         if matches!(node.value, Value::String(_)) {
             return self.read_policy(reader, "network", node);
@@ -232,8 +252,6 @@ impl Settings {
         }
     }
 }
-
-const NOT_YET: [(&str, &str); 1] = [("journal", "what is delivered or dead is kept for the built-in times")];
 
 /// The total deadline of one attempt.
 pub(super) fn read_timeout(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<Duration> {
@@ -321,8 +339,13 @@ mod tests {
             "listen:\n  http: 0.0.0.0:8470\n  http_token: {secret: emit-token}\n\
              defaults: {timeout: 20s, retry: {first: 1s, max: 10m, max_age: 1d, max_attempts: 7}}\n\
              limits: {hooks_per_scope: 3, waiting: 1000}\n\
-             network: {policy: public-only, deny: [10.0.0.0/8, \"2001:db8::1\"], allow: 10.1.0.0/16, proxy: null}\n",
+             network: {policy: public-only, deny: [10.0.0.0/8, \"2001:db8::1\"], allow: 10.1.0.0/16, proxy: null}\n\
+             journal: {keep_delivered: 1d, keep_dead: 2w, keep_attempts: 1h, max_size: 1GiB, min_free: 100 MB}\n",
         );
+        let (day, hour) = (Duration::from_secs(86400), Duration::from_secs(3600));
+        let keeping =
+            Keeping { delivered: day, dead: 14 * day, attempts: Some(hour), max_size: 1 << 30, min_free: 100 << 20 };
+        assert_eq!(settings.journal, keeping);
         assert_eq!(settings.http, Some("0.0.0.0:8470".parse().unwrap()));
         assert_eq!(settings.http_token.as_deref(), Some("emit-token"));
         assert_eq!(settings.defaults.timeout, Duration::from_secs(20));
@@ -355,10 +378,10 @@ mod tests {
 
     #[test]
     fn all_errors_are_found_at_once() {
-        let found =
-            parse("listne: {}\nlimits: {waiting: 0}\njournal: {}\nnetwork: {deny: [x], proxy: p}\n").unwrap_err();
+        let found = parse("listne: {}\nlimits: {waiting: 0}\njournal: {max_size: 3}\nnetwork: {deny: [x], proxy: p}\n")
+            .unwrap_err();
         let codes: Vec<_> = found.iter().map(|found| found.code).collect();
-        assert_eq!(codes, ["unknown-key", "out-of-bounds", "not-yet", "address", "not-yet"]);
+        assert_eq!(codes, ["unknown-key", "out-of-bounds", "size", "address", "not-yet"]);
         assert!(found.iter().all(|found| found.place.is_some() && found.help.is_some()));
     }
 }

@@ -27,6 +27,8 @@ pub struct Event {
     given: Option<Box<str>>,
     /// Who handed it in over a local socket, by the kernel's word.
     pub peer: Option<Peer>,
+    /// Its bytes on disk are no longer those that were acknowledged: it must not be sent.
+    pub damaged: bool,
     parsed: OnceLock<Parsed>,
 }
 
@@ -67,6 +69,7 @@ impl Event {
             content_type: JSON.to_owned(),
             given: None,
             peer: None,
+            damaged: false,
             parsed: OnceLock::new(),
         }
     }
@@ -130,6 +133,7 @@ impl Clone for Event {
             content_type: self.content_type.clone(),
             given: self.given.clone(),
             peer: self.peer,
+            damaged: self.damaged,
             parsed: OnceLock::new(),
         }
     }

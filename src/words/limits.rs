@@ -138,6 +138,63 @@ pub const JOURNAL_VALUE: i32 = 32 * 1024 * 1024;
 pub const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 /// How long the journal waits after storage trouble before it tries again.
 pub const JOURNAL_RETRY: Duration = Duration::from_secs(1);
+/// … and so many times longer than the last try took: a check reads everything, and damage does not go away by itself.
+pub const CHECK_REST: u32 = 10;
+/// How often the journal looks at its file, at the free space, and at what its readers met: what was moved away is
+/// noticed within two of them.
+pub const JOURNAL_LOOK: Duration = Duration::from_secs(1);
+/// Bytes of events after which it looks at the free space all the same: a flood is faster than a clock.
+pub const JOURNAL_LOOK_BYTES: usize = 4 * 1024 * 1024;
+/// A journal that is not larger is checked whole, rows against indexes, before it is used: that takes some 20 ms.
+pub const CHECKED_AT_START: u64 = 4 * 1024 * 1024;
+/// A larger one is checked beside the work, first so long after the start: a daemon that is started again and again
+/// must not be checked all the time.
+pub const CHECK_AFTER: Duration = Duration::from_secs(60);
+/// … and then so often.
+pub const CHECK_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// What is delivered is kept so long, unless `journal.keep_delivered` says otherwise: a week to look back.
+pub const KEEP_DELIVERED: Duration = Duration::from_secs(7 * 24 * 3600);
+/// What is dead is kept so long, unless `journal.keep_dead` says otherwise: a month to mend and replay it.
+pub const KEEP_DEAD: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The shortest of these times: what was sent so lately tells a starting daemon how much of a pace is used up.
+pub const KEEP_SHORTEST: Duration = RECALL;
+/// The longest of these times.
+pub const KEEP_LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// The journal's database may grow so large before what is delivered, then what is dead, is removed before its time.
+pub const JOURNAL_SIZE: u64 = 2 * 1024 * 1024 * 1024;
+/// The smallest `journal.max_size`: below it the largest request would push out everything else.
+pub const JOURNAL_SIZE_MIN: u64 = 32 * 1024 * 1024;
+/// The largest; the pages of a SQLite file allow for more.
+pub const JOURNAL_SIZE_MAX: u64 = 1024 * 1024 * 1024 * 1024;
+/// Space that intake leaves free: everything that may be accepted and not yet written (`UNWRITTEN`), once in the log and
+/// once in the database.
+pub const MIN_FREE: u64 = 2 * UNWRITTEN as u64;
+/// The smallest `journal.min_free`: room for one event of the largest size, in the log and in the database.
+pub const MIN_FREE_MIN: u64 = 2 * EVENT as u64;
+/// The largest.
+pub const MIN_FREE_MAX: u64 = JOURNAL_SIZE_MAX;
+/// Files that intake leaves to be made: the journal's own, and the last good versions of a few hundred hooks.
+pub const MIN_FREE_FILES: u64 = 512;
+/// Space that is taken beforehand and given back when outcomes find no room: an outcome is an attempt with at most
+/// `RESPONSE_KEPT` of text, and at most `UNSETTLED` and what is in the air are on their way. Both in the log and in the
+/// database that is less than half of it.
+pub const BALLAST: u64 = 8 * 1024 * 1024;
+/// … given back in such pieces, so that the next time finds some as well.
+pub const BALLAST_STEP: u64 = 1024 * 1024;
+/// How long one step of removing or shrinking holds up the commits behind it, but for its fsync.
+pub const PRUNE_STEP: Duration = Duration::from_millis(3);
+/// While others write, removing rests so many times as long as its last step took.
+pub const PRUNE_REST: u32 = 4;
+/// Events looked at in one step at the most.
+pub const PRUNE_EVENTS: usize = 256;
+/// Pages given back to the file system in one step.
+pub const VACUUM_PAGES: u32 = 128;
+/// Free pages that the database keeps for what comes next: one mebibyte.
+pub const FREE_PAGES: i64 = 256;
+/// How often it is looked for what is to be removed, at the most; oftener where little is kept.
+pub const PRUNE_EVERY: Duration = Duration::from_secs(600);
+/// Silence after which the log is folded into the database and cut.
+pub const LOG_IDLE: Duration = Duration::from_secs(2);
 
 // ---- deliveries ----
 

@@ -4,6 +4,7 @@ pub mod delivery;
 pub mod event;
 pub mod exchange;
 pub mod json;
+pub mod keeping;
 pub mod limits;
 pub mod secret;
 pub mod verdict;

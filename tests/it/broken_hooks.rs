@@ -45,6 +45,7 @@ const CODES: &[&str] = &[
     "quote",
     "rate-limit",
     "second-document",
+    "size",
     "tab",
     "tag",
     "test-failed",

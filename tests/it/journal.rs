@@ -10,8 +10,10 @@ use postrider::words::delivery::{Attempt, Delivery, Outcome, Why};
 use postrider::words::event::Event;
 
 mod contract;
+mod damage;
 mod file;
 mod model;
+mod retention;
 mod rush;
 mod terms;
 

@@ -32,6 +32,7 @@ mod sources;
 mod sparing;
 mod statuses;
 mod stopping;
+mod storage;
 mod support;
 mod texts;
 mod troubles;

@@ -292,6 +292,11 @@ fn the_page_of_speed_is_true() {
 }
 
 #[test]
+fn the_page_of_the_disk_is_true() {
+    page("storage.md");
+}
+
+#[test]
 fn every_page_is_linked_and_followed() {
     let readme = fs::read_to_string(root().join("README.md")).expect("a README");
     let own = fs::read_to_string(root().join("tests/it/pages.rs")).expect("this file");

@@ -31,6 +31,13 @@ impl Process {
         Self::start_by(folder, shell)
     }
 
+    /// One that a tool starts as its last argument.
+    pub(crate) fn start_by_tool(folder: &Path, tool: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(tool);
+        command.args(arguments).arg(binary());
+        Self::start_by(folder, command)
+    }
+
     fn start_by(folder: &Path, mut command: Command) -> Self {
         let log = fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log");
         let command = command.args(["run", "--here"]).current_dir(folder).env_remove("RUST_LOG");

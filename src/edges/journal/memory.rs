@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{
-    Append, Appended, DeliveryRow, Filter, Hold, Journal, JournalError, LaneCount, LogRow, Pending, Shown, Then, after,
-    delivery_id, keep_micros, micros, micros_of, new_identity, not_waiting, number, same_as, timestamp,
+    Append, Appended, DeliveryRow, Filter, Hold, Journal, JournalError, LaneCount, LogRow, Pending, Shown, Then, Usage,
+    after, delivery_id, keep_micros, micros, micros_of, new_identity, not_waiting, number, same_as, timestamp,
 };
 use crate::words::delivery::{Attempt, Delivery, Key as Order, Outcome, Terms, Why};
 use crate::words::event::Event;
+use crate::words::keeping::Keeping;
 
 /// The journal in memory.
 pub struct MemoryJournal {
@@ -337,6 +338,17 @@ impl Journal for MemoryJournal {
 
     fn trouble(&self) -> Option<JournalError> {
         None
+    }
+
+    fn refuses(&self) -> Option<JournalError> {
+        None
+    }
+
+    /// It forgets everything when it ends, and nothing before.
+    fn keep(&self, _keeping: Keeping) {}
+
+    fn usage(&self) -> Usage {
+        Usage::default()
     }
 
     fn list(&self, filter: Filter) -> Pending<Vec<DeliveryRow>> {

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::words::delivery::{Attempt, Delivery, Outcome, Terms};
 use crate::words::event::Event;
+use crate::words::keeping::Keeping;
 use crate::words::limits;
 
 pub mod memory;
@@ -35,6 +36,9 @@ pub enum JournalError {
     /// The disk is full.
     #[error("the journal's disk is full: {0}")]
     Full(String),
+    /// It is not full yet, and nothing more should be accepted.
+    #[error("too little space: {0}")]
+    Low(String),
     /// Any other trouble of the storage.
     #[error("the journal cannot be written: {0}")]
     Storage(String),
@@ -55,6 +59,16 @@ pub enum JournalError {
         found: i64,
         /// Ours.
         known: i64,
+    },
+    /// The file is damaged, or not the one that it should be.
+    #[error("{path} {what}: {remedy}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+        /// What a person can do.
+        remedy: String,
     },
     /// The journal was closed.
     #[error("the journal is closed")]
@@ -218,6 +232,31 @@ pub struct LaneCount {
     pub oldest: Option<Timestamp>,
 }
 
+/// How much of the disk the journal takes, and what was removed to keep it so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Bytes of the database.
+    pub size: u64,
+    /// Bytes of its log.
+    pub log: u64,
+    /// Bytes in the database that are in use.
+    pub used: u64,
+    /// … of how many that may be (`journal.max_size`).
+    pub max_size: u64,
+    /// Bytes that are free on the disk.
+    pub free: u64,
+    /// … of how many that intake leaves (`journal.min_free`).
+    pub min_free: u64,
+    /// Bytes of the ballast.
+    pub ballast: u64,
+    /// Whether it is larger than `journal.max_size` although all that may be removed is: what waits is not.
+    pub waiting_exceeds: bool,
+    /// Deliveries that retention removed since the start: delivered or dropped …
+    pub removed_delivered: u64,
+    /// … and dead.
+    pub removed_dead: u64,
+}
+
 /// The durable record. All verbs may be called from any task; a future that is dropped does not undo its verb.
 pub trait Journal: Send + Sync + 'static {
     /// Stores events with their deliveries, all of them in one transaction, and resolves after fsync. An event whose
@@ -268,6 +307,16 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Why storage does not work right now, if so; cheap.
     fn trouble(&self) -> Option<JournalError>;
+
+    /// Why no event should be handed to `append` right now, if so: trouble, or too little space to be sure of what comes
+    /// after it; cheap.
+    fn refuses(&self) -> Option<JournalError>;
+
+    /// Says what is to be kept from now on.
+    fn keep(&self, keeping: Keeping);
+
+    /// How much of the disk it takes, and what was removed; cheap.
+    fn usage(&self) -> Usage;
 
     /// Deliveries, oldest first (with a limit: the newest so many).
     fn list(&self, filter: Filter) -> Pending<Vec<DeliveryRow>>;

@@ -2,6 +2,7 @@
 
 mod mistakes;
 pub mod reader;
+pub mod size;
 #[cfg(test)]
 mod tests;
 

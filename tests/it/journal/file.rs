@@ -138,7 +138,7 @@ async fn a_newer_format_is_refused() {
     drop(open(dir.path()));
     Connection::open(dir.path().join("journal.db")).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let refused = SqliteJournal::open(dir.path()).unwrap_err();
-    assert!(matches!(refused, JournalError::Newer { found: 99, known: 3, .. }), "{refused}");
+    assert!(matches!(refused, JournalError::Newer { found: 99, known: 4, .. }), "{refused}");
     assert_eq!(ask::<i64>(dir.path(), "PRAGMA user_version"), 99);
 }
 
@@ -150,7 +150,7 @@ async fn a_journal_of_the_first_format_is_brought_up_to_date() {
     journal.close().await.unwrap();
     let conn = Connection::open(dir.path().join("journal.db")).unwrap();
     conn.execute_batch(
-        "ALTER TABLE events DROP COLUMN data; DROP TABLE once; DROP INDEX deliveries_order;
+        "ALTER TABLE events DROP COLUMN sum; ALTER TABLE events DROP COLUMN data; DROP TABLE once; DROP INDEX deliveries_order;
                         ALTER TABLE deliveries DROP COLUMN order_key; ALTER TABLE lanes DROP COLUMN hold_until;
                         PRAGMA user_version = 1",
     )
@@ -162,7 +162,7 @@ async fn a_journal_of_the_first_format_is_brought_up_to_date() {
     new.give_data(Some("{}".to_owned()));
     journal.append(vec![owed(new, &["lane"])]).await.unwrap();
     journal.close().await.unwrap();
-    assert_eq!(ask::<i64>(dir.path(), "PRAGMA user_version"), 3);
+    assert_eq!(ask::<i64>(dir.path(), "PRAGMA user_version"), 4);
     let claimed = claim(&open(dir.path()), "lane", 9).await;
     let said: Vec<_> = claimed.iter().map(|one| (one.event.id.as_str(), one.event.given_data())).collect();
     assert_eq!(said, [("old", None), ("new", Some("{}"))]);
@@ -201,6 +201,12 @@ async fn a_damaged_file_is_reported_and_left_alone() {
         assert!(std::fs::read(&path).unwrap() == bytes, "{what} was changed");
     }
     std::fs::remove_file(&path).unwrap();
+    let mark = dir.path().join("journal.id");
+    let refused = SqliteJournal::open(dir.path()).unwrap_err().to_string();
+    assert!(refused.contains("is missing, and a journal was kept here"), "{refused}");
+    assert!(refused.ends_with(&format!("remove {}", mark.display())), "{refused}");
+    assert!(!path.exists(), "nothing begins a new one");
+    std::fs::remove_file(mark).unwrap();
     std::fs::write(dir.path().join("journal.db-wal"), b"what is left of a journal").unwrap();
     let refused = SqliteJournal::open(dir.path()).unwrap_err().to_string();
     assert!(refused.contains("is missing although"), "{refused}");

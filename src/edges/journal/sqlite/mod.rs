@@ -11,23 +11,33 @@ use std::thread::JoinHandle;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
+use self::chores::Chores;
+use self::health::Checking;
 use self::lanes::{Lanes, Next, Plan};
 use self::queue::{Commands, queue};
 use self::reader::Reader;
+use self::space::Space;
 use self::transaction::{Book, Reopen, Settle};
 use self::writer::{Command, Writer};
 use super::{
-    Append, Appended, DeliveryRow, Filter, Hold, Journal, JournalError, LaneCount, LogRow, Pending, Shown, Then,
+    Append, Appended, DeliveryRow, Filter, Hold, Journal, JournalError, LaneCount, LogRow, Pending, Shown, Then, Usage,
     keep_micros, micros, number, promise,
 };
 use crate::words::delivery::{Attempt, Delivery, Outcome};
+use crate::words::keeping::Keeping;
 use crate::words::limits;
 
+mod chores;
+mod health;
 mod lanes;
+mod log;
+mod prune;
 mod query;
 mod queue;
 mod reader;
 mod schema;
+mod space;
+mod sum;
 mod terms;
 mod transaction;
 mod writer;
@@ -56,12 +66,28 @@ struct Shared {
     unwritten: AtomicUsize,
     commits: AtomicU64,
     trouble: Mutex<Option<JournalError>>,
+    /// Why intake must stop although all is well: little space.
+    low: Mutex<Option<JournalError>>,
+    /// What readers met that may be damage, and whether only a whole check can tell.
+    doubt: Mutex<Option<(JournalError, bool)>>,
+    keeping: Mutex<Keeping>,
+    keeping_changed: AtomicBool,
+    usage: Mutex<Usage>,
     closed: AtomicBool,
 }
 
 impl Shared {
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().expect("no thread panics with it")
+    }
+
+    fn keeping(&self) -> Keeping {
+        *self.keeping.lock().expect("no thread panics with it")
+    }
+
+    /// Has the writer look whether there is damage.
+    fn doubt(&self, error: JournalError, whole: bool) {
+        *self.doubt.lock().expect("no thread panics with it") = Some((error, whole));
     }
 
     /// Plans a read without keeping the lanes locked for its duration, as a `let` on the guard would.
@@ -91,8 +117,19 @@ impl SqliteJournal {
     pub fn open(dir: &Path) -> Result<Self, JournalError> {
         let lock = schema::lock(dir)?;
         let path = dir.join(FILE);
+        let space = Space::new(dir);
+        // The files beside the database must be made even where nothing else can be.
+        if space.free().bytes.is_some_and(|bytes| bytes < limits::BALLAST_STEP) {
+            space.release();
+        }
+        let known = health::known(dir)?;
+        if known.is_some() && !path.exists() {
+            return Err(health::missing(&path, dir));
+        }
+        log::inspect(&path)?;
         schema::create_if_missing(&path)?;
         let (conn, identity) = schema::writer(&path)?;
+        health::at_start(&conn, &path, dir, &identity, known.as_deref())?;
         let identity: Arc<str> = identity.into();
         let shared = Arc::new(Shared::default());
         let book = {
@@ -101,8 +138,9 @@ impl SqliteJournal {
             shared.waiting.store(lanes.waiting(), Ordering::Relaxed);
             book
         };
-        let claims = Reader::start("journal-claims", path.clone())?;
-        let operators = Reader::start("journal-lists", path.clone())?;
+        let claims = Reader::start("journal-claims", path.clone(), shared.clone())?;
+        let operators = Reader::start("journal-lists", path.clone(), shared.clone())?;
+        let checking = Checking::start(path.clone(), shared.clone())?;
         let (commands, todo) = queue();
         let readers = (claims.0.clone(), operators.0.clone());
         let writer = Writer {
@@ -113,6 +151,8 @@ impl SqliteJournal {
             book,
             readers: vec![claims, operators],
             lock,
+            checking,
+            chores: Chores::new(space),
             kept: Vec::new(),
             again: std::collections::VecDeque::new(),
             trouble: None,
@@ -292,6 +332,19 @@ impl Journal for SqliteJournal {
 
     fn trouble(&self) -> Option<JournalError> {
         self.shared.trouble.lock().expect("no thread panics with it").clone()
+    }
+
+    fn refuses(&self) -> Option<JournalError> {
+        self.trouble().or_else(|| self.shared.low.lock().expect("no thread panics with it").clone())
+    }
+
+    fn keep(&self, keeping: Keeping) {
+        *self.shared.keeping.lock().expect("no thread panics with it") = keeping;
+        self.shared.keeping_changed.store(true, Ordering::Relaxed);
+    }
+
+    fn usage(&self) -> Usage {
+        *self.shared.usage.lock().expect("no thread panics with it")
     }
 
     fn list(&self, filter: Filter) -> Pending<Vec<DeliveryRow>> {

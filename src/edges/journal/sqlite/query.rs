@@ -10,6 +10,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::lanes::{Key, Plan};
+use super::sum::sum;
 use crate::edges::journal::{DeliveryRow, Filter, Hold, LogRow, PARKED, Shown, delivery_id, micros, timestamp};
 use crate::words::delivery::{Attempt, Delivery, Key as Order, Why};
 use crate::words::event::{Event, Peer};
@@ -67,7 +68,8 @@ pub(super) fn window(
 }
 
 /// The columns that `event` reads.
-const EVENT: &str = "e.id, e.type, e.source, e.time, e.content_type, e.peer_uid, e.peer_gid, e.peer_pid, e.raw, e.data";
+const EVENT: &str =
+    "e.id, e.type, e.source, e.time, e.content_type, e.peer_uid, e.peer_gid, e.peer_pid, e.raw, e.data, e.sum";
 
 fn event(row: &Row<'_>, at: usize) -> rusqlite::Result<Event> {
     let id = row.get(at)?;
@@ -79,6 +81,7 @@ fn event(row: &Row<'_>, at: usize) -> rusqlite::Result<Event> {
     if let (Some(uid), Some(gid)) = (row.get(at + 5)?, row.get(at + 6)?) {
         event.peer = Some(Peer { uid, gid, pid: row.get(at + 7)? });
     }
+    event.damaged = row.get::<_, Option<i64>>(at + 10)?.is_some_and(|kept| kept != sum(&event));
     Ok(event)
 }
 

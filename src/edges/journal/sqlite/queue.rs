@@ -83,18 +83,6 @@ impl Todo {
         }
     }
 
-    /// Waits for a command.
-    pub(super) fn next(&self) -> Command {
-        let mut state = self.0.state();
-        loop {
-            if let Some(command) = state.pop() {
-                return command;
-            }
-            state.waits = Waits::Any;
-            state = self.0.there.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
     /// Waits for a command, but not for ever.
     pub(super) fn next_before(&self, until: Instant) -> Option<Command> {
         self.wait(Waits::Any, until).pop()
@@ -212,7 +200,7 @@ mod tests {
     fn commands_come_in_their_order_and_up_to_a_number() {
         let (commands, todo) = queue();
         (1..=5).for_each(|seq| commands.send(settle(seq)));
-        let mut batch = vec![todo.next()];
+        let mut batch: Vec<_> = todo.next_before(Instant::now() + Duration::from_secs(60)).into_iter().collect();
         todo.take(&mut batch, 3);
         let last = todo.next_before(Instant::now());
         let seqs = batch.iter().chain(&last).map(|command| match command {

@@ -1,13 +1,14 @@
 //! Threads that read, each with a connection of its own, so that no reader waits for a commit.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{promise, schema};
+use super::{Shared, health, promise, schema};
 use crate::edges::journal::{JournalError, Pending};
 
 /// Does its work, and says whether the connection is sound.
@@ -17,15 +18,20 @@ type Job = Box<dyn FnOnce(Result<&Connection, JournalError>) -> bool + Send>;
 #[derive(Clone, Debug)]
 pub(super) struct Reader {
     path: PathBuf,
+    shared: Arc<Shared>,
     jobs: Sender<Option<Job>>,
 }
 
 impl Reader {
     /// Starts the thread; a failing first look is an error.
-    pub(super) fn start(name: &str, path: PathBuf) -> Result<(Self, JoinHandle<()>), JournalError> {
+    pub(super) fn start(
+        name: &str,
+        path: PathBuf,
+        shared: Arc<Shared>,
+    ) -> Result<(Self, JoinHandle<()>), JournalError> {
         let conn = schema::reader(&path)?;
         let (jobs, todo) = channel();
-        let reader = Self { path: path.clone(), jobs };
+        let reader = Self { path: path.clone(), shared, jobs };
         let thread = std::thread::Builder::new().name(name.to_owned());
         let thread = thread
             .spawn(move || work(&path, conn, &todo))
@@ -39,9 +45,17 @@ impl Reader {
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Pending<T> {
         let (answer, pending) = oneshot::channel();
-        let path = self.path.clone();
+        let (path, shared) = (self.path.clone(), self.shared.clone());
         let job: Job = Box::new(move |conn| {
-            let result = conn.and_then(|conn| question(conn).map_err(|err| schema::storage(&path, &err)));
+            let result = conn.and_then(|conn| {
+                question(conn).map_err(|err| {
+                    let error = schema::storage(&path, &err);
+                    if health::is_ominous(&err) {
+                        shared.doubt(error.clone(), false);
+                    }
+                    error
+                })
+            });
             let sound = result.is_ok();
             let _ = answer.send(result);
             sound

@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,11 +10,12 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::health;
 use crate::edges::journal::{JournalError, new_identity};
 use crate::words::limits;
 
 /// `user_version` of the database.
-const FORMAT: i64 = 3;
+const FORMAT: i64 = 4;
 /// What makes format 2 of format 1, and so on.
 const UPGRADES: [&str; FORMAT as usize - 1] = [
     "ALTER TABLE events ADD COLUMN data TEXT;",
@@ -29,12 +30,19 @@ CREATE TABLE once (
     PRIMARY KEY (lane, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX once_until ON once (until);",
+    "ALTER TABLE events ADD COLUMN sum INTEGER;
+CREATE INDEX once_delivery ON once (delivery);",
 ];
+/// How long a lock that another process holds is waited for.
+pub(super) const BUSY: Duration = Duration::from_secs(1);
 /// `application_id` of the database: "post".
 const APPLICATION: i64 = 0x706f_7374;
 
 /// Seqs are given out by the writer: whoever deletes rows must leave the newest event and the newest delivery alone,
 /// or a number, and with it a delivery id, would be given twice.
+///
+/// `deliveries.due` of what does not wait is when it was closed. `events.sum` is a checksum of what is sent of an event;
+/// events of older versions have none.
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE lanes (
@@ -62,6 +70,7 @@ CREATE TABLE events (
     peer_pid INTEGER,
     raw BLOB NOT NULL,
     data TEXT,
+    sum INTEGER,
     UNIQUE (id, source)
 ) STRICT;
 CREATE TABLE deliveries (
@@ -85,6 +94,7 @@ CREATE TABLE once (
     PRIMARY KEY (lane, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX once_until ON once (until);
+CREATE INDEX once_delivery ON once (delivery);
 CREATE INDEX deliveries_event ON deliveries (event);
 CREATE INDEX deliveries_waiting ON deliveries (lane, due, seq, created) WHERE outcome = 'waiting';
 CREATE INDEX deliveries_dead ON deliveries (lane) WHERE outcome = 'dead';
@@ -127,7 +137,8 @@ pub(super) fn lock(dir: &Path) -> Result<Lock, JournalError> {
         }
         Err(TryLockError::Error(err)) => return Err(failed(err)),
     }
-    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+    // A full disk takes no number, and is no reason not to start: what waits can still be delivered.
+    let _unsaid = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(Lock(file))
 }
 
@@ -234,13 +245,14 @@ fn flags(writes: bool) -> OpenFlags {
 }
 
 /// Which file stands at this path; `None` when none does.
-pub(super) fn file(path: &Path) -> Option<u64> {
-    std::os::unix::fs::MetadataExt::ino(&path.metadata().ok()?).into()
+pub(super) fn file(path: &Path) -> Option<(u64, u64)> {
+    let found = path.metadata().ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 fn settings(conn: &Connection) -> rusqlite::Result<()> {
     // An administrator's own sqlite3 may hold the lock for a moment.
-    conn.busy_timeout(Duration::from_secs(1))?;
+    conn.busy_timeout(BUSY)?;
     // A bad sector under a memory map would be a signal, not an error.
     let _size: Option<i64> = conn.query_row("PRAGMA mmap_size = 0", [], |row| row.get(0)).or_else(none)?;
     Ok(())
@@ -279,7 +291,7 @@ fn inspect(conn: &Connection, path: &Path) -> Result<(String, usize), JournalErr
 }
 
 /// A file beside another: the same name and more.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
@@ -287,13 +299,11 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// SQLite's word as ours, with the place and, where a person can do something, the remedy.
 pub(super) fn storage(path: &Path, err: &rusqlite::Error) -> JournalError {
-    let path = path.display();
+    let shown = path.display();
     match err.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => JournalError::Full(format!("{path}: {err}")),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => JournalError::Storage(format!(
-            "{path} is damaged ({err}): restore it from a backup, or move it and its -wal away to begin anew"
-        )),
-        _ => JournalError::Storage(format!("{path}: {err}")),
+        Some(ErrorCode::DiskFull) => JournalError::Full(format!("{shown}: {err}")),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => health::damaged(path, &err.to_string()),
+        _ => JournalError::Storage(format!("{shown}: {err}")),
     }
 }
 
@@ -355,6 +365,7 @@ mod tests {
             "ALTER TABLE events DROP COLUMN data;",
             "DROP INDEX once_until; DROP TABLE once; DROP INDEX deliveries_order;
              ALTER TABLE deliveries DROP COLUMN order_key; ALTER TABLE lanes DROP COLUMN hold_until;",
+            "DROP INDEX once_delivery; ALTER TABLE events DROP COLUMN sum;",
         ];
         assert_eq!(undo.len(), UPGRADES.len());
         let columns = |path: &Path| {

@@ -8,6 +8,7 @@ use rusqlite::{Connection, Statement, params};
 
 use super::lanes::{Key, Lanes, Tally};
 use super::query;
+use super::sum::sum;
 use super::terms::{Place, Terming};
 use crate::edges::journal::{Append, Appended, Filter, Hold, PARKED, after, delivery_id, micros, same_as, timestamp};
 use crate::words::delivery::{Attempt, Delivery, Key as Order, Outcome, Terms};
@@ -90,7 +91,7 @@ pub(super) struct Effects {
 }
 
 impl Effects {
-    fn count(&mut self, lane: i64, outcome: &str, change: i64) {
+    pub(super) fn count(&mut self, lane: i64, outcome: &str, change: i64) {
         self.counts.entry(lane).or_default().add(outcome, change);
     }
 
@@ -141,8 +142,8 @@ impl<'c> Statements<'c> {
     pub(super) fn prepare(conn: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             insert_event: conn.prepare(
-                "INSERT INTO events (seq, id, source, type, time, accepted, content_type, peer_uid, peer_gid, peer_pid, raw, data)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (id, source) DO NOTHING",
+                "INSERT INTO events (seq, id, source, type, time, accepted, content_type, peer_uid, peer_gid, peer_pid, raw, data, sum)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (id, source) DO NOTHING",
             )?,
             known_event: conn.prepare("SELECT seq FROM events WHERE id = ?1 AND source = ?2")?,
             lanes_of_event: conn
@@ -153,7 +154,7 @@ impl<'c> Statements<'c> {
             )?,
             terms: Terming::prepare(conn)?,
             settle: conn.prepare(
-                "UPDATE deliveries SET attempts = ?2, outcome = ?3, due = coalesce(?4, due), why = ?5, detail = ?6
+                "UPDATE deliveries SET attempts = ?2, outcome = ?3, due = ?4, why = ?5, detail = ?6
                  WHERE seq = ?1 AND outcome = 'waiting'",
             )?,
             insert_attempt: conn.prepare(
@@ -212,6 +213,7 @@ impl Transaction<'_, '_> {
             peer.and_then(|peer| peer.pid),
             &event.raw[..],
             event.given_data(),
+            sum(event),
         ])?;
         if stored == 0 {
             let hooks = self.hooks_of(&event.id, &event.source)?;
@@ -317,7 +319,15 @@ impl Transaction<'_, '_> {
             self.effects.settled.push((hook.clone(), *seq, until));
             return Ok(true);
         }
-        let changed = self.sql.settle.execute(params![seq, attempts, outcome.word(), until, why, detail])?;
+        let changed = self.sql.settle.execute(params![
+            seq,
+            attempts,
+            outcome.word(),
+            // What waits no longer keeps the time of its end: what is kept is kept from then on.
+            until.unwrap_or(self.now),
+            why,
+            detail
+        ])?;
         self.effects.settled.push((hook.clone(), *seq, until.filter(|_| changed > 0)));
         if changed == 0 {
             return Ok(false);

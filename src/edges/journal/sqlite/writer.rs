@@ -16,6 +16,9 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::Shared;
+use super::chores::Chores;
+use super::health::{self, Checking};
+use super::prune::{Pruned, Step};
 use super::queue::Todo;
 use super::reader::Reader;
 use super::schema::{self, Lock};
@@ -32,6 +35,7 @@ pub(super) enum Command {
     Settle { settle: Box<Settle>, then: Then },
     Reopen { reopen: Box<Reopen>, answer: Answer<Vec<String>> },
     Hold { lane: Arc<str>, hold: Option<Hold>, answer: Answer<()> },
+    Prune { step: Step },
     Close { answer: Option<Answer<()>> },
 }
 
@@ -41,6 +45,7 @@ enum Done {
     Settled(bool),
     Reopened(Vec<i64>),
     Held,
+    Pruned(Pruned),
 }
 
 /// Why a transaction did not come about.
@@ -60,16 +65,19 @@ enum Ended {
 pub(super) struct Writer {
     pub(super) path: PathBuf,
     /// Which file it is: one that was moved or deleted would take every commit and keep none.
-    pub(super) file: Option<u64>,
+    pub(super) file: Option<(u64, u64)>,
     pub(super) commands: Todo,
     pub(super) shared: Arc<Shared>,
     pub(super) book: Book,
     pub(super) readers: Vec<(Reader, JoinHandle<()>)>,
     pub(super) lock: Lock,
+    pub(super) checking: Checking,
     /// Outcomes that could not be written.
     pub(super) kept: Vec<Command>,
     /// Work that goes on in the next transaction.
     pub(super) again: VecDeque<Command>,
+    /// What is to be done besides.
+    pub(super) chores: Chores,
     /// What is wrong, and when to try again.
     pub(super) trouble: Option<(JournalError, Instant)>,
 }
@@ -121,9 +129,13 @@ impl Writer {
                 continue;
             }
             let (batch, close) = self.gather();
-            let retry = self.write(conn, &mut sql, batch);
+            let busy = !batch.is_empty();
+            let mut retry = self.write(conn, &mut sql, batch);
             if let Some(answer) = close {
                 return Ended::Closed(answer);
+            }
+            if retry == Retry::No {
+                retry = self.do_chores(conn, &mut sql, busy);
             }
             if retry == Retry::Reopen {
                 return Ended::Broken;
@@ -135,7 +147,10 @@ impl Writer {
     fn gather(&mut self) -> (Vec<Command>, Option<Option<Answer<()>>>) {
         let mut batch: Vec<Command> = self.again.drain(..).collect();
         if batch.is_empty() {
-            batch.push(self.commands.next());
+            let Some(first) = self.commands.next_before(Instant::now() + self.chores.rest()) else {
+                return (batch, None);
+            };
+            batch.push(first);
             self.commands.take(&mut batch, limits::COMMIT_BATCH);
             // Nobody waits for an outcome, so it may wait for company.
             if batch.len() < limits::OUTCOMES_AT_ONCE && batch.iter().all(|one| matches!(one, Command::Settle { .. })) {
@@ -152,10 +167,11 @@ impl Writer {
     }
 
     /// Commits a batch, or as much of it as can be.
-    fn write(&mut self, conn: &Connection, sql: &mut Statements<'_>, mut batch: Vec<Command>) -> Retry {
+    pub(super) fn write(&mut self, conn: &Connection, sql: &mut Statements<'_>, mut batch: Vec<Command>) -> Retry {
         if batch.is_empty() {
             return Retry::No;
         }
+        self.chores.note(&batch);
         if self.trouble.is_some() {
             self.refuse_all(batch);
             return Retry::Later;
@@ -188,16 +204,13 @@ impl Writer {
         batch: &[Command],
         touch: bool,
     ) -> Result<(Vec<Done>, Effects), Failure> {
-        if schema::file(&self.path) != self.file {
-            let path = self.path.display();
-            return Err(Failure::Storage(JournalError::Storage(format!(
-                "{path} was moved or deleted while it was in use: put it back, or restart to begin a new one"
-            ))));
-        }
+        self.is_in_place().map_err(Failure::Storage)?;
         let mut effects = Effects::default();
         match transact(conn, sql, &mut self.book, &mut effects, batch, touch) {
             Ok(done) => {
-                self.shared.commits.fetch_add(1, Ordering::Relaxed);
+                if !matches!(batch, [Command::Prune { .. }]) {
+                    self.shared.commits.fetch_add(1, Ordering::Relaxed);
+                }
                 Ok((done, effects))
             }
             Err(err) => {
@@ -206,7 +219,7 @@ impl Writer {
                     let _ = conn.execute_batch("ROLLBACK");
                 }
                 self.book.forget(&effects);
-                let error = schema::storage(&self.path, &err);
+                let error = self.judge(&err);
                 let rolled_back = conn.is_autocommit();
                 let storage = schema::is_storage_trouble(&err) || !rolled_back;
                 Err(if storage { Failure::Storage(error) } else { Failure::Command(error) })
@@ -237,6 +250,7 @@ impl Writer {
             (Command::Hold { answer, .. }, Done::Held) => {
                 let _ = answer.send(Ok(()));
             }
+            (Command::Prune { step }, Done::Pruned(done)) => self.chores.pruned(&step, &done),
             (Command::Settle { then, .. }, Done::Settled(true)) => then(Ok(())),
             (Command::Settle { settle, then }, Done::Settled(false)) => {
                 then(Err(crate::edges::journal::not_waiting(settle.seq)));
@@ -257,9 +271,21 @@ impl Writer {
 
     // ---- trouble ----
 
-    fn trouble(&mut self, error: JournalError) {
+    pub(super) fn trouble(&mut self, error: JournalError) {
         *self.shared.trouble.lock().expect("no thread panics with it") = Some(error.clone());
         self.trouble = Some((error, Instant::now() + limits::JOURNAL_RETRY));
+    }
+
+    /// What an error means: whether the disk is full, and whether the file must be checked before it is used again.
+    fn judge(&mut self, err: &rusqlite::Error) -> JournalError {
+        if !health::is_ominous(err) {
+            return schema::storage(&self.path, err);
+        }
+        self.chores.suspect.get_or_insert(false);
+        if self.chores.space.is_spent() {
+            return JournalError::Full(format!("{}: {err}", self.path.display()));
+        }
+        schema::storage(&self.path, err)
     }
 
     fn is_time(&self) -> bool {
@@ -281,7 +307,15 @@ impl Writer {
     /// Tries to write the kept outcomes, and something in any case.
     fn retry(&mut self, conn: &Connection, sql: &mut Statements<'_>) -> Retry {
         let kept = std::mem::take(&mut self.kept);
-        match self.commit(conn, sql, &kept, true) {
+        let mut written = self.commit(conn, sql, &kept, true);
+        // Outcomes are known nowhere else: they are worth the space that was put aside for them.
+        while matches!(written, Err(Failure::Storage(JournalError::Full(_)))) && self.chores.space.release() {
+            written = self.commit(conn, sql, &kept, true);
+            if written.is_ok() {
+                tracing::warn!("the disk is full: outcomes are kept in the space of the ballast");
+            }
+        }
+        match written {
             Ok((done, effects)) => {
                 // Whoever hears that an outcome is kept must not be told of trouble afterwards.
                 self.mended();
@@ -306,6 +340,8 @@ impl Writer {
     }
 
     fn mended(&mut self) {
+        // First, so that intake does not open for a moment on a disk that is still full.
+        self.look_at_space();
         self.trouble = None;
         *self.shared.trouble.lock().expect("no thread panics with it") = None;
     }
@@ -343,28 +379,37 @@ impl Writer {
                 let _ = answer.send(Err(error));
             }
             Command::Reopen { answer, .. } => drop(answer.send(Err(error))),
-            Command::Close { answer: None } => {}
+            Command::Close { answer: None } | Command::Prune { .. } => {}
         }
     }
 
     /// A new connection, and what it says of the lanes: a transaction whose fsync failed may have come about all the same.
     fn reopen(&mut self) -> Option<Connection> {
         let identity = self.book.identity.clone();
-        let opened = schema::writer(&self.path).and_then(|(conn, found)| {
+        let began = Instant::now();
+        let in_place = self.is_in_place();
+        let opened = in_place.and_then(|()| schema::writer(&self.path)).and_then(|(conn, found)| {
             if *found != *identity {
                 let path = self.path.display();
                 return Err(JournalError::Storage(format!("{path} is not the journal that was opened: restart")));
             }
+            if let Some(whole) = self.chores.suspect {
+                health::check(&conn, &self.path, whole)?;
+            }
             schema::renew_log(&conn, &self.path)?;
+            self.chores.suspect = None;
             let book = Book::read(&conn, identity, &mut self.shared.lanes());
             self.book = book.map_err(|err| schema::storage(&self.path, &err))?;
-            self.file = schema::file(&self.path);
             Ok(conn)
         });
         match opened {
             Ok(conn) => Some(conn),
             Err(err) => {
                 self.trouble(err);
+                // Reading a large file again and again would only add to the trouble.
+                if let Some((_, again)) = &mut self.trouble {
+                    *again += began.elapsed() * limits::CHECK_REST;
+                }
                 None
             }
         }
@@ -372,6 +417,7 @@ impl Writer {
 
     /// Ends the readers, folds the log into the database, and gives up the lock.
     fn shut_down(mut self, conn: Option<Connection>, answer: Option<Answer<()>>) {
+        self.checking.stop();
         self.readers.iter().for_each(|(reader, _)| reader.stop());
         for (_, thread) in self.readers.drain(..) {
             let _ = thread.join();
@@ -390,7 +436,7 @@ impl Writer {
 
 /// What is to be done after an attempt to write.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Retry {
+pub(super) enum Retry {
     /// Nothing: all is well.
     No,
     /// Wait, then try with the same connection.
@@ -419,6 +465,7 @@ fn transact(
                 transaction.hold(lane, hold.as_ref())?;
                 Done::Held
             }
+            Command::Prune { step } => Done::Pruned(transaction.prune(step)?),
             Command::Close { .. } => unreachable!("it ends a batch and is not part of it"),
         });
     }
