@@ -62,9 +62,21 @@ impl Daemon {
 
     /// Listens.
     pub(crate) async fn stream(&self, path: &str) -> Result<Lines, Exit> {
-        match self.client.stream(path).await? {
-            (200, lines) => Ok(lines),
-            (status, _) => Err(refused(status, b"")),
+        listen(self.client.stream(path).await?).await
+    }
+
+    /// Gives an order and listens to what comes of it.
+    pub(crate) async fn follow(&self, path: &str, order: &Json) -> Result<Lines, Exit> {
+        listen(self.client.follow(path, order.to_string().into_bytes()).await?).await
+    }
+}
+
+async fn listen((status, mut lines): (u16, Lines)) -> Result<Lines, Exit> {
+    match status {
+        200 => Ok(lines),
+        _ => {
+            let body = lines.next_line().await?.unwrap_or_default();
+            Err(refused(status, body.as_bytes()))
         }
     }
 }
@@ -98,7 +110,11 @@ pub(crate) fn refused(status: u16, body: &[u8]) -> Exit {
         error => (&error["code"], error["message"].as_str()),
     };
     let message = message.map_or_else(|| format!("the daemon answered {status} without saying why"), ToOwned::to_owned);
-    Exit::new(code_of_refusal(word.as_str().unwrap_or_default(), status), message)
+    let exit = Exit::new(code_of_refusal(word.as_str().unwrap_or_default(), status), message);
+    match answer["error"]["help"].as_str().filter(|help| !help.is_empty()) {
+        Some(help) => exit.help(help),
+        None => exit,
+    }
 }
 
 fn object(body: &[u8]) -> Result<Json, Exit> {

@@ -116,6 +116,8 @@ pub(crate) fn code_of_refusal(word: &str, status: u16) -> Code {
         "bad_event" | "too_large" | "unsupported_media_type" => Code::BadEvent,
         "busy" | "unavailable" | "storage_full" => Code::TryAgain,
         "unauthorized" | "forbidden" => Code::Permission,
+        // An order that makes no sense; an event that makes none is a bad event.
+        "bad_request" => Code::Usage,
         // A word of a newer daemon: the status says enough.
         _ => match status {
             400 | 413 | 415 => Code::BadEvent,

@@ -16,7 +16,7 @@ use crate::edges::secrets::SecretFolders;
 use crate::rules::config::Config;
 use crate::rules::diagnostic::{Diagnostic, Severity, Source};
 use crate::rules::hook::Hook;
-use crate::rules::platform::Platforms;
+use crate::rules::platform::{Platform, Platforms};
 use crate::rules::source::SourceScripts;
 use crate::words::event::Event;
 use crate::words::json::Exact;
@@ -225,6 +225,17 @@ pub(crate) fn native(event: &Event) -> Json {
         native["source"] = Json::String(event.source.clone());
     }
     native
+}
+
+/// A platform by its name.
+pub(crate) fn platform(platforms: &Platforms, name: &str) -> Result<Arc<Platform>, Exit> {
+    platforms.get(name).cloned().ok_or_else(|| {
+        let exit = Exit::new(Code::Failed, format!("there is no platform {name}"));
+        match closest(name, platforms.0.keys().map(String::as_str)) {
+            Some(close) => exit.help(format!("did you mean {close}?")),
+            None => exit.help("`postrider platforms` lists them"),
+        }
+    })
 }
 
 /// The scripts of this configuration; the built-in ones when the configuration is broken, which is then said.

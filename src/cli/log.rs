@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use clap::Args;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde_json::Value as Json;
 
 use crate::cli::Global;
 use crate::cli::daemon::{Daemon, with_query};
 use crate::cli::exit::{Code, Exit};
+use crate::cli::meant::time;
 use crate::cli::output::{self, Cell, Columns, DIM, cell, style_of, styled};
 use crate::words::limits;
 
@@ -21,6 +21,7 @@ const TAIL: usize = 20;
 #[command(after_help = "Examples:
   postrider log -f
   postrider log --failed --since 1h --hook release-to-ops
+  postrider log --status 5xx --type 'build.*'
   postrider log --json --since 2026-11-22 | jq .duration_ms")]
 pub(crate) struct Log {
     /// Go on with each new attempt
@@ -32,6 +33,15 @@ pub(crate) struct Log {
     /// Of this hook
     #[arg(long)]
     hook: Option<String>,
+    /// Of the event with this id
+    #[arg(long, value_name = "ID")]
+    event: Option<String>,
+    /// Of events whose type matches this pattern
+    #[arg(long = "type", value_name = "PATTERN")]
+    kind: Option<String>,
+    /// Answered with this status: 503, or 5xx for all of them
+    #[arg(long, value_name = "STATUS")]
+    status: Option<String>,
     /// Those that did not deliver
     #[arg(long)]
     failed: bool,
@@ -41,10 +51,6 @@ pub(crate) struct Log {
     /// Before then
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Timestamp>,
-}
-
-fn time(text: &str) -> Result<Timestamp, String> {
-    output::point_in_time(text, Timestamp::now(), &TimeZone::system())
 }
 
 impl Log {
@@ -75,8 +81,14 @@ impl Log {
         Err(Exit::new(Code::NoDaemon, "the daemon stopped, or closed the connection"))
     }
 
-    fn filter(&self) -> [(&'static str, Option<String>); 2] {
-        [("hook", self.hook.clone()), ("failed", self.failed.then(|| "1".to_owned()))]
+    fn filter(&self) -> [(&'static str, Option<String>); 5] {
+        [
+            ("hook", self.hook.clone()),
+            ("event", self.event.clone()),
+            ("type", self.kind.clone()),
+            ("status", self.status.clone()),
+            ("failed", self.failed.then(|| "1".to_owned())),
+        ]
     }
 
     fn past(&self) -> String {

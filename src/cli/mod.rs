@@ -20,17 +20,26 @@ use crate::cli::exit::{Code, Exit};
 use crate::edges::config::Paths;
 use crate::edges::proof;
 
+mod ask;
+mod backup;
 mod check;
 mod daemon;
 mod demo;
+mod drop;
 mod emit;
 mod exit;
+mod explain;
 mod fields;
+mod flush;
 mod hold;
 mod local;
 mod log;
+mod logging;
+mod meant;
+mod new;
 mod output;
 mod platforms;
+mod queue;
 mod reload;
 mod render;
 mod replay;
@@ -82,6 +91,7 @@ pub(crate) struct Global {
 enum Command {
     Emit(emit::Emit),
     Test(test::Test),
+    New(new::New),
     Check(check::Check),
     Render(render::Render),
     Script(script::Script),
@@ -91,10 +101,15 @@ enum Command {
     Sources(sources::Sources),
     Status(status::Status),
     Log(log::Log),
+    Queue(queue::Queue),
     Show(show::Show),
+    Explain(explain::Explain),
     Replay(replay::Replay),
+    Flush(flush::Flush),
+    Drop(drop::Drop),
     Hold(hold::Hold),
     Release(hold::Release),
+    Backup(backup::Backup),
     Run(run::Run),
     Reload(reload::Reload),
     Sink(sink::Sink),
@@ -113,9 +128,9 @@ enum Command {
 /// The overview's headings. clap prints one flat list, which sorts nothing by what it is for.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Send", &["emit", "test"]),
-    ("Hooks", &["check", "render", "script", "platforms", "sources", "sign", "verify"]),
-    ("Look", &["status", "log", "show"]),
-    ("Act", &["replay", "hold", "release"]),
+    ("Hooks", &["new", "check", "render", "script", "platforms", "sources", "sign", "verify"]),
+    ("Look", &["status", "log", "queue", "show", "explain"]),
+    ("Act", &["replay", "flush", "drop", "hold", "release", "backup"]),
     ("Run", &["run", "reload", "sink", "demo", "help"]),
 ];
 
@@ -164,6 +179,7 @@ fn dispatch(Cli { global, command }: Cli) -> Result<ExitCode, Exit> {
         Command::Prove => return Ok(proof::child::main()),
         Command::Emit(emit) => wait(emit.run(global)),
         Command::Test(test) => wait(test.run(global)),
+        Command::New(new) => new.run(global),
         Command::Check(check) => check.run(global),
         Command::Render(render) => wait(render.run(global)),
         Command::Script(script) => wait(script.run(global)),
@@ -173,8 +189,13 @@ fn dispatch(Cli { global, command }: Cli) -> Result<ExitCode, Exit> {
         Command::Sources(sources) => sources.run(global),
         Command::Status(status) => wait(status.run(global)),
         Command::Log(log) => wait(log.run(global)),
+        Command::Queue(queue) => wait(queue.run(global)),
         Command::Show(show) => wait(show.run(global)),
+        Command::Explain(explain) => wait(explain.run(global)),
         Command::Replay(replay) => wait(replay.run(global)),
+        Command::Flush(flush) => wait(flush.run(global)),
+        Command::Drop(drop) => wait(drop.run(global)),
+        Command::Backup(backup) => wait(backup.run(global)),
         Command::Hold(hold) => wait(hold.run(global)),
         Command::Release(release) => wait(release.run(global)),
         Command::Run(run) => run.run(global),

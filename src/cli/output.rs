@@ -70,7 +70,7 @@ pub(crate) fn paint(style: Style, text: &str) -> String {
 pub(crate) fn style_of(word: &str) -> Style {
     match word {
         "delivered" | "ready" => GOOD,
-        "waiting" | "retry" | "pause" | "paused" | "failing" | "busy" => WAITS,
+        "waiting" | "retry" | "pause" | "paused" | "paced" | "pace" | "breaker" | "failing" | "busy" => WAITS,
         "dead" | "reject" | "hold" | "held" | "dropped" | "secret missing" => BAD,
         _ => PLAIN,
     }
@@ -130,6 +130,16 @@ pub(crate) fn count(number: u64, one: &str) -> String {
 pub(crate) fn time(object: &Json, key: &str) -> String {
     let text = text(object, key);
     text.parse().map(|time| local_time(time, &TimeZone::system())).unwrap_or(text)
+}
+
+/// A member that is a time, seen from now: `in 4m 3s`, `now`.
+pub(crate) fn relative(object: &Json, key: &str) -> Option<String> {
+    let time: Timestamp = text(object, key).parse().ok()?;
+    let ahead = time.duration_since(Timestamp::now());
+    Some(match Duration::try_from(ahead) {
+        Ok(ahead) if ahead > Duration::from_millis(500) => format!("in {}", rough(ahead.max(Duration::from_secs(1)))),
+        _ => "now".to_owned(),
+    })
 }
 
 fn local_time(time: Timestamp, zone: &TimeZone) -> String {

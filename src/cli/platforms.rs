@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use crate::cli::exit::{Code, Exit};
+use crate::cli::exit::Exit;
 use crate::cli::output::{self, BOLD, Columns, DIM, cell, paint, styled};
 use crate::cli::{Global, local};
 use crate::rules::manifest::{Kind, OptionSpec, Rate};
@@ -30,17 +30,11 @@ impl Platforms {
         let Some(name) = &self.name else {
             return list(global, platforms.0.values().map(AsRef::as_ref));
         };
-        let platform = platforms.get(name).ok_or_else(|| {
-            let exit = Exit::new(Code::Failed, format!("there is no platform {name}"));
-            match local::closest(name, platforms.0.keys().map(String::as_str)) {
-                Some(close) => exit.help(format!("did you mean {close}?")),
-                None => exit.help("`postrider platforms` lists them"),
-            }
-        })?;
+        let platform = local::platform(platforms, name)?;
         match (self.source, global.json) {
             (true, _) => output::bytes(platform.source.text.as_bytes()),
-            (_, true) => output::json(&object(platform)),
-            _ => page(platform),
+            (_, true) => output::json(&object(&platform)),
+            _ => page(&platform),
         }
     }
 }

@@ -1,85 +1,80 @@
 //! `postrider replay`: once more.
 
-use std::io::{IsTerminal, Write};
-
 use clap::Args;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use crate::cli::Global;
 use crate::cli::daemon::Daemon;
 use crate::cli::exit::{Code, Exit};
-use crate::cli::output::{self, count};
+use crate::cli::meant::{self, Meant, confirmed};
+use crate::cli::output;
 
-/// Let deliveries wait again, as if they had just been accepted
+/// Let dead letters wait again, as if they had just been accepted
 ///
-/// Named ones may also be delivered already: their receivers then get them twice, under the same delivery id. More than one
-/// asks first.
+/// They are rendered anew, by the hooks as they are now. Named ones may also be delivered or dropped already: their receivers
+/// then get them twice, under the same delivery id. A filter means dead letters only; it is shown first what it means, and
+/// asked. Without a terminal it needs --yes.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   postrider replay 4f2a-1042
   postrider replay --dead --hook release-to-ops
-  postrider replay --dead --yes")]
+  postrider replay --since 2h --where \"data.app == 'shop' and '410' in why\" --dry-run
+  postrider log --failed --json --since 1h | postrider replay --yes -")]
 pub(crate) struct Replay {
-    /// Ids or numbers of deliveries
-    #[arg(value_name = "ID", required_unless_present = "dead", conflicts_with = "dead")]
-    ids: Vec<String>,
+    #[command(flatten)]
+    meant: Meant,
     /// All dead letters
     #[arg(long)]
     dead: bool,
-    /// Of this hook only
-    #[arg(long, requires = "dead")]
-    hook: Option<String>,
-    /// Print which, and change nothing
+    /// Send the body of the last attempt again instead of rendering it anew; URL, headers and signature are made anew. The dry
+    /// run says which cannot and why
     #[arg(long)]
-    dry_run: bool,
-    /// Do not ask
-    #[arg(short, long)]
-    yes: bool,
+    original: bool,
 }
 
 impl Replay {
     pub(crate) async fn run(self, global: &Global) -> Result<(), Exit> {
         let daemon = Daemon::of(global);
-        if !self.dry_run && !self.yes && (self.dead || self.ids.len() > 1) {
-            if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-                return Err(Exit::new(Code::Usage, "there is no terminal to ask at")
-                    .help("add --yes, or look first with --dry-run"));
-            }
-            let meant = self.order(&daemon, true).await?.len() as u64;
-            if meant > 1 && !confirmed(&format!("replay {}?", count(meant, "delivery")))? {
-                return Err(Exit::new(Code::Failed, "nothing was replayed"));
+        let filtered = self.dead || self.meant.is_filter();
+        if self.meant.ids.is_empty() && !filtered {
+            return Err(Exit::new(Code::Usage, "which deliveries?").help("name them, or say --dead"));
+        }
+        if self.dead && !self.meant.ids.is_empty() {
+            return Err(Exit::new(Code::Usage, "--dead is for all dead letters").help("leave it out, or the ids"));
+        }
+        let order = self.meant.order(&json!({"dead": self.dead, "original": self.original}))?;
+        if self.meant.dry_run {
+            let would = order.give(&daemon, "/v1/replay", true).await?;
+            return meant::preview(global, &would, "would replay");
+        }
+        if !self.meant.yes && order.named() != Some(1) {
+            meant::must_ask_at_a_terminal()?;
+            let would = order.give(&daemon, "/v1/replay", true).await?;
+            if output::number(&would, "count") > 0 {
+                meant::preview(global, &would, "this would replay")?;
+                if !confirmed("replay them?")? {
+                    return Err(Exit::new(Code::Failed, "nothing was replayed"));
+                }
             }
         }
-        let replayed = self.order(&daemon, self.dry_run).await?;
-        if replayed.is_empty() {
-            global.note("there is nothing to replay");
-        }
-        for id in &replayed {
+        let done = order.give(&daemon, "/v1/replay", false).await?;
+        let replayed = output::list(&done, "deliveries");
+        for id in replayed {
             match global.json {
                 true => output::json(&json!({"delivery": id}))?,
-                false => output::say(output::clean_line(id))?,
+                false => output::say(output::clean_line(id.as_str().unwrap_or_default()))?,
             }
         }
-        // Whoever named deliveries wanted them to go out.
-        match replayed.is_empty() && !self.ids.is_empty() {
-            true => Err(Exit::silent(Code::Failed)),
-            false => Ok(()),
+        let all = output::number(&done, "count");
+        match all {
+            0 => global.note("there is nothing to replay"),
+            _ if all > replayed.len() as u64 => global.note(format!("… replayed {}", meant::summary(&done))),
+            _ if filtered => global.note(format!("replayed {}", meant::summary(&done))),
+            _ => {}
         }
+        meant::left_alone(&done);
+        // Whoever named deliveries wanted all of them to go out.
+        let missed = !output::list(&done, "not").is_empty() || (all == 0 && order.named().is_some());
+        if missed { Err(Exit::silent(Code::Failed)) } else { Ok(()) }
     }
-
-    async fn order(&self, daemon: &Daemon, dry_run: bool) -> Result<Vec<String>, Exit> {
-        let order = json!({"ids": self.ids, "dead": self.dead, "hook": self.hook, "dry_run": dry_run});
-        let answer = daemon.post("/v1/replay", &order).await?;
-        let ids = output::list(&answer, "deliveries").iter().filter_map(Json::as_str);
-        Ok(ids.map(ToOwned::to_owned).collect())
-    }
-}
-
-fn confirmed(question: &str) -> Result<bool, Exit> {
-    let mut stderr = std::io::stderr();
-    let _ = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    read.map_err(|error| Exit::caused(Code::Failed, "cannot read the answer", &error))?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +15,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::Global;
 use crate::cli::exit::{Code, Exit};
+use crate::cli::{Global, logging};
 use crate::edges::config::{Keeper, Paths, ReloadRequest};
 use crate::edges::journal::{Journal, JournalError, sqlite::SqliteJournal};
 use crate::edges::proof::Prover;
+use crate::edges::systemd::Passed;
 use crate::engine::admin::About;
 use crate::engine::care::Care;
 use crate::engine::daemon::{self, Parts};
@@ -36,6 +38,10 @@ pub(crate) struct Run {
     /// Use this folder only: ./postrider.yaml, ./hooks.d, ./scripts, and ./.postrider for sockets, state and secrets
     #[arg(long)]
     here: bool,
+
+    /// Use the system's folders (/etc/postrider, /var/lib/postrider, /run/postrider) without being root
+    #[arg(long, conflicts_with = "here")]
+    system: bool,
 
     /// Worker threads; one is enough for tens of thousands of deliveries a second
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -57,9 +63,13 @@ impl Run {
     /// # Errors
     /// The main file is broken, the state directory is in use, or an address cannot be bound.
     pub(crate) fn run(self, global: &Global) -> Result<(), Exit> {
-        let here = self.here.then(|| Paths::here(Path::new(".")));
-        let paths = global.paths_or(here);
-        start_log(global);
+        let known = match (self.here, self.system) {
+            (true, _) => Some(Paths::here(Path::new("."))),
+            (_, true) => Some(Paths::system()),
+            _ => None,
+        };
+        let paths = global.paths_or(known);
+        logging::start(global);
         take_open_files();
         let drain = self.drain;
         match self.threads {
@@ -105,21 +115,17 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
         }
     }
     let journal = open_journal(&paths.state)?;
+    let mut passed =
+        Passed::from_environment().map_err(|error| failed(format!("cannot use a passed socket: {error}")))?;
     let http = match config.settings.http {
         None => None,
-        Some(address) => {
-            let bound = TcpListener::bind(address).await;
-            Some(bound.map_err(|error| {
-                let exit = failed(format!("cannot listen on {address}: {error}"));
-                match error.kind() {
-                    io::ErrorKind::AddrInUse => {
-                        exit.help(format!("see who does: ss -ltnp sport = :{}", address.port()))
-                    }
-                    _ => exit.help("it is `listen.http` in the main file"),
-                }
-            })?)
-        }
+        Some(address) => Some(listen_tcp(address, &mut passed).await?),
     };
+    let emit = Local::listen(&paths.emit, &mut passed)?;
+    let admin = Local::listen(&paths.admin, &mut passed)?;
+    for socket in passed.unused() {
+        tracing::warn!(socket, "the service manager passed a socket that is not one of ours; nobody answers there");
+    }
     let about = About {
         journal: paths.state.join("journal.db").display().to_string(),
         emit: paths.emit.display().to_string(),
@@ -129,8 +135,8 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
     let parts = Parts {
         keeper,
         journal,
-        emit: Some(bind(&paths.emit)?),
-        admin: Some(bind(&paths.admin)?),
+        emit: Some(emit.listener),
+        admin: Some(admin.listener),
         http,
         care: Care::begin(&paths.state, Prover::own()),
         about: about.clone(),
@@ -142,8 +148,10 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
     tokio::spawn(on_signals(stop.clone(), reload.0));
     tracing::info!(hooks, emit = about.emit, http = about.http, "ready");
     let ended = daemon::run(parts, stop).await;
-    for socket in [&paths.emit, &paths.admin] {
-        let _already_gone = fs::remove_file(socket);
+    for (socket, ours) in [(&paths.emit, emit.ours), (&paths.admin, admin.ours)] {
+        if ours {
+            let _already_gone = fs::remove_file(socket);
+        }
     }
     ended.map_err(|error| failed(error.to_string()))?;
     tracing::info!("stopped");
@@ -176,20 +184,51 @@ fn open_journal(state: &Path) -> Result<Arc<dyn Journal>, Exit> {
     }
 }
 
+/// A local socket, and whether it is ours to remove.
+struct Local {
+    listener: UnixListener,
+    ours: bool,
+}
+
+impl Local {
+    /// The socket that the service manager keeps for us, or one that is bound now.
+    fn listen(path: &Path, passed: &mut Passed) -> Result<Self, Exit> {
+        let failed = |error: io::Error| failed(format!("cannot listen on {}: {error}", path.display()));
+        if let Some(listener) = passed.unix(path) {
+            listener.set_nonblocking(true).map_err(failed)?;
+            return Ok(Self { listener: UnixListener::from_std(listener).map_err(failed)?, ours: false });
+        }
+        Ok(Self { listener: bind(path).map_err(failed)?, ours: true })
+    }
+}
+
 /// Binds a socket that the daemon's group may use. Whoever holds the journal's lock owns the sockets beside it, so a
 /// socket that is already there was left by a crash.
-fn bind(path: &PathBuf) -> Result<UnixListener, Exit> {
-    let failed = |error: io::Error| failed(format!("cannot listen on {}: {error}", path.display()));
+fn bind(path: &Path) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
+        fs::create_dir_all(folder)?;
     }
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     Ok(listener)
+}
+
+async fn listen_tcp(address: SocketAddr, passed: &mut Passed) -> Result<TcpListener, Exit> {
+    let listener = match passed.tcp(address) {
+        Some(listener) => listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)),
+        None => TcpListener::bind(address).await,
+    };
+    listener.map_err(|error| {
+        let exit = failed(format!("cannot listen on {address}: {error}"));
+        match error.kind() {
+            io::ErrorKind::AddrInUse => exit.help(format!("see who does: ss -ltnp sport = :{}", address.port())),
+            _ => exit.help("it is `listen.http` in the main file"),
+        }
+    })
 }
 
 async fn on_signals(stop: CancellationToken, reload: mpsc::Sender<ReloadRequest>) {
@@ -212,22 +251,6 @@ async fn on_signals(stop: CancellationToken, reload: mpsc::Sender<ReloadRequest>
         }
         tracing::info!("stopping: nothing new is begun, what is in the air may land");
         stop.cancel();
-    }
-}
-
-fn start_log(global: &Global) {
-    let level = global.log_level();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("postrider={level},warn")));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
-    let color = io::stderr().is_terminal() && !global.no_color && std::env::var_os("NO_COLOR").is_none();
-    if global.json {
-        let _already_set = log.json().try_init();
-    } else if std::env::var_os("JOURNAL_STREAM").is_some() {
-        // The system's journal stamps each line itself.
-        let _already_set = log.without_time().with_ansi(false).try_init();
-    } else {
-        let _already_set = log.with_ansi(color).try_init();
     }
 }
 

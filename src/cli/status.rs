@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::styling::Style;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use crate::cli::Global;
 use crate::cli::daemon::Daemon;
 use crate::cli::exit::{Code, Exit};
-use crate::cli::output::{self, BAD, BOLD, Cell, Columns, DIM, cell, count, paint, style_of, styled};
+use crate::cli::output::{self, BAD, BOLD, Cell, Columns, DIM, WAITS, cell, count, paint, style_of, styled};
 use crate::rules::yaml::size;
 
 /// Show what is going on: hooks, what waits, what is wrong
@@ -56,20 +57,11 @@ fn page(status: &Json, global: &Global) -> Result<(), Exit> {
         output::number(status, "waiting"),
         count(output::number(status, "dead"), "dead letter"),
     ))?;
+    troubles_first(status)?;
     let listen = &status["listen"];
     let listens: Vec<String> =
         ["emit", "http"].iter().map(|key| output::text(listen, key)).filter(|place| !place.is_empty()).collect();
     output::say(paint(DIM, &format!("listens at {}", listens.join(" and "))))?;
-    if let Some(trouble) = status["storage"]["trouble"].as_str() {
-        let path = output::text(&status["storage"], "path");
-        output::say(paint(BAD, &format!("nothing is sent: {}: {}", path, output::clean_line(trouble))))?;
-    } else if let Some(why) = status["storage"]["refuses"].as_str() {
-        output::say(paint(BAD, &format!("nothing is accepted: {}", output::clean_line(why))))?;
-    }
-    if let Some(why) = too_much_waits(status) {
-        output::say(paint(BAD, &why))?;
-    }
-    output::say("")?;
 
     let hooks = output::list(status, "hooks");
     if hooks.is_empty() {
@@ -80,9 +72,6 @@ fn page(status: &Json, global: &Global) -> Result<(), Exit> {
             .print(&["HOOK", "PLATFORM", "STATE", "WAITING", "DEAD", "DELIVERED", "WHY"], &rows)?;
     }
 
-    for problem in output::list(status, "problems") {
-        output::say(format!("\n{}", rendered(problem)))?;
-    }
     let ignored = output::list(status, "ignored");
     if !ignored.is_empty() && global.verbose == 0 {
         output::say(paint(DIM, &format!("\n{} ignored; -v names them", count(ignored.len() as u64, "file"))))?;
@@ -93,6 +82,77 @@ fn page(status: &Json, global: &Global) -> Result<(), Exit> {
         }
     }
     Ok(())
+}
+
+/// What somebody should look at, and one thing to do for each.
+fn troubles_first(status: &Json) -> Result<(), Exit> {
+    let found = to_do(status);
+    let problems = output::list(status, "problems");
+    if !found.is_empty() || !problems.is_empty() {
+        output::say("")?;
+    }
+    for (style, what, help) in found {
+        output::say(format!("{} {}", paint(style, "!"), paint(style, &what)))?;
+        output::say(format!("  {} {help}", paint(DIM, "do:")))?;
+    }
+    for problem in problems {
+        output::say(format!("\n{}", rendered(problem)))?;
+    }
+    output::say("")
+}
+
+/// The same as what is wrong and what to do, the worst first.
+fn to_do(status: &Json) -> Vec<(Style, String, String)> {
+    let mut found = Vec::new();
+    if let Some(trouble) = status["storage"]["trouble"].as_str() {
+        let path = output::text(&status["storage"], "path");
+        let what = format!("nothing is sent or taken: {path}: {}", output::clean_line(trouble));
+        let help = "make room, or see `journalctl -u postrider`; it goes on by itself".to_owned();
+        found.push((BAD, what, help));
+    } else if let Some(why) = status["storage"]["refuses"].as_str() {
+        let what = format!("nothing is accepted: {}", output::clean_line(why));
+        found.push((BAD, what, "see what fills the disk (`df`, `du`), or lower `journal.min_free`".to_owned()));
+    }
+    if let Some(what) = too_much_waits(status) {
+        found.push((BAD, what, "`postrider queue --shape` says what waits, and why".to_owned()));
+    }
+    for hook in output::list(status, "hooks") {
+        let (name, why, waiting) = (line(hook, "hook"), line(hook, "why"), output::number(hook, "waiting"));
+        let waits = format!("{waiting} waiting");
+        match output::text(hook, "state").as_str() {
+            "held" => {
+                let until = output::relative(hook, "until").map(|until| format!(", ends {until}")).unwrap_or_default();
+                let help = format!("mend the hook or its secret, or `postrider release {name}`");
+                found.push((BAD, format!("{name} is held{until}: {why} ({waits})"), help));
+            }
+            "secret missing" => {
+                let help = "write it to a file of that name in secrets.d".to_owned();
+                found.push((BAD, format!("{name}: {why} ({waits})"), help));
+            }
+            "removed" if waiting > 0 => {
+                let help = format!("put the file back, or `postrider drop --hook {name}`");
+                found.push((WAITS, format!("{name}: {why} ({waits})"), help));
+            }
+            "disabled" if waiting > 0 => {
+                let help = format!("`enabled: true`, or `postrider drop --hook {name}`");
+                found.push((WAITS, format!("{name} is disabled ({waits})"), help));
+            }
+            "failing" => {
+                let until = output::relative(hook, "until").unwrap_or_default();
+                let help = format!("`postrider test {name}` tries it now, `postrider flush {name}` sends what waits");
+                found.push((WAITS, format!("{name} fails, and is tried again {until}: {why} ({waits})"), help));
+            }
+            _ => {}
+        }
+        let dead = output::number(hook, "dead");
+        if dead > 0 {
+            let help = format!(
+                "`postrider log --failed --hook {name}` says why; then `postrider replay --dead --hook {name}`"
+            );
+            found.push((BAD, format!("{name} has {}", count(dead, "dead letter")), help));
+        }
+    }
+    found
 }
 
 fn row(hook: &Json) -> Vec<Cell> {

@@ -77,7 +77,24 @@ impl Client {
     /// # Errors
     /// When no answer came; any status is an answer.
     pub async fn stream(&self, path_and_query: &str) -> Result<(u16, Lines), ClientError> {
-        let (status, body) = self.open(Method::GET, path_and_query, None).await?;
+        self.lines(Method::GET, path_and_query, None).await
+    }
+
+    /// The same for an order, its body as JSON.
+    ///
+    /// # Errors
+    /// As `stream`.
+    pub async fn follow(&self, path_and_query: &str, order: Vec<u8>) -> Result<(u16, Lines), ClientError> {
+        self.lines(Method::POST, path_and_query, Some(order)).await
+    }
+
+    async fn lines(
+        &self,
+        method: Method,
+        path_and_query: &str,
+        order: Option<Vec<u8>>,
+    ) -> Result<(u16, Lines), ClientError> {
+        let (status, body) = self.open(method, path_and_query, order).await?;
         Ok((status, Lines { path: self.path.clone(), body, buffer: BytesMut::new(), searched: 0, ended: false }))
     }
 

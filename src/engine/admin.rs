@@ -1,7 +1,6 @@
 //! The admin socket: ask and act. The command line speaks only this.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -17,17 +16,20 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::edges::config::ReloadRequest;
 use crate::edges::intake::http::server::{Answering, Body, Handler};
 use crate::edges::intake::{http, native};
-use crate::edges::journal::{DeliveryRow, Filter, JournalError, LaneCount, LogRow, Shown};
+use crate::edges::journal::{Filter, JournalError, LogRow, Shown};
 use crate::engine::desk::Desk;
 use crate::engine::probe::probe;
+pub use crate::engine::status::About;
+use crate::engine::{explain, standing, status};
 use crate::rules::backoff;
 use crate::rules::config::Config;
-use crate::rules::diagnostic::Diagnostic;
-use crate::rules::hook::{Hook, NotWanted};
+use crate::rules::hook::Hook;
 use crate::rules::yaml::reader::parse_duration;
 use crate::words::delivery::Why;
 use crate::words::event::{Event, Peer};
 use crate::words::limits;
+
+mod acts;
 
 /// Answers the admin socket.
 pub struct Admin {
@@ -37,23 +39,14 @@ pub struct Admin {
     about: About,
 }
 
-/// What the daemon knows about itself.
-#[derive(Clone, Debug, Default)]
-pub struct About {
-    /// The journal's file.
-    pub journal: String,
-    /// The emit socket.
-    pub emit: String,
-    /// The TCP address, if there is one.
-    pub http: Option<String>,
-}
-
 /// What goes back.
 pub enum Reply {
     /// One JSON value.
     Json(u16, Json),
     /// One JSON value per line.
     Lines(Vec<String>),
+    /// Lines as they come.
+    Pieces(mpsc::Receiver<Bytes>),
     /// Attempts as they are recorded, those that pass the filter.
     Stream(broadcast::Receiver<Arc<LogRow>>, Filter),
 }
@@ -72,72 +65,63 @@ impl Admin {
         Self { desk, config, reload, about }
     }
 
-    /// Answers one request.
-    pub async fn answer(&self, method: &Method, path: &str, query: &str, body: &[u8]) -> Reply {
-        self.route(method, path, query, body).await.unwrap_or_else(|(status, code, message)| {
-            Reply::Json(status, json!({"error": {"code": code, "message": message}}))
+    /// Answers one request of somebody.
+    pub async fn answer(&self, method: &Method, path: &str, query: &str, body: &[u8], peer: Option<Peer>) -> Reply {
+        self.route(method, path, query, body, peer).await.unwrap_or_else(|(status, code, message)| {
+            // What to do stands on a line of its own.
+            let (message, help) = match message.split_once('\n') {
+                Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
+                None => (message, None),
+            };
+            Reply::Json(status, json!({"error": {"code": code, "message": message, "help": help}}))
         })
     }
 
-    async fn route(&self, method: &Method, path: &str, query: &str, body: &[u8]) -> Result<Reply, Refused> {
+    async fn route(
+        &self,
+        method: &Method,
+        path: &str,
+        query: &str,
+        body: &[u8],
+        peer: Option<Peer>,
+    ) -> Result<Reply, Refused> {
         let get = method == Method::GET;
         match (get, path) {
-            (true, "/v1/status") => self.status().await,
+            (true, "/v1/status") => {
+                let config = self.config.borrow().clone();
+                status::status(&self.desk, &config, &self.about)
+                    .await
+                    .map(|status| Reply::Json(200, status))
+                    .map_err(storage)
+            }
+            (true, "/v1/queue") => self.queue(query).await,
+            (true, "/v1/shape") => self.shape(query).await,
             (true, "/v1/deliveries") => {
                 let rows = self.desk.journal.list(filter(query)?).await.map_err(storage)?;
                 Ok(Reply::Lines(rows.iter().map(line).collect()))
             }
             (true, "/v1/log") => {
-                let rows = self.desk.journal.log(filter(query)?).await.map_err(storage)?;
+                let filter = self.known(filter(query)?).await?;
+                let rows = self.desk.journal.log(filter).await.map_err(storage)?;
                 Ok(Reply::Lines(rows.iter().map(line).collect()))
             }
-            (true, "/v1/stream") => Ok(Reply::Stream(self.desk.log.subscribe(), filter(query)?)),
+            (true, "/v1/stream") => Ok(Reply::Stream(self.desk.log.subscribe(), self.known(filter(query)?).await?)),
             (true, "/healthz") => Ok(self.health()),
-            (false, "/v1/explain") => self.explain(body),
-            (false, "/v1/replay") => self.replay(body).await,
+            (false, "/v1/explain") => self.unsent_event(body),
+            (false, "/v1/replay" | "/v1/flush" | "/v1/drop") => self.order(path, body, peer).await,
+            (false, "/v1/backup") => self.backup(body, peer),
             (false, "/v1/reload") => self.reload().await,
-            (false, "/v1/hold") => self.hold(body).await,
+            (false, "/v1/hold") => self.hold(body, peer).await,
             (false, "/v1/release") => self.release(body).await,
             (false, "/v1/test") => self.test(body).await,
-            (true, _) => match (path.strip_prefix("/v1/deliveries/"), path.strip_prefix("/v1/events/")) {
-                (Some(id), _) => self.delivery(id).await,
-                (_, Some(id)) => self.event(id).await,
+            (true, _) => match path.strip_prefix("/v1/").and_then(|rest| rest.split_once('/')) {
+                Some(("deliveries", id)) => self.delivery(id).await,
+                Some(("events", id)) => self.event(id).await,
+                Some(("explain", id)) => self.known_event(id).await,
                 _ => Err((404, "not_found", format!("nothing is at {path}"))),
             },
             _ => Err((404, "not_found", format!("nothing is at {method} {path}"))),
         }
-    }
-
-    async fn status(&self) -> Result<Reply, Refused> {
-        let config = self.config.borrow().clone();
-        let lanes = self.desk.journal.lanes().await.map_err(storage)?;
-        let mut counts: std::collections::BTreeMap<_, _> = lanes.into_iter().collect();
-        let mut hooks = Vec::new();
-        for hook in config.hooks.values() {
-            let count = counts.remove(&hook.name).unwrap_or_default();
-            hooks.push(self.hook_status(&config, &hook.name, Some(hook), &count));
-        }
-        for (name, count) in counts.iter().filter(|(_, count)| count.waiting + count.dead > 0) {
-            hooks.push(self.hook_status(&config, name, None, count));
-        }
-        let sum = |key: &str| hooks.iter().filter_map(|hook| hook[key].as_u64()).sum::<u64>();
-        Ok(Reply::Json(
-            200,
-            json!({
-                "version": env!("CARGO_PKG_VERSION"),
-                "pid": std::process::id(),
-                "since": self.desk.since,
-                "accepted": self.desk.accepted.load(Ordering::Relaxed),
-                "waiting": sum("waiting"),
-                "dead": sum("dead"),
-                "delivered": sum("delivered"),
-                "hooks": hooks,
-                "problems": problems(&config.problems),
-                "ignored": config.ignored.iter().map(|one| json!({"file": one.file, "why": one.why})).collect::<Vec<_>>(),
-                "storage": self.storage(),
-                "listen": {"emit": self.about.emit, "http": self.about.http},
-            }),
-        ))
     }
 
     /// Whether events are taken.
@@ -148,88 +132,16 @@ impl Admin {
         }
     }
 
-    /// What is known of the journal's files.
-    fn storage(&self) -> Json {
-        let journal = &self.desk.journal;
-        let why = |error: Option<JournalError>| error.map(|why| why.to_string());
-        let mut storage = json!(journal.usage());
-        storage["path"] = json!(self.about.journal);
-        storage["trouble"] = json!(why(journal.trouble()));
-        storage["refuses"] = json!(why(journal.refuses()));
-        storage
-    }
-
-    fn hook_status(&self, config: &Config, name: &Arc<str>, hook: Option<&Arc<Hook>>, count: &LaneCount) -> Json {
-        let (state, until, why) = match hook {
-            None => ("removed", None, "its file is gone from hooks.d".to_owned()),
-            Some(hook) => self.hook_state(config, hook),
-        };
-        json!({
-            "hook": name.as_ref(),
-            "file": hook.map(|hook| hook.source.name.to_string()),
-            "platform": hook.map(|hook| hook.platform.name.clone()),
-            "enabled": hook.is_some_and(|hook| hook.enabled),
-            "state": state,
-            "until": until,
-            "why": why,
-            "waiting": count.waiting,
-            "dead": count.dead,
-            "delivered": count.delivered,
-            "in_flight": self.desk.flying(name).load(Ordering::Relaxed),
-            "oldest": count.oldest,
-        })
-    }
-
-    fn hook_state(&self, config: &Config, hook: &Hook) -> (&'static str, Option<Timestamp>, String) {
-        if !hook.enabled {
-            return ("disabled", None, "enabled: false".to_owned());
-        }
-        if let Some(trouble) = self.desk.journal.trouble() {
-            return ("storage", None, trouble.to_string());
-        }
-        if let Some(hold) = self.desk.held(&hook.name) {
-            return ("held", hold.until, hold.why);
-        }
-        if let Some(why) = config.missing_secret(hook) {
-            return ("secret missing", None, why);
-        }
-        match self.shut(config, hook) {
-            Some((until, Why::Breaker(why))) => ("failing", Some(until), why),
-            Some((until, why)) => ("paused", Some(until), why.detail().to_owned()),
-            None => ("ready", None, String::new()),
-        }
-    }
-
-    fn shut(&self, config: &Config, hook: &Hook) -> Option<(Timestamp, Why)> {
-        let (now, elapsed) = (self.desk.clock.now(), self.desk.clock.elapsed());
-        let (until, why) = self.desk.constant_gate(config, hook)?.closed(elapsed)?;
-        Some((backoff::later(now, until.saturating_sub(elapsed)), why))
-    }
-
     async fn delivery(&self, id: &str) -> Result<Reply, Refused> {
         let shown = self.desk.journal.show(id).await.map_err(storage)?;
         match shown {
             Some(mut shown) => {
-                self.say_why_it_waits(&mut shown.row);
+                let config = self.config.borrow().clone();
+                let standing = standing::of_hook(&self.desk, &config, &shown.row.hook);
+                standing::tell(&standing, &mut shown.row, self.desk.clock.now());
                 Ok(Reply::Json(200, whole(&shown)))
             }
             None => Err((404, "not_found", format!("no delivery {id} is on record"))),
-        }
-    }
-
-    /// What keeps the whole hook from sending says more than what the delivery was told last.
-    fn say_why_it_waits(&self, row: &mut DeliveryRow) {
-        if row.outcome != "waiting" {
-            return;
-        }
-        let config = self.config.borrow().clone();
-        let (state, until, why) = match config.hooks.get(row.hook.as_str()) {
-            Some(hook) => self.hook_state(&config, hook),
-            None => ("hook removed", None, "its file is gone from hooks.d".to_owned()),
-        };
-        if state != "ready" {
-            row.due = until;
-            row.why = format!("{state}: {why}");
         }
     }
 
@@ -255,46 +167,18 @@ impl Admin {
         ))
     }
 
-    fn explain(&self, body: &[u8]) -> Result<Reply, Refused> {
-        let event = self.native(body)?;
+    async fn known_event(&self, id: &str) -> Result<Reply, Refused> {
+        let id = percent_encoding::percent_decode_str(id).decode_utf8_lossy().into_owned();
         let config = self.config.borrow().clone();
-        let hooks: Vec<Json> = config
-            .explain(&event)
-            .into_iter()
-            .map(|(hook, wanted)| {
-                let why = match &wanted {
-                    Ok(()) => String::new(),
-                    Err(NotWanted::Disabled) => "disabled".to_owned(),
-                    Err(NotWanted::Type) => "its events do not name this type".to_owned(),
-                    Err(NotWanted::When) => "its when is false".to_owned(),
-                    Err(NotWanted::WhenFailed(why)) => format!("its when failed: {why}"),
-                };
-                json!({"hook": hook.as_ref(), "wanted": wanted.is_ok(), "why": why})
-            })
-            .collect();
-        Ok(Reply::Json(200, json!({"hooks": hooks})))
+        match explain::known(&self.desk, &config, &id).await.map_err(storage)? {
+            Some(told) => Ok(Reply::Json(200, told)),
+            None => Err((404, "not_found", format!("no event and no delivery {id} is on record"))),
+        }
     }
 
-    async fn replay(&self, body: &[u8]) -> Result<Reply, Refused> {
-        let asked = object(body)?;
-        let ids: Vec<String> =
-            asked["ids"].as_array().into_iter().flatten().filter_map(|id| id.as_str().map(str::to_owned)).collect();
-        let dead = asked["dead"].as_bool().unwrap_or_default();
-        if ids.is_empty() && !dead {
-            return Err((400, "bad_request", "name deliveries, or ask for the dead ones".to_owned()));
-        }
-        let mut meant = Filter { hook: asked["hook"].as_str().map(str::to_owned), ..Filter::default() };
-        if dead {
-            meant.outcome = Some("dead".to_owned());
-        }
-        meant.ids = ids;
-        let deliveries = if asked["dry_run"].as_bool().unwrap_or_default() {
-            let rows = self.desk.journal.list(meant).await.map_err(storage)?;
-            rows.into_iter().filter(|row| row.outcome != "waiting").map(|row| row.delivery).collect()
-        } else {
-            self.desk.journal.reopen(meant, self.desk.clock.now()).await.map_err(storage)?
-        };
-        Ok(Reply::Json(200, json!({"deliveries": deliveries})))
+    fn unsent_event(&self, body: &[u8]) -> Result<Reply, Refused> {
+        let event = self.native(body)?;
+        Ok(Reply::Json(200, explain::unsent(&self.config.borrow().clone(), &event)))
     }
 
     async fn reload(&self) -> Result<Reply, Refused> {
@@ -308,14 +192,15 @@ impl Admin {
             status,
             json!({
                 "hooks": done.hooks, "added": done.added, "changed": done.changed, "removed": done.removed,
-                "problems": problems(&done.problems),
+                "problems": status::problems(&done.problems),
             }),
         ))
     }
 
-    async fn hold(&self, body: &[u8]) -> Result<Reply, Refused> {
+    async fn hold(&self, body: &[u8], peer: Option<Peer>) -> Result<Reply, Refused> {
         let asked = object(body)?;
-        let hook = self.known_hook(&asked)?;
+        let hook = self.known_hook(&asked).await?;
+        tracing::info!(hook = %hook.name, by = acts::who(peer), "an operator holds a hook");
         let until = match asked["for"].as_str().map(parse_duration) {
             None => None,
             Some(Ok(span)) => Some(backoff::later(self.desk.clock.now(), span)),
@@ -329,7 +214,12 @@ impl Admin {
         let asked = object(body)?;
         let name: Arc<str> = asked["hook"].as_str().unwrap_or_default().into();
         if !self.desk.release(&name, "an operator said so").await {
-            return Err((404, "not_found", format!("no hook {name} is held")));
+            let config = self.config.borrow().clone();
+            let (known, help) = match explain::hook_named(&self.desk, &config, &name).await {
+                Ok(_) => (format!("{name} is not held"), "`postrider status` says what every hook does".to_owned()),
+                Err((what, help)) => (what, help.unwrap_or_default()),
+            };
+            return Err((404, "not_found", format!("{known}\n{help}")));
         }
         Ok(Reply::Json(200, json!({"hook": name.as_ref()})))
     }
@@ -338,7 +228,7 @@ impl Admin {
         let order: TestOrder<'_> = serde_json::from_slice(body).map_err(|_| {
             (400, "bad_request", "an order is {\"hook\": NAME, \"event\"?: {…}, \"to\"?: URL}".to_owned())
         })?;
-        let hook = self.known_hook(&json!({"hook": order.hook}))?;
+        let hook = self.known_hook(&json!({"hook": order.hook})).await?;
         let event = match order.event {
             None => hook.sample_event(),
             Some(given) => self.native(given.get().as_bytes())?,
@@ -361,11 +251,30 @@ impl Admin {
         Ok(Reply::Json(200, json!(probed)))
     }
 
-    fn known_hook(&self, asked: &Json) -> Result<Arc<Hook>, Refused> {
+    async fn known_hook(&self, asked: &Json) -> Result<Arc<Hook>, Refused> {
         let name = asked["hook"].as_str().unwrap_or_default();
         let config = self.config.borrow().clone();
-        let hook = config.hooks.get(name).cloned();
-        hook.ok_or_else(|| (404, "not_found", format!("no hook {name} is loaded")))
+        if let Some(hook) = config.hooks.get(name) {
+            return Ok(hook.clone());
+        }
+        Err(match explain::hook_named(&self.desk, &config, name).await {
+            Ok(name) => (404, "not_found", format!("the file of {name} is gone from hooks.d\nput it back")),
+            Err((what, help)) => (404, "not_found", format!("{what}\n{}", help.unwrap_or_default())),
+        })
+    }
+
+    /// The filter, if there is a hook of the name that it asks for.
+    async fn known(&self, filter: Filter) -> Result<Filter, Refused> {
+        if let Some(name) = &filter.hook {
+            self.hook_named(name).await?;
+        }
+        Ok(filter)
+    }
+
+    async fn hook_named(&self, name: &str) -> Result<Arc<str>, Refused> {
+        let config = self.config.borrow().clone();
+        let named = explain::hook_named(&self.desk, &config, name).await;
+        named.map_err(|(what, help)| (404, "not_found", format!("{what}\n{}", help.unwrap_or_default())))
     }
 
     fn native(&self, body: &[u8]) -> Result<Event, Refused> {
@@ -400,6 +309,8 @@ fn filter(query: &str) -> Result<Filter, Refused> {
             "event" => filter.event = Some(value.into_owned()),
             "hook" => filter.hook = Some(value.into_owned()),
             "outcome" => filter.outcome = Some(value.into_owned()),
+            "type" => filter.kind = Some(value.into_owned()),
+            "status" => filter.status = Some(status_range(&value).ok_or_else(|| wrong("a status such as 503 or 5xx"))?),
             "failed" => filter.failed = value == "1" || value == "true",
             "since" => filter.since = Some(time()?),
             "until" => filter.until = Some(time()?),
@@ -410,19 +321,30 @@ fn filter(query: &str) -> Result<Filter, Refused> {
     Ok(filter)
 }
 
+/// `503`, or `5xx` for all of that hundred.
+fn status_range(text: &str) -> Option<(u16, u16)> {
+    let (digits, open) = match text.trim_end_matches(['x', 'X']) {
+        digits if digits.len() == text.len() => (digits, false),
+        digits => (digits, true),
+    };
+    let number: u16 = digits.parse().ok()?;
+    match (open, text.len(), digits.len()) {
+        (false, 3, 3) if number >= 100 => Some((number, number)),
+        (true, 3, 1) if number >= 1 => Some((number * 100, number * 100 + 99)),
+        _ => None,
+    }
+}
+
 /// Whether a recorded attempt passes the filter of a stream.
 pub fn passes(row: &LogRow, filter: &Filter) -> bool {
     filter.hook.as_ref().is_none_or(|hook| *hook == row.hook)
         && (!filter.failed || row.verdict != "delivered")
         && filter.event.as_ref().is_none_or(|event| *event == row.event)
+        && filter.means(&row.kind, row.status)
 }
 
 fn line(row: &impl serde::Serialize) -> String {
     serde_json::to_string(row).unwrap_or_default()
-}
-
-fn problems(found: &[Diagnostic]) -> Vec<Json> {
-    found.iter().map(Diagnostic::to_json).collect()
 }
 
 fn whole(shown: &Shown) -> Json {
@@ -454,7 +376,7 @@ fn storage(error: JournalError) -> Refused {
 }
 
 impl Handler for Arc<Admin> {
-    fn handle(&self, request: Request<Incoming>, _peer: Option<Peer>) -> Answering {
+    fn handle(&self, request: Request<Incoming>, peer: Option<Peer>) -> Answering {
         let admin = self.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();
@@ -465,7 +387,7 @@ impl Handler for Arc<Admin> {
                 ));
             };
             let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
-            respond(admin.answer(&head.method, path, query, &body.to_bytes()).await)
+            respond(admin.answer(&head.method, path, query, &body.to_bytes(), peer).await)
         })
     }
 }
@@ -479,6 +401,12 @@ fn respond(reply: Reply) -> Response<Body> {
         Reply::Lines(lines) => {
             let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
             http::answer(StatusCode::OK, "application/x-ndjson", text)
+        }
+        Reply::Pieces(pieces) => {
+            let mut response = Response::new(Body::stream(pieces));
+            let media_type = HeaderValue::from_static("application/x-ndjson");
+            response.headers_mut().insert(CONTENT_TYPE, media_type);
+            response
         }
         Reply::Stream(rows, filter) => {
             let (pieces, body) = mpsc::channel(16);

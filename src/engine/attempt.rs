@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::edges::journal::{JournalError, LogRow};
 use crate::engine::desk::Desk;
 use crate::engine::gate::{Gate, Pass, Passes};
+use crate::engine::kept;
 use crate::engine::troubles::Trouble;
 use crate::rules::backoff;
 use crate::rules::breaker::Change;
@@ -17,7 +18,7 @@ use crate::rules::config::Config;
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::Hook;
 use crate::rules::platform::{Given, Judged, RenderError};
-use crate::words::delivery::{Attempt, Delivery, Outcome, Why};
+use crate::words::delivery::{Attempt, Body, Delivery, Outcome, Why};
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response, SendError};
 use crate::words::limits;
@@ -57,7 +58,7 @@ pub async fn deliver(desk: &Arc<Desk>, config: &Config, hook: &Hook, delivery: D
         let attempt = (unsent(&delivery, started, why.to_owned()), delivery.attempts);
         return record(desk, delivery, Some(attempt), Outcome::Dead { why: why.to_owned() }, permit);
     }
-    let (pass, request) = match desk.care.watching(&delivery, || make(desk, hook, &given, pass)) {
+    let (pass, request) = match desk.care.watching(&delivery, || make(desk, hook, &given, &delivery, pass)) {
         Ok(made) => made,
         Err(Detained::Until(until, why)) => {
             return record(desk, delivery, None, Outcome::Waiting { until, why }, permit);
@@ -77,6 +78,11 @@ pub async fn deliver(desk: &Arc<Desk>, config: &Config, hook: &Hook, delivery: D
     say(desk, hook, change, &judged.verdict);
     let seen = Seen { started, took, request: &request, answer: &answer, judged: &judged };
     let ended = ended(desk, config, hook, &delivery, &seen);
+    if matches!(ended.outcome, Outcome::Dead { .. }) {
+        let kept = desk.care.watching(&delivery, || kept::of(config, hook, &given, &delivery, &request));
+        desk.journal.keep_body(&delivery, kept);
+        desk.care.survived(&delivery);
+    }
     record_attempt(desk, delivery, ended, permit);
 }
 
@@ -87,12 +93,18 @@ enum Detained {
 }
 
 /// The request, and the pass to send it with.
-fn make(desk: &Desk, hook: &Hook, given: &Given<'_>, pass: Option<Pass>) -> Result<(Pass, Request), Detained> {
+fn make(
+    desk: &Desk,
+    hook: &Hook,
+    given: &Given<'_>,
+    delivery: &Delivery,
+    pass: Option<Pass>,
+) -> Result<(Pass, Request), Detained> {
     let pass = match pass {
         Some(pass) => pass,
         None => dynamic_pass(desk, hook, given)?,
     };
-    Ok((pass, render(hook, given).map_err(Detained::Broken)?))
+    Ok((pass, render_with(hook, given, delivery.original.as_ref()).map_err(Detained::Broken)?))
 }
 
 /// The pass for a receiver that depends on the event (a templated URL).
@@ -119,7 +131,12 @@ fn say(desk: &Desk, hook: &Hook, change: Option<Change>, verdict: &Verdict) {
 
 /// Renders; a panic inside a template or a script is that delivery's trouble, not the daemon's.
 pub fn render(hook: &Hook, given: &Given<'_>) -> Result<Request, RenderError> {
-    catch_unwind(AssertUnwindSafe(|| hook.render(given))).unwrap_or_else(|_| {
+    render_with(hook, given, None)
+}
+
+/// The same, with a body of an earlier attempt.
+pub fn render_with(hook: &Hook, given: &Given<'_>, original: Option<&Arc<Body>>) -> Result<Request, RenderError> {
+    catch_unwind(AssertUnwindSafe(|| hook.render_with(given, original))).unwrap_or_else(|_| {
         let what = format!("rendering hook {} broke down on this event", hook.name);
         let help = "this is a fault of postrider itself: report it with the hook file and the event's type";
         Err(RenderError::Wrong(Box::new(Diagnostic::error("broke-down", what).help(help))))
@@ -194,9 +211,10 @@ fn ended(desk: &Desk, config: &Config, hook: &Hook, delivery: &Delivery, seen: &
 fn unrendered(delivery: &Delivery, started: Timestamp, error: &RenderError) -> Ended {
     let why = format!("cannot be rendered: {error}");
     let outcome = match error {
-        RenderError::Secret { .. } => {
-            Outcome::Waiting { until: backoff::later(started, limits::POLL), why: Why::Hold(error.to_string()) }
-        }
+        RenderError::Secret { .. } => Outcome::Waiting {
+            until: backoff::later(started, limits::POLL),
+            why: Why::SecretMissing(error.to_string()),
+        },
         RenderError::Wrong(_) => Outcome::Dead { why: why.clone() },
     };
     let attempts = delivery.attempts;

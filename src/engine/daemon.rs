@@ -16,12 +16,14 @@ use crate::edges::intake::http::sources::Sources;
 use crate::edges::intake::{http, socket};
 use crate::edges::journal::{Journal, JournalError};
 use crate::edges::send::Sender;
+use crate::edges::systemd;
 use crate::engine::accept::Acceptor;
 use crate::engine::admin::{About, Admin};
 use crate::engine::care::Care;
 use crate::engine::clock::Clock;
 use crate::engine::desk::Desk;
 use crate::engine::lane::Lane;
+use crate::engine::pulse;
 use crate::engine::recall::recall;
 use crate::engine::troubles;
 use crate::rules::config::Config;
@@ -79,6 +81,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     // What goes wrong while what is in the air lands is told too.
     let landed_all = CancellationToken::new();
     services.spawn(troubles::tell(raised, journal.clone(), clock, config.clone(), landed_all.clone()));
+    services.spawn(pulse::beat(desk.clone(), config.clone(), stop.clone()));
     let lanes = tokio::spawn(run_lanes(desk.clone(), config.clone(), stop.clone()));
 
     let sources = Arc::new(Sources::new(config.clone()));
@@ -94,7 +97,9 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
         services.spawn(http::server::serve_unix(listener, Arc::new(admin), stop.clone()));
     }
 
+    systemd::ready();
     stop.cancelled().await;
+    systemd::stopping();
     let landed = tokio::time::timeout(drain, async {
         let _lanes_ended = lanes.await;
         landed_all.cancel();

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, broadcast};
@@ -19,6 +20,26 @@ use crate::rules::platform::Given;
 use crate::words::event::{Event, OWN_SOURCE};
 use crate::words::limits;
 
+/// What a lane says of itself.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    /// Deliveries that are being tried.
+    pub flying: AtomicUsize,
+    /// When it last looked at its queue, in milliseconds of `Clock::elapsed`; 0 before the first time.
+    looked: AtomicU64,
+}
+
+impl Pulse {
+    /// It has just looked.
+    pub fn looked(&self, now: Duration) {
+        self.looked.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn last_look(&self) -> Option<Duration> {
+        Some(self.looked.load(Ordering::Relaxed)).filter(|at| *at > 0).map(Duration::from_millis)
+    }
+}
+
 /// What all lanes share.
 pub struct Desk {
     /// The durable record.
@@ -34,7 +55,7 @@ pub struct Desk {
     sender: Mutex<Sender>,
     receivers: Mutex<HashMap<ReceiverKey, Gate>>,
     holds: Mutex<HashMap<Arc<str>, Hold>>,
-    flying: Mutex<HashMap<Arc<str>, Arc<AtomicUsize>>>,
+    pulses: Mutex<HashMap<Arc<str>, Arc<Pulse>>>,
     /// Events accepted since the start.
     pub accepted: AtomicU64,
     /// Where troubles are raised.
@@ -64,7 +85,7 @@ impl Desk {
             unsettled: Arc::new(Semaphore::new(limits::UNSETTLED)),
             receivers: Mutex::default(),
             holds: Mutex::new(holds.into_iter().collect()),
-            flying: Mutex::default(),
+            pulses: Mutex::default(),
             accepted: AtomicU64::new(0),
             troubles,
             unsaid: Mutex::default(),
@@ -103,10 +124,18 @@ impl Desk {
         Some(self.gate(hook.receiver(&given).ok()?))
     }
 
-    /// How many of a hook's deliveries are being tried.
-    pub fn flying(&self, hook: &Arc<str>) -> Arc<AtomicUsize> {
-        let mut flying = self.flying.lock().unwrap_or_else(PoisonError::into_inner);
-        flying.entry(hook.clone()).or_default().clone()
+    /// What the lane of a hook says of itself; made when it is new.
+    pub fn pulse(&self, hook: &Arc<str>) -> Arc<Pulse> {
+        let mut pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
+        pulses.entry(hook.clone()).or_default().clone()
+    }
+
+    /// A lane that has begun and has not looked at its queue for `longest`. Every lane does so at least every
+    /// `limits::LANE_SLEEP`, whatever it waits for.
+    pub fn unwatched(&self, now: Duration, longest: Duration) -> Option<Arc<str>> {
+        let pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
+        let late = |pulse: &Pulse| pulse.last_look().is_some_and(|last| now.saturating_sub(last) > longest);
+        pulses.iter().find(|(_, pulse)| late(pulse)).map(|(hook, _)| hook.clone())
     }
 
     /// Why a hook is held, if it is.

@@ -131,6 +131,22 @@ impl Gate {
         paused.or_else(|| receiver.breaker.open(now).map(|(until, why)| (until, Why::Breaker(why.to_owned()))))
     }
 
+    /// What keeps a hook from using it now: a pause, the breaker, or the hook's own pace.
+    pub fn shut(&self, now: Duration, hook: &Hook) -> Option<(Duration, Why)> {
+        let closed = self.closed(now).filter(|(_, why)| hook.breaker.is_some() || !matches!(why, Why::Breaker(_)));
+        closed.or_else(|| self.receiver().pace.full(now, hook.pace).map(|until| (until, Why::Pace)))
+    }
+
+    /// Lets the next request be the probe of an open breaker, now. Answers whether it was open.
+    pub fn hurry(&self, now: Duration) -> bool {
+        let mut receiver = self.receiver();
+        let was_open = receiver.breaker.hurry(now);
+        if was_open {
+            receiver.sent_away.drain(..).for_each(|bell| bell.notify_one());
+        }
+        was_open
+    }
+
     /// Whether forgetting it would change nothing.
     pub fn is_idle(&self, now: Duration) -> bool {
         let receiver = self.receiver();

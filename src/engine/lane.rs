@@ -24,7 +24,7 @@ use crate::words::delivery::{Delivery, Outcome, Why};
 use crate::words::limits;
 
 /// How long a lane sleeps at most: a clock that was set, and deliveries that expire while nothing may be sent.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+const LONGEST_SLEEP: Duration = limits::LANE_SLEEP;
 
 /// The queue of one hook.
 pub struct Lane {
@@ -67,7 +67,7 @@ impl Lane {
     /// Runs until the stop signal, then waits for what is in the air; whoever cannot wait aborts it without loss.
     pub async fn run(mut self) {
         let bell = self.bell.clone();
-        let flying = self.desk.flying(&self.name);
+        let pulse = self.desk.pulse(&self.name);
         let mut flights = JoinSet::new();
         loop {
             while flights.try_join_next().is_some() {}
@@ -78,7 +78,8 @@ impl Lane {
                     Rest::Until(Instant::now() + Duration::from_secs(1))
                 }
             };
-            flying.store(flights.len(), Ordering::Relaxed);
+            pulse.flying.store(flights.len(), Ordering::Relaxed);
+            pulse.looked(self.desk.clock.elapsed());
             let wake = match rest {
                 Rest::Full => Instant::now() + LONGEST_SLEEP,
                 Rest::Until(at) => at,
@@ -93,7 +94,7 @@ impl Lane {
             }
         }
         while flights.join_next().await.is_some() {}
-        flying.store(0, Ordering::Relaxed);
+        pulse.flying.store(0, Ordering::Relaxed);
     }
 
     /// Starts what may start, and says what to wait for.

@@ -179,6 +179,15 @@ impl Breaker {
         }
     }
 
+    /// It need not wait any longer: the next request is the probe. Answers whether it was open.
+    pub fn hurry(&mut self, now: Duration) -> bool {
+        let waits = matches!(self.state, State::Open { until } if now < until);
+        if waits {
+            self.state = State::Open { until: now };
+        }
+        waits
+    }
+
     /// Until when it is open, and why.
     pub fn open(&self, now: Duration) -> Option<(Duration, &str)> {
         match self.state {

@@ -20,5 +20,6 @@ pub mod signature;
 pub mod source;
 pub mod template;
 pub mod text;
+pub mod waiting;
 pub(crate) mod xml;
 pub mod yaml;

@@ -46,14 +46,21 @@ impl Pace {
             }
             self.paused = None;
         }
-        let Some(rate) = rate else { return Ok(()) };
-        let whole = self.free(rate.count, rate.window);
-        let until = rate.burst_window().map_or(whole, |(burst, share)| whole.max(self.free(burst, share)));
-        if now < until {
+        if let Some(until) = self.full(now, rate) {
             return Err(Wait { until, paused: None });
         }
-        self.used(now);
+        if rate.is_some() {
+            self.used(now);
+        }
         Ok(())
+    }
+
+    /// When it may be used next, if not now; nothing is noted.
+    pub fn full(&self, now: Duration, rate: Option<Rate>) -> Option<Duration> {
+        let rate = rate?;
+        let whole = self.free(rate.count, rate.window);
+        let until = rate.burst_window().map_or(whole, |(burst, share)| whole.max(self.free(burst, share)));
+        (now < until).then_some(until)
     }
 
     /// When fewer than `count` uses will lie within a window.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::words::event::Event;
@@ -26,7 +27,21 @@ pub struct Delivery {
     pub attempts: u32,
     /// Deliveries of one hook with the same key go out one after the other.
     pub order: Option<Key>,
+    /// What goes out instead of a body rendered anew, when `replay --original` asked for it.
+    pub original: Option<Arc<Body>>,
 }
+
+/// The body of a request as it was rendered for an attempt, and its type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    /// Its media type.
+    pub content_type: String,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// The body of a dead letter's last request, or why it was not kept.
+pub type Kept = Result<Body, String>;
 
 /// What a hook derives from an event to tell which deliveries belong together. A hash: the text may be long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,9 +124,37 @@ pub enum Why {
     Replayed,
     /// An earlier one with the same `order_by` must arrive first.
     Order(String),
+    /// A secret that the hook names cannot be had.
+    SecretMissing(String),
+    /// The journal cannot be written, and nothing is sent while that is so.
+    Storage(String),
+    /// It is being sent right now.
+    Sending,
+    /// Nothing is in its way but others of its hook, which are sent first.
+    Turn,
 }
 
 impl Why {
+    /// Every member, once: what `queue --why` takes, and what the documentation must name.
+    pub fn all() -> [Self; 14] {
+        [
+            Self::New,
+            Self::Replayed,
+            Self::Sending,
+            Self::Turn,
+            Self::Order(String::new()),
+            Self::Retry(String::new()),
+            Self::Pause(String::new()),
+            Self::Pace,
+            Self::Breaker(String::new()),
+            Self::Hold(String::new()),
+            Self::SecretMissing(String::new()),
+            Self::HookDisabled,
+            Self::HookRemoved,
+            Self::Storage(String::new()),
+        ]
+    }
+
     /// The word that is stored; `detail` is stored beside it.
     pub fn word(&self) -> &'static str {
         match self {
@@ -125,6 +168,10 @@ impl Why {
             Self::HookDisabled => "hook disabled",
             Self::Replayed => "replayed",
             Self::Order(_) => "order",
+            Self::SecretMissing(_) => "secret missing",
+            Self::Storage(_) => "storage",
+            Self::Sending => "sending",
+            Self::Turn => "turn",
         }
     }
 
@@ -135,9 +182,23 @@ impl Why {
             | Self::Pause(detail)
             | Self::Breaker(detail)
             | Self::Hold(detail)
+            | Self::SecretMissing(detail)
+            | Self::Storage(detail)
             | Self::Order(detail) => detail,
-            _ => "",
+            Self::New
+            | Self::Pace
+            | Self::HookRemoved
+            | Self::HookDisabled
+            | Self::Replayed
+            | Self::Sending
+            | Self::Turn => "",
         }
+    }
+
+    /// The reverse of how it is shown.
+    pub fn from_text(text: &str) -> Self {
+        let (word, detail) = text.split_once(": ").unwrap_or((text, ""));
+        Self::from_words(word, detail)
     }
 
     /// The reverse of `word` and `detail`; an unknown word (from a newer version) reads as a retry.
@@ -153,6 +214,10 @@ impl Why {
             "hook disabled" => Self::HookDisabled,
             "replayed" => Self::Replayed,
             "order" => Self::Order(detail),
+            "secret missing" => Self::SecretMissing(detail),
+            "storage" => Self::Storage(detail),
+            "sending" => Self::Sending,
+            "turn" => Self::Turn,
             _ => Self::Retry(detail),
         }
     }
@@ -193,5 +258,23 @@ impl Attempt {
     /// How long it took, in milliseconds.
     pub fn duration_ms(&self) -> u64 {
         u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_written_and_read_again() {
+        let mut words = std::collections::BTreeSet::new();
+        for why in Why::all() {
+            let again = Why::from_words(why.word(), "some detail");
+            assert_eq!(again.word(), why.word());
+            assert!(words.insert(why.word()), "{why} stands there twice");
+            assert_eq!(Why::from_words(again.word(), again.detail()), again);
+            assert_eq!(Why::from_text(&again.to_string()), again);
+        }
+        assert_eq!(words.len(), Why::all().len());
     }
 }

@@ -132,6 +132,26 @@ pub const CLAIM_WINDOW: usize = 256;
 pub const UNSETTLED: usize = 1024;
 /// Rows that one operator query may return.
 pub const LIST: usize = 10_000;
+/// Deliveries that one order of an operator (replay, flush, drop) changes in one transaction: a few milliseconds, so that
+/// who sends events meanwhile does not feel it, however many are meant.
+pub const ORDER_STEP: usize = 128;
+/// The body of a dead letter that is kept for `replay --original`: larger ones fill the journal, and are rendered anew.
+pub const KEPT_BODY: usize = 64 * 1024;
+/// Rows that are looked at in one short read while an operator's filter is applied.
+pub const WALK: usize = 2048;
+/// Ids that a command may name at once.
+pub const NAMED: usize = 10_000;
+/// Bytes of one order of an operator: that many ids.
+pub const ADMIN_ORDER: usize = 1024 * 1024;
+/// Deliveries that a dry run shows before it only counts.
+pub const SHOWN_FIRST: usize = 10;
+/// Pages of the journal that `backup` copies in one step: 4 MiB, after which it rests for a moment so that the disk is
+/// not its own.
+pub const BACKUP_STEP: i32 = 1024;
+/// How long it rests.
+pub const BACKUP_REST: Duration = Duration::from_millis(5);
+/// Characters of a value that `explain` shows.
+pub const EXPLAINED_VALUE: usize = 80;
 /// One value of one row in the journal: twice the largest body that intake takes.
 pub const JOURNAL_VALUE: i32 = 32 * 1024 * 1024;
 /// How long a journal that is still locked is waited for before somebody else is said to use it.
@@ -293,6 +313,14 @@ pub const RECALL: Duration = Duration::from_secs(15 * 60);
 pub const TROUBLES: usize = 1024;
 /// How often the daemon tells of the dead letters of one hook: at once, then how many there were since.
 pub const TROUBLE_EVERY: Duration = Duration::from_secs(60);
+/// Bytes of one field in the system's journal: a datagram must hold them all.
+pub const LOG_FIELD: usize = 16 * 1024;
+/// How long a lane sleeps at most: a clock that was set must be noticed, and what expires while nothing may be sent.
+pub const LANE_SLEEP: Duration = Duration::from_secs(60);
+/// How much later than that a lane may look at its queue before it counts as stuck: a busy machine is no standstill.
+pub const LANE_LATE: Duration = Duration::from_secs(60);
+/// How often the service manager is told that the queue makes progress, and what is going on.
+pub const PULSE: Duration = Duration::from_secs(5);
 /// How often the daemon looks whether the journal is in trouble, to say so in its log.
 pub const STORAGE_LOOK: Duration = Duration::from_secs(1);
 /// How often a quiet `log -f` is told that it is still connected.

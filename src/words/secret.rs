@@ -64,6 +64,16 @@ impl Secrets {
         }
     }
 
+    /// The same names with other values, as near to the real ones as can be: what differs when it is made with these
+    /// depends on a secret.
+    pub fn others(&self) -> Self {
+        let other = |value: &Result<Secret, String>| match value {
+            Ok(secret) => Ok(other(secret.expose())),
+            Err(why) => Err(why.clone()),
+        };
+        Self(self.0.iter().map(|(name, value)| (name.clone(), other(value))).collect())
+    }
+
     /// Takes every known secret out of a text that is going to be kept or shown. Receivers echo what they were sent.
     pub fn redact(&self, text: &str) -> String {
         let mut clean = text.to_owned();
@@ -75,6 +85,20 @@ impl Secrets {
         }
         clean
     }
+}
+
+/// Another secret of the same kind: a letter or digit from its middle is another one, so that a URL stays a URL and a key
+/// in hex or base64 a key.
+fn other(value: &str) -> Secret {
+    let plain: Vec<usize> = value.char_indices().filter(|(_, c)| c.is_ascii_alphanumeric()).map(|(at, _)| at).collect();
+    let Some(at) = plain.get(plain.len() / 2) else { return Secret::new(format!("{value}x")) };
+    let next = match value.as_bytes()[*at] {
+        b'9' => '0',
+        b'f' | b'z' => 'a',
+        b'F' | b'Z' => 'A',
+        c => char::from(c + 1),
+    };
+    Secret::new(format!("{}{next}{}", &value[..*at], &value[at + 1..]))
 }
 
 /// A URL as it may be shown: scheme, host and port. On chat platforms path and query are the credential.
@@ -111,6 +135,18 @@ mod tests {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret} {secret:?}"), "*** ***");
         assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn another_secret_is_of_the_same_kind() {
+        for (value, expected) in [
+            ("00ff", "00af"),
+            ("https://oapi.dingtalk.com/robot", "https://oapi.dinhtalk.com/robot"),
+            ("z", "a"),
+            ("应用", "应用x"),
+        ] {
+            assert_eq!(other(value).expose(), expected);
+        }
     }
 
     #[test]

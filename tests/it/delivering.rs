@@ -115,9 +115,9 @@ async fn a_delivery_says_what_keeps_its_hook_from_sending() {
     daemon.admin("POST", "/v1/hold", Some(r#"{"hook": "hook", "why": "we move house"}"#)).await;
     daemon.emit(&json!({"type": "thing"})).await;
     let path = format!("/v1/deliveries/{}", daemon.deliveries("hook").await[0].delivery);
-    assert_eq!(daemon.admin("GET", &path, None).await.1["why"], "held: we move house");
+    assert_eq!(daemon.admin("GET", &path, None).await.1["why"], "hold: we move house");
     daemon.remove_hook("hook").await;
-    assert_eq!(daemon.admin("GET", &path, None).await.1["why"], "hook removed: its file is gone from hooks.d");
+    assert_eq!(daemon.admin("GET", &path, None).await.1["why"], "hook removed");
     daemon.stop().await;
 }
 

@@ -13,6 +13,7 @@ mod contract;
 mod damage;
 mod file;
 mod model;
+mod orders;
 mod retention;
 mod rush;
 mod terms;

@@ -118,9 +118,10 @@ impl Story {
             return None;
         }
         // Deliveries take a moment: a command that only looks is repeated until it sees them.
-        let looks = ["postrider log", "postrider show", "postrider status", "cat ", "grep ", "tail "];
-        let deadline =
-            Instant::now() + if looks.iter().any(|look| command.starts_with(look)) { PATIENCE } else { Duration::ZERO };
+        let looks = ["log", "show", "status", "queue", "explain"].map(|look| format!("postrider {look}"));
+        let looks = looks.iter().map(String::as_str).chain(["cat ", "grep ", "tail "]);
+        let deadline = Instant::now()
+            + if looks.clone().any(|look| command.starts_with(look)) { PATIENCE } else { Duration::ZERO };
         loop {
             let said = self.said(command);
             if matches(wanted, &said) {
@@ -294,6 +295,11 @@ fn the_page_of_speed_is_true() {
 #[test]
 fn the_page_of_the_disk_is_true() {
     page("storage.md");
+}
+
+#[test]
+fn the_page_of_operating_is_true() {
+    page("operating.md");
 }
 
 #[test]

@@ -53,7 +53,7 @@ async fn a_receiver_that_fails_again_and_again_is_left_alone_and_met_gently_when
         let path = format!("/v1/deliveries/{}", rows[rows.len() - 1].delivery);
         told = daemon.admin("GET", &path, None).await.1["why"].clone();
     }
-    assert_eq!(told, "failing: 503 Service Unavailable");
+    assert_eq!(told, "breaker: 503 Service Unavailable");
     let (_, status) = daemon.admin("GET", "/v1/status", None).await;
     assert_eq!(status["hooks"][0]["state"], "failing", "{status}");
     // The fifth failure is the probe, and the next wait is twice as long.

@@ -62,9 +62,10 @@ impl Paths {
     }
 
     /// What a command uses when nothing is said: a daemon started with `run --here` in this folder, else the system's
-    /// for root, else the user's.
+    /// for root, else the user's own, unless only the system has a daemon: everybody may ask it, as far as the sockets
+    /// let them.
     pub fn find() -> Self {
-        Self::find_in(Path::new("."), rustix::process::geteuid().is_root())
+        Self::find_in(Path::new("."), rustix::process::geteuid().is_root(), Self::system(), Self::user())
     }
 
     /// Whether the sockets can be bound where they are meant to be.
@@ -87,14 +88,14 @@ impl Paths {
         Ok(())
     }
 
-    fn find_in(folder: &Path, root: bool) -> Self {
+    fn find_in(folder: &Path, root: bool, system: Self, user: Self) -> Self {
         let here = Self::here(folder);
         if here.admin.exists() {
             here
-        } else if root {
-            Self::system()
+        } else if root || (system.admin.exists() && !user.admin.exists()) {
+            system
         } else {
-            Self::user()
+            user
         }
     }
 
@@ -144,13 +145,19 @@ mod tests {
     #[test]
     fn a_daemon_of_this_folder_comes_first() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Paths::find_in(folder.path(), true), Paths::system());
-        assert_eq!(Paths::find_in(folder.path(), false), Paths::user());
-        std::fs::create_dir(folder.path().join(".postrider")).unwrap();
-        std::fs::write(folder.path().join(".postrider/admin.sock"), "").unwrap();
-        for root in [true, false] {
-            assert_eq!(Paths::find_in(folder.path(), root), Paths::here(folder.path()));
-        }
+        let [here, system, user] = ["here", "system", "user"].map(|name| Paths::here(&folder.path().join(name)));
+        let find = |root| Paths::find_in(&folder.path().join("here"), root, system.clone(), user.clone());
+        let start = |paths: &Paths| {
+            std::fs::create_dir_all(paths.admin.parent().unwrap()).unwrap();
+            std::fs::write(&paths.admin, "").unwrap();
+        };
+        assert_eq!((find(true), find(false)), (system.clone(), user.clone()));
+        start(&system);
+        assert_eq!((find(true), find(false)), (system.clone(), system.clone()));
+        start(&user);
+        assert_eq!((find(true), find(false)), (system.clone(), user.clone()));
+        start(&here);
+        assert_eq!((find(true), find(false)), (here.clone(), here.clone()));
     }
 
     #[test]

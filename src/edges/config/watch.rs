@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::edges::config::{Keeper, ReloadRequest, Reloaded, changes, differ};
-use crate::edges::files;
+use crate::edges::{files, systemd};
 use crate::rules::config::Config;
 use crate::rules::diagnostic::{Diagnostic, Severity};
 use crate::words::limits;
@@ -42,6 +42,9 @@ pub(super) async fn run(
         }
         hints.borrow_and_update();
         let old = publish.borrow().clone();
+        if reason == Reason::Asked {
+            systemd::reloading();
+        }
         let turn = tokio::task::spawn_blocking(move || {
             let next = post.turn(reason, &old);
             (post, old, next)
@@ -66,6 +69,9 @@ pub(super) async fn run(
         };
         for what in post.keeper.good.take_mended() {
             tracing::info!("{what} is good again");
+        }
+        if reason == Reason::Asked {
+            systemd::ready();
         }
         for request in asked {
             // Who asked may have left.

@@ -2,16 +2,22 @@
 //! it also works under a paused clock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+mod terms;
+mod walk;
+
 use super::{
-    Append, Appended, DeliveryRow, Filter, Hold, Journal, JournalError, LaneCount, LogRow, Pending, Shown, Then, Usage,
-    after, delivery_id, keep_micros, micros, micros_of, new_identity, not_waiting, number, same_as, timestamp,
+    Append, Appended, DeliveryRow, Filter, Found, Hold, Journal, JournalError, LaneCount, LogRow, NotCopied, Pending,
+    Progress, Revised, Revision, Shape, Shown, Then, Usage, Walk, after, delivery_id, keep_micros, micros,
+    new_identity, not_waiting, number, timestamp,
 };
-use crate::words::delivery::{Attempt, Delivery, Key as Order, Outcome, Terms, Why};
+use crate::rules::hook::glob;
+use crate::words::delivery::{Attempt, Delivery, Kept, Key as Order, Outcome, Why};
 use crate::words::event::Event;
 use crate::words::keeping::Keeping;
 
@@ -32,6 +38,8 @@ struct State {
     lanes: BTreeMap<Arc<str>, Lane>,
     /// What each lane had with a key: until when, and which delivery.
     once: HashMap<(Arc<str>, Order), (Timestamp, i64)>,
+    /// Events that no hook wanted, by id.
+    unwanted: HashMap<String, Arc<Event>>,
 }
 
 struct Row {
@@ -44,6 +52,8 @@ struct Row {
     order: Option<Order>,
     /// Recorded and never made.
     is_duplicate: bool,
+    kept: Option<Kept>,
+    original: bool,
 }
 
 #[derive(Default)]
@@ -111,6 +121,7 @@ impl MemoryJournal {
         let lane = state.lanes.entry(row.hook.clone()).or_default();
         lane.claimed.remove(&seq);
         lane.free.remove(&(row.due, seq));
+        let parked = row.due == Timestamp::MAX;
         row.attempts = attempts;
         if let Outcome::Waiting { until, .. } = &outcome {
             row.due = timestamp(micros(*until));
@@ -124,12 +135,12 @@ impl MemoryJournal {
         row.outcome = outcome;
         if let (Some(key), false) = (row.order, waits) {
             let hook = row.hook.clone();
-            state.let_next(&hook, key, seq, now);
+            state.let_next(&hook, key, seq, now, parked);
         }
         Ok(())
     }
 
-    fn row(&self, seq: i64, row: &Row) -> DeliveryRow {
+    fn row(&self, state: &State, seq: i64, row: &Row) -> DeliveryRow {
         DeliveryRow {
             time: row.created,
             event: row.event.id.clone(),
@@ -140,6 +151,8 @@ impl MemoryJournal {
             attempts: row.attempts,
             due: row.waits().then_some(row.due).filter(|due| *due != Timestamp::MAX),
             why: row.outcome.why(),
+            reason: row.waits().then(|| row.why().word().to_owned()),
+            claimed: state.is_claimed(seq, row),
         }
     }
 
@@ -147,6 +160,7 @@ impl MemoryJournal {
     fn means(&self, filter: &Filter, seq: i64, row: &Row) -> bool {
         filter.numbers(&self.identity).is_none_or(|numbers| numbers.contains(&seq))
             && filter.event.as_ref().is_none_or(|event| *event == row.event.id)
+            && filter.kind.as_ref().is_none_or(|pattern| glob(pattern, &row.event.kind))
             && filter.hook.as_ref().is_none_or(|hook| **hook == *row.hook)
     }
 }
@@ -168,6 +182,13 @@ impl State {
             due,
             attempts: row.attempts,
             order: row.order,
+            original: row
+                .kept
+                .as_ref()
+                .and_then(|kept| kept.as_ref().ok())
+                .filter(|_| row.original)
+                .cloned()
+                .map(Arc::new),
         })
     }
 }
@@ -175,53 +196,6 @@ impl State {
 impl Row {
     fn waits(&self) -> bool {
         matches!(self.outcome, Outcome::Waiting { .. })
-    }
-}
-
-impl State {
-    /// Where a new delivery goes, as an outcome; notes its key.
-    fn place(&mut self, hook: &Arc<str>, terms: &Terms, seq: i64, now: Timestamp, identity: &str) -> Outcome {
-        let head = Outcome::Waiting { until: now, why: Why::New };
-        if let Some((key, within)) = terms.once {
-            let known = self.once.get(&(hook.clone(), key)).filter(|(until, _)| *until > now).map(|(_, seq)| *seq);
-            let stands =
-                |seq: &i64| !matches!(self.deliveries[seq].outcome, Outcome::Dead { .. } | Outcome::Dropped { .. });
-            if let Some(first) = known.filter(stands) {
-                return Outcome::Dropped { why: same_as(&delivery_id(identity, first), within) };
-            }
-            self.once.retain(|_, (until, _)| *until > now);
-            let until = timestamp(micros(now).saturating_add(micros_of(within)));
-            self.once.insert((hook.clone(), key), (until, seq));
-        }
-        let Some(key) = terms.order else { return head };
-        let waiting = self.lanes.entry(hook.clone()).or_default().ordered.entry(key).or_default();
-        let before = waiting.iter().next_back().copied();
-        waiting.insert(seq);
-        match before {
-            None => head,
-            Some(before) => {
-                Outcome::Waiting { until: Timestamp::MAX, why: Why::Order(after(&delivery_id(identity, before))) }
-            }
-        }
-    }
-
-    /// A delivery with a key waits no longer: the next one may go.
-    fn let_next(&mut self, hook: &Arc<str>, key: Order, seq: i64, now: Timestamp) {
-        let lane = self.lanes.entry(hook.clone()).or_default();
-        let Some(waiting) = lane.ordered.get_mut(&key) else { return };
-        waiting.remove(&seq);
-        let Some(next) = waiting.first().copied() else {
-            lane.ordered.remove(&key);
-            return;
-        };
-        let row = self.deliveries.get_mut(&next).expect("it waits");
-        if row.due == Timestamp::MAX {
-            lane.free.remove(&(row.due, next));
-            row.due = now;
-            row.outcome = Outcome::Waiting { until: now, why: Why::New };
-            lane.free.insert((now, next));
-            lane.bell.notify_one();
-        }
     }
 }
 
@@ -269,9 +243,23 @@ impl Journal for MemoryJournal {
                     }
                     let is_duplicate = matches!(outcome, Outcome::Dropped { .. });
                     let order = terms.order;
-                    let row = Row { event, hook, created: now, due, attempts: 0, outcome, order, is_duplicate };
+                    let row = Row {
+                        event,
+                        hook,
+                        created: now,
+                        due,
+                        attempts: 0,
+                        outcome,
+                        order,
+                        is_duplicate,
+                        kept: None,
+                        original: false,
+                    };
                     state.deliveries.insert(seq, row);
                     seqs.push(seq);
+                }
+                if seqs.is_empty() {
+                    state.unwanted.insert(id.clone(), append.event);
                 }
                 state.events.insert(known, seqs);
                 done.push(Appended { id, hooks, duplicate: false });
@@ -358,7 +346,7 @@ impl Journal for MemoryJournal {
                     && filter.outcome.as_ref().is_none_or(|outcome| *outcome == row.outcome.word())
             };
             let rows = state.deliveries.iter().filter(|(seq, row)| self.means(&filter, **seq, row) && meant(row));
-            Ok(newest(rows.map(|(seq, row)| self.row(*seq, row)).collect(), filter.limit()))
+            Ok(newest(rows.map(|(seq, row)| self.row(state, *seq, row)).collect(), filter.limit()))
         })
     }
 
@@ -369,6 +357,7 @@ impl Journal for MemoryJournal {
                 let row = &state.deliveries[seq];
                 let meant = self.means(&filter, *seq, row)
                     && between(&filter, attempt.started)
+                    && filter.means(&row.event.kind, attempt.status)
                     && filter.outcome.as_ref().is_none_or(|wanted| wanted == outcome)
                     && !(filter.failed && attempt.verdict == "delivered");
                 if meant {
@@ -397,11 +386,51 @@ impl Journal for MemoryJournal {
             let Some((seq, row)) = seq.and_then(|seq| state.deliveries.get_key_value(&seq)) else { return Ok(None) };
             let attempts = state.attempts.iter().filter(|(of, ..)| of == seq);
             Ok(Some(Shown {
-                row: self.row(*seq, row),
+                row: self.row(state, *seq, row),
                 event: row.event.clone(),
                 attempts: attempts.map(|(_, attempt, outcome)| (attempt.clone(), (*outcome).to_owned())).collect(),
             }))
         })
+    }
+
+    fn event(&self, id: &str) -> Pending<Option<Arc<Event>>> {
+        let id = id.to_owned();
+        self.answer(|state| {
+            let of_id = state.deliveries.values().rev().find(|row| row.event.id == id);
+            Ok(of_id.map(|row| row.event.clone()).or_else(|| state.unwanted.get(&id).cloned()))
+        })
+    }
+
+    fn walk(&self, walk: Walk) -> Pending<Vec<Found>> {
+        self.answer(|state| Ok(self.walked(state, &walk)))
+    }
+
+    fn shape(&self, lane: Option<Arc<str>>, ages: Vec<Timestamp>, now: Timestamp) -> Pending<Vec<(Arc<str>, Shape)>> {
+        self.answer(|state| Ok(walk::shapes(state, lane.as_ref(), &ages, now)))
+    }
+
+    fn revise(&self, seqs: Vec<i64>, revision: Revision, now: Timestamp) -> Pending<Revised> {
+        let revised = self.revised(&seqs, &revision, timestamp(micros(now)));
+        Box::pin(std::future::ready(revised))
+    }
+
+    fn keep_body(&self, delivery: &Delivery, kept: Kept) {
+        if let Some(row) = self.state().deliveries.get_mut(&delivery.seq).filter(|row| row.waits()) {
+            row.kept = Some(kept);
+        }
+    }
+
+    fn not_kept(&self, seqs: Vec<i64>) -> Pending<Vec<(i64, String)>> {
+        self.answer(|state| Ok(walk::not_kept(state, &seqs)))
+    }
+
+    fn number(&self, id: &str) -> Option<i64> {
+        number(&self.identity, id)
+    }
+
+    fn backup(&self, _to: PathBuf, _replace: bool, _progress: Progress) -> Pending<Result<u64, NotCopied>> {
+        let what = "this journal is kept in memory only".to_owned();
+        self.answer(|_| Ok(Err(NotCopied { what, help: "start the daemon with a state directory".to_owned() })))
     }
 
     fn reopen(&self, filter: Filter, now: Timestamp) -> Pending<Vec<String>> {
@@ -413,6 +442,7 @@ impl Journal for MemoryJournal {
                     && self.means(&filter, seq, row)
                     && between(&filter, row.created)
                     && filter.outcome.as_ref().is_none_or(|outcome| *outcome == row.outcome.word())
+                    && (!filter.original || matches!(row.kept, Some(Ok(_))))
             };
             let rows = state.deliveries.iter().filter(|(seq, row)| meant(**seq, row)).map(|(seq, _)| *seq);
             let limit = if filter.limit.is_some() { filter.limit() } else { usize::MAX };
@@ -429,7 +459,7 @@ impl Journal for MemoryJournal {
                     }
                     waiting.insert(*seq);
                 }
-                (row.created, row.due, row.attempts) = (now, due, 0);
+                (row.created, row.due, row.attempts, row.original) = (now, due, 0, filter.original);
                 row.outcome = Outcome::Waiting { until: due, why };
                 lane.free.insert((due, *seq));
                 lane.bell.notify_one();

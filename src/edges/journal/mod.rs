@@ -2,6 +2,7 @@
 //! fsync, `settle` records exactly one outcome, and a claim does not survive the process.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -10,16 +11,19 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
 use tokio::sync::{Notify, oneshot};
 
-use crate::words::delivery::{Attempt, Delivery, Outcome, Terms};
+use crate::rules::hook::glob;
+use crate::words::delivery::{Attempt, Delivery, Kept, Outcome, Terms};
 use crate::words::event::Event;
 use crate::words::keeping::Keeping;
 use crate::words::limits;
 
 pub mod memory;
 pub mod sqlite;
+pub mod walk;
 
 pub use memory::MemoryJournal;
 pub use sqlite::SqliteJournal;
+pub use walk::{After, Among, Found, NotCopied, Progress, Revised, Revision, Shape, Walk};
 
 /// Base32 without the letters that are mistaken for digits or for each other.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -134,8 +138,14 @@ pub struct Filter {
     pub hook: Option<String>,
     /// With this outcome: `waiting`, `delivered`, `dead`, `dropped`.
     pub outcome: Option<String>,
+    /// Of events whose type matches this pattern (`*` and `?`).
+    pub kind: Option<String>,
     /// Attempts only: those whose verdict is not `delivered`.
     pub failed: bool,
+    /// `reopen` only: those whose last body was kept, and it goes out again.
+    pub original: bool,
+    /// Attempts only: those that were answered with a status between these.
+    pub status: Option<(u16, u16)>,
     /// Accepted (deliveries) or begun (attempts) at or after this.
     pub since: Option<Timestamp>,
     /// … and before this.
@@ -149,6 +159,12 @@ impl Filter {
     fn numbers(&self, identity: &str) -> Option<Vec<i64>> {
         let named = !self.ids.is_empty();
         named.then(|| self.ids.iter().filter_map(|id| number(identity, id)).collect())
+    }
+
+    /// Whether an event's type and an answer's status are meant.
+    pub fn means(&self, kind: &str, status: Option<u16>) -> bool {
+        self.kind.as_ref().is_none_or(|pattern| glob(pattern, kind))
+            && self.status.is_none_or(|(from, to)| status.is_some_and(|status| (from..=to).contains(&status)))
     }
 
     fn limit(&self) -> usize {
@@ -178,6 +194,11 @@ pub struct DeliveryRow {
     pub due: Option<Timestamp>,
     /// Why it is not there yet, or why it is dead.
     pub why: String,
+    /// The word of why it is not there yet; nothing when it does not wait.
+    pub reason: Option<String>,
+    /// Whether it is handed out: most likely it is being sent.
+    #[serde(skip)]
+    pub claimed: bool,
 }
 
 /// An attempt as operators see it. The field names are a promise.
@@ -327,6 +348,33 @@ pub trait Journal: Send + Sync + 'static {
     /// One delivery whole, by its id or its number.
     fn show(&self, id: &str) -> Pending<Option<Shown>>;
 
+    /// The newest event with this id, of whichever source.
+    fn event(&self, id: &str) -> Pending<Option<Arc<Event>>>;
+
+    /// One short step through a lane, in the order of the index that it has.
+    fn walk(&self, walk: Walk) -> Pending<Vec<Found>>;
+
+    /// Counts what waits, lane by lane; `ages` are bounds from young to old, as times of acceptance.
+    fn shape(&self, lane: Option<Arc<str>>, ages: Vec<Timestamp>, now: Timestamp) -> Pending<Vec<(Arc<str>, Shape)>>;
+
+    /// Changes what waits of these, due or not, in one transaction and by the path of `settle`: what comes after a dropped
+    /// one of the same key may go. What is handed out is left alone, so that nothing is settled twice.
+    fn revise(&self, seqs: Vec<i64>, revision: Revision, now: Timestamp) -> Pending<Revised>;
+
+    /// Keeps the body of the last request of a delivery that is about to be settled as dead.
+    fn keep_body(&self, delivery: &Delivery, kept: Kept);
+
+    /// Why the last request of each of these cannot go out again as it was; those that can are left out.
+    fn not_kept(&self, seqs: Vec<i64>) -> Pending<Vec<(i64, String)>>;
+
+    /// The number behind a delivery's id, or behind the bare number.
+    fn number(&self, id: &str) -> Option<i64>;
+
+    /// Copies the whole journal into a file, at one moment and without stopping anything. Resolves with its bytes. The
+    /// file appears under its name when it is whole and on disk; one that is there already is replaced only if that is
+    /// wanted and it is a journal's.
+    fn backup(&self, to: PathBuf, replace: bool, progress: Progress) -> Pending<Result<u64, NotCopied>>;
+
     /// Makes every delivery meant by the filter wait again from now, with no attempt counted and its age begun anew.
     /// Only dead letters, and delivered or dropped ones that are named by id. Resolves with their ids.
     fn reopen(&self, filter: Filter, now: Timestamp) -> Pending<Vec<String>>;
@@ -380,6 +428,9 @@ fn micros(time: Timestamp) -> i64 {
 
 /// The due time of what waits for an earlier delivery with the same `order_by`.
 const PARKED: i64 = i64::MAX;
+
+/// Why nothing was kept of a delivery of which no request was made, or an older version did.
+const NOTHING_KEPT: &str = "nothing was kept of its last request, if there was one: only those of dead letters are";
 
 /// Why a delivery waits for another.
 fn after(before: &str) -> String {

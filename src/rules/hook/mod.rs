@@ -24,6 +24,7 @@ use crate::rules::settings::Defaults;
 pub use crate::rules::settings::Retry;
 use crate::rules::template::key::KeyText;
 use crate::rules::template::{Condition, Tree};
+use crate::words::delivery::Body;
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
 use crate::words::json::{Exact, Members};
@@ -198,12 +199,23 @@ impl Hook {
     /// # Errors
     /// A secret is missing, or a template or the script fails on this event.
     pub fn render(&self, given: &Given<'_>) -> Result<Request, RenderError> {
-        if let Some(made) = self.prepared.made.get() {
+        self.render_with(given, None)
+    }
+
+    /// The same with a body of an earlier attempt: URL, headers and signature are made anew around it.
+    ///
+    /// # Errors
+    /// As `render`.
+    pub fn render_with(&self, given: &Given<'_>, original: Option<&Arc<Body>>) -> Result<Request, RenderError> {
+        if original.is_none()
+            && let Some(made) = self.prepared.made.get()
+        {
             let sign = self.options.iter().find(|(_, tree)| varies(tree));
             let signer = sign.map(|(_, tree)| tree.signer(given)).transpose()?.flatten();
             return self.platform.repeat(made, signer, given);
         }
         let mut options = self.prepared.options.clone();
+        options.original = original.cloned();
         for option in self.options.iter().filter(|(_, tree)| varies(tree)) {
             render_option(&self.platform, &mut options, option, given)?;
         }
@@ -213,7 +225,7 @@ impl Hook {
             // What the platform has nothing against once it has nothing against later.
             let _set_already = self.prepared.checked.set(());
         }
-        if self.prepared.repeats {
+        if self.prepared.repeats && original.is_none() {
             let _set_already = self.prepared.made.set(made.clone());
         }
         self.platform.finish(made, given)

@@ -35,6 +35,7 @@ use crate::rules::diagnostic::{Diagnostic, Source};
 use crate::rules::manifest::{Kind, Manifest, OptionSpec};
 pub use crate::rules::script::Signer;
 use crate::rules::script::{Opaque, Script, blob, from_exact, from_json, map, type_word};
+use crate::words::delivery::Body;
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
 use crate::words::json::{Exact, Members};
@@ -101,6 +102,8 @@ pub struct Options {
     known_url: Arc<request::KnownUrl>,
     /// Whether `check` has nothing against them.
     pub checked: bool,
+    /// What goes out instead of the body that the script makes.
+    pub original: Option<Arc<Body>>,
 }
 
 impl Options {
@@ -191,7 +194,11 @@ impl Platform {
             found.notes.push(format!("in the platform {}", self.name));
             RenderError::Wrong(found)
         })?;
-        request::read(&made, &options.known_url).map_err(|what| self.refused(given, &what))
+        let made = request::read(&made, &options.known_url).map_err(|what| self.refused(given, &what))?;
+        Ok(match options.original.as_deref() {
+            Some(original) => made.with(original),
+            None => made,
+        })
     }
 
     /// The request of one attempt from what the script made.
@@ -299,7 +306,7 @@ impl Platform {
         let value =
             |spec: &OptionSpec| options.get(&spec.name).map_or(Dynamic::UNIT, |value| given_as(spec, value.clone()));
         let map = self.manifest.options.iter().map(|spec| (spec.name.as_str().into(), value(spec)));
-        Options { map: map.collect(), known_url: Arc::default(), checked: false }
+        Options { map: map.collect(), known_url: Arc::default(), checked: false, original: None }
     }
 
     /// Sets one of them.

@@ -16,6 +16,7 @@ use crate::rules::script::{Signer, form, json_text, to_json, type_word};
 use crate::rules::signature::{self, Scheme, Signed};
 use crate::rules::xml;
 use crate::rules::yaml::reader::nearest;
+use crate::words::delivery::Body;
 use crate::words::exchange::Request;
 use crate::words::limits;
 
@@ -50,12 +51,12 @@ pub(crate) struct Made {
     headers: HeaderMap,
     /// The header that carries the delivery's id.
     id_header: Option<HeaderName>,
-    body: Body,
+    content: Content,
     sign: Sign,
 }
 
 #[derive(Clone, Debug)]
-enum Body {
+enum Content {
     /// The event's bytes as they came.
     Event,
     Own {
@@ -91,10 +92,19 @@ pub(super) fn read(made: &Dynamic, known_url: &KnownUrl) -> Result<Made, String>
         headers.entry(AUTHORIZATION).or_insert(login);
     }
     headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("postrider/", env!("CARGO_PKG_VERSION"))));
-    Ok(Made { method, url, headers, id_header, body: body(&map)?, sign: sign(&map)? })
+    Ok(Made { method, url, headers, id_header, content: content(&map)?, sign: sign(&map)? })
 }
 
 impl Made {
+    /// The same with a body of an earlier attempt.
+    pub(super) fn with(mut self, original: &Body) -> Self {
+        // The type goes with the body.
+        self.headers.remove(CONTENT_TYPE);
+        let Body { bytes, content_type } = original;
+        self.content = Content::Own { bytes: bytes.clone(), content_type: content_type.clone() };
+        self
+    }
+
     /// The same with the option that says how it is signed as it is now.
     pub(super) fn signed_by(mut self, signer: Option<Signer>) -> Self {
         if let (Sign::Option(scheme), Some(Signer { scheme: Some(now), .. })) = (&mut self.sign, signer) {
@@ -105,14 +115,14 @@ impl Made {
 
     /// The request of one attempt. Its signature is over the URL, the headers and the body exactly as they leave.
     pub(super) fn request(self, given: &Given<'_>) -> Result<Request, String> {
-        let Self { method, url, mut headers, id_header, body, sign } = self;
+        let Self { method, url, mut headers, id_header, content, sign } = self;
         if let Some(name) = id_header {
             let id = HeaderValue::from_str(given.id).map_err(|_| "the delivery's id cannot stand in a header")?;
             headers.insert(name, id);
         }
-        let (mut body, content_type) = match body {
-            Body::Event => (given.event.raw.clone(), media_type(&given.event.content_type)),
-            Body::Own { bytes, content_type } => (bytes, media_type(&content_type)),
+        let (mut body, content_type) = match content {
+            Content::Event => (given.event.raw.clone(), media_type(&given.event.content_type)),
+            Content::Own { bytes, content_type } => (bytes, media_type(&content_type)),
         };
         if method == Method::GET || method == Method::HEAD {
             // A body there has no meaning, and some servers refuse it.
@@ -251,13 +261,13 @@ fn header(name: &str, value: &Dynamic) -> Result<(HeaderName, HeaderValue), Stri
 }
 
 /// One of `json form text xml body`, else the event's bytes.
-fn body(map: &Map) -> Result<Body, String> {
+fn content(map: &Map) -> Result<Content, String> {
     let given: Vec<_> = BODIES
         .iter()
         .filter_map(|key| map.get(*key).filter(|value| !value.is_unit()).map(|value| (*key, value)))
         .collect();
     let (key, value) = match given.as_slice() {
-        [] => return Ok(Body::Event),
+        [] => return Ok(Content::Event),
         [one] => *one,
         several => {
             let names: Vec<_> = several.iter().map(|(key, _)| *key).collect();
@@ -281,5 +291,5 @@ fn body(map: &Map) -> Result<Body, String> {
             (bytes, "application/octet-stream")
         }
     };
-    Ok(Body::Own { bytes: bytes.into(), content_type: content_type.to_owned() })
+    Ok(Content::Own { bytes: bytes.into(), content_type: content_type.to_owned() })
 }

@@ -23,6 +23,7 @@ pub mod key;
 mod kinds;
 mod leaf;
 mod scope;
+pub mod select;
 mod signing;
 mod value;
 
@@ -87,6 +88,7 @@ pub fn try_compile(text: &str) {
 
 /// `when`: one expression; a missing field is false.
 pub struct Condition {
+    text: String,
     expression: Expression<'static, 'static>,
     needs: Needs,
 }
@@ -369,7 +371,7 @@ impl Condition {
         }
         let mut needs = Needs::default();
         needs.add(variables);
-        Ok(Self { expression, needs })
+        Ok(Self { text: text.trim().to_owned(), expression, needs })
     }
 
     /// Whether it is true of an event.
@@ -385,6 +387,11 @@ impl Condition {
 }
 
 impl Condition {
+    /// The expression as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The event's fields that it names.
     pub fn variables(&self) -> Vec<String> {
         self.expression.undeclared_variables(true).into_iter().collect()

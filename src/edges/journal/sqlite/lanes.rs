@@ -221,6 +221,31 @@ impl Lanes {
         }
     }
 
+    /// Takes a delivery that waits out of everybody's reach, wherever it is; `false` when somebody has it.
+    pub(super) fn reserve(&mut self, name: &Arc<str>, key: Key) -> bool {
+        let lane = self.lane(name);
+        if !lane.claimed.insert(key.1) {
+            return false;
+        }
+        if let Some(delivery) = lane.fresh.remove(&key) {
+            self.bytes -= delivery.event.weight();
+        }
+        true
+    }
+
+    /// Lets go of one that was reserved: it waits as before.
+    pub(super) fn let_go(&mut self, name: &Arc<str>, key: Key) {
+        let lane = self.lane(name);
+        if lane.claimed.remove(&key.1) {
+            lane.make_cold(key);
+        }
+    }
+
+    /// Whether a delivery is handed out.
+    pub(super) fn is_claimed(&self, name: &Arc<str>, seq: i64) -> bool {
+        self.lanes.get(name).is_some_and(|lane| lane.claimed.contains(&seq))
+    }
+
     /// When the next one is due, as far as it is known without reading.
     pub(super) fn next_due(&self, name: &Arc<str>) -> Next {
         let Some(lane) = self.lanes.get(name) else { return Next::Nothing };

@@ -3,7 +3,7 @@
 //! One thread writes, one reads for the lanes, one reads for people. What was just appended is handed to its lane in
 //! memory; the database is read when a lane has more than fits there, after a restart, and when a retry comes due.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -20,13 +20,15 @@ use self::space::Space;
 use self::transaction::{Book, Reopen, Settle};
 use self::writer::{Command, Writer};
 use super::{
-    Append, Appended, DeliveryRow, Filter, Hold, Journal, JournalError, LaneCount, LogRow, Pending, Shown, Then, Usage,
-    keep_micros, micros, number, promise,
+    Append, Appended, DeliveryRow, Filter, Found, Hold, Journal, JournalError, LaneCount, LogRow, NotCopied, Pending,
+    Progress, Revised, Revision, Shape, Shown, Then, Usage, Walk, keep_micros, micros, number, promise,
 };
-use crate::words::delivery::{Attempt, Delivery, Outcome};
+use crate::words::delivery::{Attempt, Delivery, Kept, Outcome};
+use crate::words::event::Event;
 use crate::words::keeping::Keeping;
 use crate::words::limits;
 
+mod backup;
 mod chores;
 mod health;
 mod lanes;
@@ -35,11 +37,13 @@ mod prune;
 mod query;
 mod queue;
 mod reader;
+mod revise;
 mod schema;
 mod space;
 mod sum;
 mod terms;
 mod transaction;
+mod walk;
 mod writer;
 
 /// The file in the state directory.
@@ -48,6 +52,7 @@ const FILE: &str = "journal.db";
 /// The journal in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteJournal {
+    path: PathBuf,
     identity: Arc<str>,
     shared: Arc<Shared>,
     commands: Commands,
@@ -145,7 +150,7 @@ impl SqliteJournal {
         let readers = (claims.0.clone(), operators.0.clone());
         let writer = Writer {
             file: schema::file(&path),
-            path,
+            path: path.clone(),
             commands: todo,
             shared: shared.clone(),
             book,
@@ -161,7 +166,7 @@ impl SqliteJournal {
         let thread = thread
             .spawn(move || writer.run(conn))
             .map_err(|err| JournalError::Storage(format!("cannot start a thread: {err}")))?;
-        Ok(Self { identity, shared, commands, claims: readers.0, operators: readers.1, writer: Some(thread) })
+        Ok(Self { path, identity, shared, commands, claims: readers.0, operators: readers.1, writer: Some(thread) })
     }
 
     /// The first part of this journal's delivery ids.
@@ -348,8 +353,16 @@ impl Journal for SqliteJournal {
     }
 
     fn list(&self, filter: Filter) -> Pending<Vec<DeliveryRow>> {
-        let identity = self.identity.clone();
-        self.ask(&self.operators, move |conn| query::list(conn, &identity, &filter))
+        let (identity, shared) = (self.identity.clone(), self.shared.clone());
+        self.ask(&self.operators, move |conn| {
+            let mut rows = query::list(conn, &identity, &filter)?;
+            let lanes = shared.lanes();
+            for row in rows.iter_mut().filter(|row| row.outcome == "waiting") {
+                let seq = number(&identity, &row.delivery).unwrap_or_default();
+                row.claimed = lanes.is_claimed(&row.hook.as_str().into(), seq);
+            }
+            Ok(rows)
+        })
     }
 
     fn log(&self, filter: Filter) -> Pending<Vec<LogRow>> {
@@ -359,10 +372,70 @@ impl Journal for SqliteJournal {
 
     fn show(&self, id: &str) -> Pending<Option<Shown>> {
         let (identity, seq) = (self.identity.clone(), number(&self.identity, id));
-        self.ask(&self.operators, move |conn| match seq {
-            Some(seq) => query::show(conn, &identity, seq),
-            None => Ok(None),
+        let shared = self.shared.clone();
+        self.ask(&self.operators, move |conn| {
+            let Some(seq) = seq else { return Ok(None) };
+            let mut shown = query::show(conn, &identity, seq)?;
+            if let Some(shown) = &mut shown {
+                shown.row.claimed = shared.lanes().is_claimed(&shown.row.hook.as_str().into(), seq);
+            }
+            Ok(shown)
         })
+    }
+
+    fn event(&self, id: &str) -> Pending<Option<Arc<Event>>> {
+        let id = id.to_owned();
+        self.ask(&self.operators, move |conn| walk::event(conn, &id))
+    }
+
+    fn walk(&self, walk: Walk) -> Pending<Vec<Found>> {
+        let (identity, shared) = (self.identity.clone(), self.shared.clone());
+        self.ask(&self.operators, move |conn| {
+            let mut found = walk::walk(conn, &identity, &walk)?;
+            let lanes = shared.lanes();
+            found.iter_mut().for_each(|one| one.row.claimed = lanes.is_claimed(&walk.lane, one.seq));
+            Ok(found)
+        })
+    }
+
+    fn shape(&self, lane: Option<Arc<str>>, ages: Vec<Timestamp>, now: Timestamp) -> Pending<Vec<(Arc<str>, Shape)>> {
+        self.ask(&self.operators, move |conn| {
+            let lanes = walk::waiting_lanes(conn, lane.as_deref())?;
+            let shapes = lanes.into_iter().map(|(name, row)| Ok((name, walk::shape(conn, row, &ages, now)?)));
+            shapes.collect()
+        })
+    }
+
+    fn revise(&self, seqs: Vec<i64>, revision: Revision, now: Timestamp) -> Pending<Revised> {
+        self.command(|answer| Command::Revise { seqs, revision, now, answer })
+    }
+
+    fn keep_body(&self, delivery: &Delivery, kept: Kept) {
+        // A writer that is gone keeps nothing.
+        self.commands.send(Command::Keep { seq: delivery.seq, kept });
+    }
+
+    fn not_kept(&self, seqs: Vec<i64>) -> Pending<Vec<(i64, String)>> {
+        self.ask(&self.operators, move |conn| query::not_kept(conn, &seqs))
+    }
+
+    fn number(&self, id: &str) -> Option<i64> {
+        number(&self.identity, id)
+    }
+
+    fn backup(&self, to: PathBuf, replace: bool, progress: Progress) -> Pending<Result<u64, NotCopied>> {
+        if let Err(err) = self.is_open() {
+            return ready(Err(err));
+        }
+        let (answer, pending) = oneshot::channel();
+        let from = self.path.clone();
+        // It may take minutes: nobody else's questions wait behind it.
+        let thread = std::thread::Builder::new().name("journal-backup".to_owned());
+        let started = thread.spawn(move || _ = answer.send(Ok(backup::copy(&from, &to, replace, &progress))));
+        match started {
+            Ok(_) => promise(pending),
+            Err(err) => ready(Err(JournalError::Storage(format!("cannot start a thread: {err}")))),
+        }
     }
 
     fn reopen(&self, filter: Filter, now: Timestamp) -> Pending<Vec<String>> {

@@ -11,8 +11,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::lanes::{Key, Plan};
 use super::sum::sum;
-use crate::edges::journal::{DeliveryRow, Filter, Hold, LogRow, PARKED, Shown, delivery_id, micros, timestamp};
-use crate::words::delivery::{Attempt, Delivery, Key as Order, Why};
+use crate::edges::journal::{
+    DeliveryRow, Filter, Hold, LogRow, NOTHING_KEPT, PARKED, Shown, delivery_id, micros, timestamp,
+};
+use crate::words::delivery::{Attempt, Body, Delivery, Key as Order, Why};
 use crate::words::event::{Event, Peer};
 
 /// What waits in a lane from a key on, in order and from the index alone. In two steps: SQLite does not use the index
@@ -33,7 +35,7 @@ pub(super) fn window(
 ) -> rusqlite::Result<(Vec<Delivery>, Option<Key>)> {
     let snapshot = conn.unchecked_transaction()?;
     let mut fetch = snapshot.prepare(&format!(
-        "SELECT d.created, d.attempts, d.order_key, {EVENT} FROM deliveries d JOIN events e ON e.seq = d.event WHERE d.seq = ?1"
+        "SELECT d.created, d.attempts, d.order_key, {ORIGINAL}, {EVENT} FROM deliveries d JOIN events e ON e.seq = d.event WHERE d.seq = ?1"
     ))?;
     let (mut taken, mut weight) = (Vec::new(), 0);
     for walk in WALK {
@@ -52,12 +54,13 @@ pub(super) fn window(
                 Ok(Delivery {
                     seq,
                     id: delivery_id(identity, seq),
-                    event: Arc::new(event(row, 3)?),
+                    event: Arc::new(event(row, 5)?),
                     hook: hook.clone(),
                     created: timestamp(row.get(0)?),
                     due: timestamp(due),
                     attempts: row.get(1)?,
                     order: row.get::<_, Option<[u8; 16]>>(2)?.map(Order),
+                    original: original(row, 3)?,
                 })
             })?;
             weight += delivery.event.weight();
@@ -67,11 +70,30 @@ pub(super) fn window(
     Ok((taken, None))
 }
 
+/// The columns that `original` reads: a body that nobody asked for is not read.
+const ORIGINAL: &str = "d.kept_type, CASE WHEN d.original <> 0 THEN d.kept_body END";
+
+fn original(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Arc<Body>>> {
+    let Some(bytes) = row.get::<_, Option<Vec<u8>>>(at + 1)? else { return Ok(None) };
+    let content_type = row.get::<_, Option<String>>(at)?.unwrap_or_default();
+    Ok(Some(Arc::new(Body { content_type, bytes: bytes.into() })))
+}
+
+/// Why the last requests of some deliveries were not kept.
+pub(super) fn not_kept(conn: &Connection, seqs: &[i64]) -> rusqlite::Result<Vec<(i64, String)>> {
+    let numbers: Vec<String> = seqs.iter().map(i64::to_string).collect();
+    let mut query = conn.prepare(&format!(
+        "SELECT seq, coalesce(kept_not, ?1) FROM deliveries WHERE kept_body IS NULL AND seq IN ({})",
+        numbers.join(",")
+    ))?;
+    query.query_map([NOTHING_KEPT], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
 /// The columns that `event` reads.
-const EVENT: &str =
+pub(super) const EVENT: &str =
     "e.id, e.type, e.source, e.time, e.content_type, e.peer_uid, e.peer_gid, e.peer_pid, e.raw, e.data, e.sum";
 
-fn event(row: &Row<'_>, at: usize) -> rusqlite::Result<Event> {
+pub(super) fn event(row: &Row<'_>, at: usize) -> rusqlite::Result<Event> {
     let id = row.get(at)?;
     let raw = Bytes::copy_from_slice(row.get_ref(at + 8)?.as_blob()?);
     let mut event = Event::new(row.get::<_, String>(at + 1)?, Some(id), raw, timestamp(row.get(at + 3)?));
@@ -145,6 +167,13 @@ impl Conditions {
         }
     }
 
+    /// The type of a delivery's event, as a pattern of ours, in which `[` stands for itself.
+    fn kind(&mut self, filter: &Filter) {
+        if let Some(pattern) = &filter.kind {
+            self.add("(SELECT type FROM events WHERE seq = d.event) GLOB ?", pattern.replace('[', "[[]"));
+        }
+    }
+
     fn text(&self) -> String {
         if self.sql.is_empty() { "TRUE".to_owned() } else { self.sql.join(" AND ") }
     }
@@ -169,6 +198,7 @@ pub(super) fn list(conn: &Connection, identity: &str, filter: &Filter) -> rusqli
         Some(outcome) => conditions.add("d.outcome = ?", outcome.to_owned()),
         None => {}
     }
+    conditions.kind(filter);
     // The newest are chosen before anything is joined: of a million that wait, only these are looked up.
     let newest = format!(
         "SELECT d.seq FROM deliveries d {index} WHERE {} ORDER BY d.seq DESC LIMIT {}",
@@ -184,9 +214,10 @@ pub(super) fn list(conn: &Connection, identity: &str, filter: &Filter) -> rusqli
 }
 
 /// The columns that `delivery` reads.
-const DELIVERY: &str = "d.seq, d.created, e.id, l.name, e.type, d.outcome, d.attempts, d.due, d.why, d.detail";
+pub(super) const DELIVERY: &str =
+    "d.seq, d.created, e.id, l.name, e.type, d.outcome, d.attempts, d.due, d.why, d.detail";
 
-fn delivery(row: &Row<'_>, identity: &str) -> rusqlite::Result<DeliveryRow> {
+pub(super) fn delivery(row: &Row<'_>, identity: &str) -> rusqlite::Result<DeliveryRow> {
     let outcome: String = row.get(5)?;
     let (why, detail): (String, String) = (row.get(8)?, row.get(9)?);
     let waiting = outcome == "waiting";
@@ -200,6 +231,9 @@ fn delivery(row: &Row<'_>, identity: &str) -> rusqlite::Result<DeliveryRow> {
         attempts: row.get(6)?,
         due: Some(row.get::<_, i64>(7)?).filter(|due| waiting && *due != PARKED).map(timestamp),
         why: if waiting { Why::from_words(&why, &detail).to_string() } else { detail },
+        reason: waiting.then_some(why),
+        // That is not on disk.
+        claimed: false,
     })
 }
 
@@ -213,6 +247,10 @@ pub(super) fn log(conn: &Connection, identity: &str, filter: &Filter) -> rusqlit
     if filter.failed {
         conditions.sql.push("a.verdict <> 'delivered'".to_owned());
     }
+    if let Some((from, to)) = filter.status {
+        conditions.sql.push(format!("a.status BETWEEN {from} AND {to}"));
+    }
+    conditions.kind(filter);
     let limit = filter.limit();
     let mut query = conn.prepare(&format!(
         "SELECT a.started, e.id, a.delivery, l.name, e.type, a.outcome, a.verdict, a.number, a.status, a.duration_ms, a.why
@@ -288,11 +326,15 @@ pub(super) fn closed(
 ) -> rusqlite::Result<Vec<Closed>> {
     let mut conditions = Conditions::on_deliveries(filter, identity, "d.seq");
     conditions.between("d.created", filter);
+    conditions.kind(filter);
     conditions.add("d.seq > ?", after);
     let by_id = !filter.ids.is_empty();
     conditions.sql.push(if by_id { "d.outcome <> 'waiting'" } else { "d.outcome = 'dead'" }.to_owned());
     if let Some(outcome) = &filter.outcome {
         conditions.add("d.outcome = ?", outcome.clone());
+    }
+    if filter.original {
+        conditions.sql.push("d.kept_body IS NOT NULL".to_owned());
     }
     let index = if by_id || filter.event.is_some() { "" } else { "INDEXED BY deliveries_dead" };
     let order = if filter.limit.is_some() { "DESC" } else { "ASC" };

@@ -62,7 +62,7 @@ impl Commands {
             drop(state);
             return drop(command);
         }
-        state.hurried += usize::from(hurries(&command));
+        state.hurried += usize::from(command.hurries());
         state.commands.push_back(command);
         if state.is_over() {
             state.waits = Waits::No;
@@ -110,7 +110,7 @@ impl Todo {
 impl State {
     fn pop(&mut self) -> Option<Command> {
         let command = self.commands.pop_front()?;
-        self.hurried -= usize::from(hurries(&command));
+        self.hurried -= usize::from(command.hurries());
         Some(command)
     }
 
@@ -122,10 +122,6 @@ impl State {
             Waits::Company => self.hurried > 0 || self.commands.len() >= limits::OUTCOMES_AT_ONCE,
         }
     }
-}
-
-fn hurries(command: &Command) -> bool {
-    !matches!(command, Command::Settle { .. })
 }
 
 impl Drop for Todo {

@@ -15,7 +15,7 @@ use crate::edges::journal::{JournalError, new_identity};
 use crate::words::limits;
 
 /// `user_version` of the database.
-const FORMAT: i64 = 4;
+const FORMAT: i64 = 5;
 /// What makes format 2 of format 1, and so on.
 const UPGRADES: [&str; FORMAT as usize - 1] = [
     "ALTER TABLE events ADD COLUMN data TEXT;",
@@ -32,6 +32,10 @@ CREATE TABLE once (
 CREATE INDEX once_until ON once (until);",
     "ALTER TABLE events ADD COLUMN sum INTEGER;
 CREATE INDEX once_delivery ON once (delivery);",
+    "ALTER TABLE deliveries ADD COLUMN kept_not TEXT;
+ALTER TABLE deliveries ADD COLUMN kept_type TEXT;
+ALTER TABLE deliveries ADD COLUMN kept_body BLOB;
+ALTER TABLE deliveries ADD COLUMN original INTEGER NOT NULL DEFAULT 0;",
 ];
 /// How long a lock that another process holds is waited for.
 pub(super) const BUSY: Duration = Duration::from_secs(1);
@@ -83,7 +87,11 @@ CREATE TABLE deliveries (
     outcome TEXT NOT NULL,
     why TEXT NOT NULL,
     detail TEXT NOT NULL,
-    order_key BLOB
+    order_key BLOB,
+    kept_not TEXT,
+    kept_type TEXT,
+    kept_body BLOB,
+    original INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX deliveries_order ON deliveries (lane, order_key, seq) WHERE outcome = 'waiting' AND order_key IS NOT NULL;
 CREATE TABLE once (
@@ -238,6 +246,13 @@ pub(super) fn reader(path: &Path) -> Result<Connection, JournalError> {
     Ok(conn)
 }
 
+/// Whether a file is a journal of ours, of whichever format.
+pub(super) fn is_journal(path: &Path) -> bool {
+    let opened = Connection::open_with_flags(path, flags(false));
+    let application = opened.and_then(|conn| conn.query_row("PRAGMA application_id", [], |row| row.get::<_, i64>(0)));
+    application.is_ok_and(|application| application == APPLICATION)
+}
+
 fn flags(writes: bool) -> OpenFlags {
     // Never CREATE: a journal that vanished while we run is trouble, not a reason to begin a new one.
     let mode = if writes { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
@@ -366,6 +381,8 @@ mod tests {
             "DROP INDEX once_until; DROP TABLE once; DROP INDEX deliveries_order;
              ALTER TABLE deliveries DROP COLUMN order_key; ALTER TABLE lanes DROP COLUMN hold_until;",
             "DROP INDEX once_delivery; ALTER TABLE events DROP COLUMN sum;",
+            "ALTER TABLE deliveries DROP COLUMN kept_not; ALTER TABLE deliveries DROP COLUMN kept_type;
+             ALTER TABLE deliveries DROP COLUMN kept_body; ALTER TABLE deliveries DROP COLUMN original;",
         ];
         assert_eq!(undo.len(), UPGRADES.len());
         let columns = |path: &Path| {

@@ -1,15 +1,15 @@
 //! What one transaction does to the database, and what memory must learn of it once it is committed.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Statement, params};
 
 use super::lanes::{Key, Lanes, Tally};
-use super::query;
 use super::sum::sum;
 use super::terms::{Place, Terming};
+use super::{query, revise};
 use crate::edges::journal::{Append, Appended, Filter, Hold, PARKED, after, delivery_id, micros, same_as, timestamp};
 use crate::words::delivery::{Attempt, Delivery, Key as Order, Outcome, Terms};
 
@@ -39,7 +39,7 @@ pub(super) struct Reopen {
 pub(super) struct Book {
     pub(super) identity: Arc<str>,
     rows: HashMap<Arc<str>, i64>,
-    names: HashMap<i64, Arc<str>>,
+    pub(super) names: HashMap<i64, Arc<str>>,
     next_event: i64,
     next_delivery: i64,
 }
@@ -84,10 +84,12 @@ impl Book {
 pub(super) struct Effects {
     appended: Vec<Delivery>,
     settled: Vec<(Arc<str>, i64, Option<i64>)>,
-    reopened: Vec<(Arc<str>, Key)>,
+    pub(super) reopened: Vec<(Arc<str>, Key)>,
     held: Vec<(Arc<str>, bool)>,
     counts: HashMap<i64, Tally>,
     new_lanes: Vec<Arc<str>>,
+    /// What was taken out of reach to be revised.
+    pub(super) reserved: Vec<(Arc<str>, Key)>,
 }
 
 impl Effects {
@@ -136,6 +138,8 @@ pub(super) struct Statements<'c> {
     count: Statement<'c>,
     hold: Statement<'c>,
     touch: Statement<'c>,
+    pub(super) waits: Statement<'c>,
+    pub(super) keep: Statement<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -166,8 +170,8 @@ impl<'c> Statements<'c> {
                  OR EXISTS (SELECT 1 FROM attempts WHERE delivery = ?1 AND number = ?3 AND started = ?4)",
             )?,
             reopen: conn.prepare(
-                "UPDATE deliveries SET attempts = 0, outcome = 'waiting', created = ?2, due = ?3, why = ?4, detail = ?5
-                 WHERE seq = ?1",
+                "UPDATE deliveries SET attempts = 0, outcome = 'waiting', created = ?2, due = ?3, why = ?4, detail = ?5,
+                 original = ?6 WHERE seq = ?1",
             )?,
             insert_lane: conn.prepare("INSERT INTO lanes (name) VALUES (?1)")?,
             count: conn.prepare(
@@ -178,6 +182,8 @@ impl<'c> Statements<'c> {
                 "UPDATE lanes SET hold_why = ?2, hold_since = ?3, hold_fingerprint = ?4, hold_until = ?5 WHERE id = ?1",
             )?,
             touch: conn.prepare("INSERT OR REPLACE INTO meta (key, value) VALUES ('mended', ?1)")?,
+            waits: conn.prepare(revise::WAITS)?,
+            keep: conn.prepare(revise::KEEP)?,
         })
     }
 }
@@ -188,6 +194,7 @@ pub(super) struct Transaction<'t, 'c> {
     pub(super) sql: &'t mut Statements<'c>,
     pub(super) book: &'t mut Book,
     pub(super) effects: &'t mut Effects,
+    pub(super) lanes: &'t Mutex<Lanes>,
     /// When everything in it was accepted.
     pub(super) now: i64,
 }
@@ -245,6 +252,7 @@ impl Transaction<'_, '_> {
                 due: timestamp(self.now),
                 attempts: 0,
                 order: None,
+                original: None,
             });
         }
         let mut hooks = append.hooks.clone();
@@ -284,6 +292,7 @@ impl Transaction<'_, '_> {
                 due: timestamp(self.now),
                 attempts: 0,
                 order: terms.order,
+                original: None,
             });
         }
         Ok(())
@@ -367,7 +376,7 @@ impl Transaction<'_, '_> {
         // Not all at once: a million dead letters in one transaction would stop intake for as long.
         let at_most = reopen.filter.limit();
         let closed = query::closed(self.conn, &self.book.identity, &reopen.filter, reopen.after, at_most)?;
-        let now = micros(reopen.now);
+        let (now, original) = (micros(reopen.now), reopen.filter.original);
         for closed in &closed {
             self.effects.count(closed.lane, &closed.outcome, -1);
             self.effects.count(closed.lane, "waiting", 1);
@@ -377,10 +386,10 @@ impl Transaction<'_, '_> {
             };
             if let Some(before) = before {
                 let detail = after(&delivery_id(&self.book.identity, before));
-                self.sql.reopen.execute(params![closed.seq, now, PARKED, "order", detail])?;
+                self.sql.reopen.execute(params![closed.seq, now, PARKED, "order", detail, original])?;
                 continue;
             }
-            self.sql.reopen.execute(params![closed.seq, now, now, "replayed", ""])?;
+            self.sql.reopen.execute(params![closed.seq, now, now, "replayed", "", original])?;
             self.effects.reopened.push((self.book.names[&closed.lane].clone(), (now, closed.seq)));
         }
         Ok(closed.iter().map(|closed| closed.seq).collect())

@@ -6,8 +6,8 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -18,12 +18,14 @@ use tokio::sync::oneshot;
 use super::Shared;
 use super::chores::Chores;
 use super::health::{self, Checking};
+use super::lanes::Lanes;
 use super::prune::{Pruned, Step};
 use super::queue::Todo;
 use super::reader::Reader;
 use super::schema::{self, Lock};
 use super::transaction::{Book, Effects, Reopen, Settle, Statements, Transaction};
-use crate::edges::journal::{Append, Appended, Hold, JournalError, Then, delivery_id, micros};
+use crate::edges::journal::{Append, Appended, Hold, JournalError, Revised, Revision, Then, delivery_id, micros};
+use crate::words::delivery::Kept;
 use crate::words::limits;
 
 /// Where a result is awaited, perhaps.
@@ -34,9 +36,18 @@ pub(super) enum Command {
     Append { batch: Vec<Append>, weight: usize, answer: Answer<Vec<Appended>> },
     Settle { settle: Box<Settle>, then: Then },
     Reopen { reopen: Box<Reopen>, answer: Answer<Vec<String>> },
+    Keep { seq: i64, kept: Kept },
+    Revise { seqs: Vec<i64>, revision: Revision, now: Timestamp, answer: Answer<Revised> },
     Hold { lane: Arc<str>, hold: Option<Hold>, answer: Answer<()> },
     Prune { step: Step },
     Close { answer: Option<Answer<()>> },
+}
+
+impl Command {
+    /// Whether somebody waits for it. What is only to be recorded may wait for company.
+    pub(super) fn hurries(&self) -> bool {
+        !matches!(self, Self::Settle { .. } | Self::Keep { .. })
+    }
 }
 
 /// What a command did.
@@ -44,6 +55,8 @@ enum Done {
     Appended(Vec<Appended>),
     Settled(bool),
     Reopened(Vec<i64>),
+    Revised(Revised),
+    Kept,
     Held,
     Pruned(Pruned),
 }
@@ -153,7 +166,7 @@ impl Writer {
             batch.push(first);
             self.commands.take(&mut batch, limits::COMMIT_BATCH);
             // Nobody waits for an outcome, so it may wait for company.
-            if batch.len() < limits::OUTCOMES_AT_ONCE && batch.iter().all(|one| matches!(one, Command::Settle { .. })) {
+            if batch.len() < limits::OUTCOMES_AT_ONCE && batch.iter().all(|one| !one.hurries()) {
                 self.commands.company(Instant::now() + limits::OUTCOME_LINGER);
             }
         }
@@ -206,7 +219,7 @@ impl Writer {
     ) -> Result<(Vec<Done>, Effects), Failure> {
         self.is_in_place().map_err(Failure::Storage)?;
         let mut effects = Effects::default();
-        match transact(conn, sql, &mut self.book, &mut effects, batch, touch) {
+        match transact(conn, sql, &mut self.book, &mut effects, &self.shared.lanes, batch, touch) {
             Ok(done) => {
                 if !matches!(batch, [Command::Prune { .. }]) {
                     self.shared.commits.fetch_add(1, Ordering::Relaxed);
@@ -219,6 +232,9 @@ impl Writer {
                     let _ = conn.execute_batch("ROLLBACK");
                 }
                 self.book.forget(&effects);
+                let mut lanes = self.shared.lanes();
+                effects.reserved.drain(..).for_each(|(name, key)| lanes.let_go(&name, key));
+                drop(lanes);
                 let error = self.judge(&err);
                 let rolled_back = conn.is_autocommit();
                 let storage = schema::is_storage_trouble(&err) || !rolled_back;
@@ -251,6 +267,8 @@ impl Writer {
                 let _ = answer.send(Ok(()));
             }
             (Command::Prune { step }, Done::Pruned(done)) => self.chores.pruned(&step, &done),
+            (Command::Keep { .. }, Done::Kept) => {}
+            (Command::Revise { answer, .. }, Done::Revised(revised)) => drop(answer.send(Ok(revised))),
             (Command::Settle { then, .. }, Done::Settled(true)) => then(Ok(())),
             (Command::Settle { settle, then }, Done::Settled(false)) => {
                 then(Err(crate::edges::journal::not_waiting(settle.seq)));
@@ -379,6 +397,9 @@ impl Writer {
                 let _ = answer.send(Err(error));
             }
             Command::Reopen { answer, .. } => drop(answer.send(Err(error))),
+            Command::Revise { answer, .. } => drop(answer.send(Err(error))),
+            // What goes out again is rendered anew then.
+            Command::Keep { .. } => {}
             Command::Close { answer: None } | Command::Prune { .. } => {}
         }
     }
@@ -450,17 +471,23 @@ fn transact(
     sql: &mut Statements<'_>,
     book: &mut Book,
     effects: &mut Effects,
+    lanes: &Mutex<Lanes>,
     batch: &[Command],
     touch: bool,
 ) -> rusqlite::Result<Vec<Done>> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
-    let mut transaction = Transaction { conn, sql, book, effects, now: micros(Timestamp::now()) };
+    let mut transaction = Transaction { conn, sql, book, effects, lanes, now: micros(Timestamp::now()) };
     let mut done = Vec::with_capacity(batch.len());
     for command in batch {
         done.push(match command {
             Command::Append { batch, .. } => Done::Appended(transaction.append(batch)?),
             Command::Settle { settle, .. } => Done::Settled(transaction.settle(settle)?),
             Command::Reopen { reopen, .. } => Done::Reopened(transaction.reopen(reopen)?),
+            Command::Keep { seq, kept } => {
+                transaction.keep(*seq, kept)?;
+                Done::Kept
+            }
+            Command::Revise { seqs, revision, now, .. } => Done::Revised(transaction.revise(seqs, revision, *now)?),
             Command::Hold { lane, hold, .. } => {
                 transaction.hold(lane, hold.as_ref())?;
                 Done::Held

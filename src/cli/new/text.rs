@@ -1,0 +1,84 @@
+//! The text of a new hook file: what was said, and in comments what else can be.
+
+use std::fmt::Write;
+
+use serde_json::Value as Json;
+
+use crate::rules::manifest::{Kind, OptionSpec};
+use crate::rules::platform::Platform;
+use crate::words::json::{Exact, Members};
+
+/// Where an editor finds what a hook file may hold.
+pub(super) const SCHEMA: &str = "/usr/share/postrider/schema/hook.json";
+
+/// Something that can be said of every event.
+const EXAMPLE: &str = "\"{{ event.type }} {{ data }}\"";
+
+/// What an option is set to.
+pub(super) enum Value<'a> {
+    Given(&'a Exact),
+    /// The name of a secret.
+    Secret(&'a str),
+    Example,
+}
+
+/// A whole file. `value` says what an option is set to; the others stand in comments.
+pub(super) fn hook<'a>(
+    name: &str,
+    platform: &Platform,
+    events: &[String],
+    value: impl Fn(&OptionSpec) -> Option<Value<'a>>,
+) -> String {
+    let mut text = format!("# yaml-language-server: $schema={SCHEMA}\n");
+    // Writing into a String cannot fail.
+    let _ = writeln!(text, "# {}. Try it: postrider test {name}", platform.manifest.summary);
+    let events: Vec<String> = events.iter().map(|glob| quoted(glob)).collect();
+    let _ = writeln!(text, "events: [{}]\nplatform: {}\noptions:", events.join(", "), platform.name);
+    let mut others = String::new();
+    for option in &platform.manifest.options {
+        match value(option) {
+            Some(Value::Secret(secret)) => {
+                let _ = writeln!(text, "  {}: {{secret: {secret}}}", option.name);
+            }
+            Some(Value::Given(given)) => {
+                let _ = writeln!(text, "  {}: {}", option.name, flow(given));
+            }
+            Some(Value::Example) => {
+                let _ = writeln!(text, "  {}: {EXAMPLE}", option.name);
+            }
+            None => {
+                let _ = writeln!(others, "  # {}: {}", option.name, option.about);
+            }
+        }
+    }
+    text.push_str(&others);
+    text
+}
+
+/// Whether an option is a text without which there is nothing to say: then it says what there is.
+pub(super) fn begins_by_itself(option: &OptionSpec) -> bool {
+    let is_text = matches!(
+        option.kind,
+        Kind::Text | Kind::Chat | Kind::Message | Kind::Markdown | Kind::Html | Kind::Mrkdwn | Kind::MarkdownV2
+    );
+    is_text && (option.required || option.name == "message")
+}
+
+/// As YAML on one line. JSON is YAML, and a JSON string needs no thought about colons, braces and hashes.
+fn flow(value: &Exact) -> String {
+    match value {
+        Exact::Map(map) => members(map),
+        Exact::List(list) => format!("[{}]", list.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        Exact::String(text) => quoted(text),
+        other => other.to_string(),
+    }
+}
+
+fn members(map: &Members) -> String {
+    let members = map.iter().map(|(key, value)| format!("{}: {}", quoted(key), flow(value)));
+    format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
+}
+
+fn quoted(text: &str) -> String {
+    Json::from(text).to_string()
+}

@@ -1,0 +1,58 @@
+//! What keeps a hook from sending right now, gathered from where it is known: its file, its secrets, a hold, the gate of
+//! its receiver, the journal.
+
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+
+use crate::edges::journal::DeliveryRow;
+use crate::engine::desk::Desk;
+use crate::rules::backoff;
+use crate::rules::config::Config;
+use crate::rules::hook::Hook;
+use crate::rules::waiting::{Recorded, Standing};
+use crate::words::delivery::Why;
+
+/// What keeps a hook from sending.
+pub fn of_hook(desk: &Desk, config: &Config, name: &str) -> Standing {
+    let hook = config.hooks.get(name);
+    Standing {
+        shut: shut(desk, config, name),
+        gate: hook.and_then(|hook| gate(desk, config, hook)),
+        flying: desk.pulse(&name.into()).flying.load(Ordering::Relaxed),
+        slots: hook.map_or(0, |hook| hook.concurrency),
+    }
+}
+
+/// Why nothing of it may be sent, and until when if that is known.
+fn shut(desk: &Desk, config: &Config, name: &str) -> Option<(Why, Option<Timestamp>)> {
+    if let Some(trouble) = desk.journal.trouble() {
+        return Some((Why::Storage(trouble.to_string()), None));
+    }
+    let Some(hook) = config.hooks.get(name) else { return Some((Why::HookRemoved, None)) };
+    if !hook.enabled {
+        return Some((Why::HookDisabled, None));
+    }
+    if let Some(hold) = desk.held(name) {
+        return Some((Why::Hold(hold.why), hold.until));
+    }
+    config.missing_secret(hook).map(|why| (Why::SecretMissing(why), None))
+}
+
+fn gate(desk: &Desk, config: &Config, hook: &Hook) -> Option<(Why, Timestamp)> {
+    let (now, elapsed) = (desk.clock.now(), desk.clock.elapsed());
+    let (until, why) = desk.constant_gate(config, hook)?.shut(elapsed, hook)?;
+    Some((why, backoff::later(now, until.saturating_sub(elapsed))))
+}
+
+/// Says in a row why it waits and until when, by what is true now.
+pub fn tell(standing: &Standing, row: &mut DeliveryRow, now: Timestamp) {
+    if row.outcome != "waiting" {
+        return;
+    }
+    let recorded = Why::from_text(&row.why);
+    let (why, until) = standing.tell(Recorded { why: &recorded, due: row.due, claimed: row.claimed }, now);
+    row.why = why.to_string();
+    row.reason = Some(why.word().to_owned());
+    row.due = until;
+}
