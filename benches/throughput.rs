@@ -9,10 +9,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use support::bounds::{BOUNDS, Bound, ROOM};
 use support::cases::{Case, Ground, LATENCY, THROUGHPUT, Way};
 use support::table::Results;
-use support::{Fallible, hard, relay};
+use support::{Fallible, bounds, hard, page, relay};
 
+/// Events of a case whose cost is watched: enough for the kernel's ticks to tell.
+const WATCHED: usize = 8_000;
 /// Events per second of the calm measurement.
 const CALM: u32 = 50;
 
@@ -20,7 +23,8 @@ const CALM: u32 = 50;
 /// once.
 #[derive(Parser)]
 struct Options {
-    /// One round of few events: shows that everything arrives, measures nothing worth keeping.
+    /// One round of few events: shows that everything arrives, measures nothing worth keeping. Then what a delivery
+    /// costs is compared with its bound.
     #[arg(long)]
     quick: bool,
     /// Rounds; the medians over them are printed.
@@ -32,7 +36,7 @@ struct Options {
     /// Seconds of a calm measurement, per case and round.
     #[arg(long, default_value_t = 5)]
     calm: usize,
-    /// Only cases whose name contains this; bare and relay always run.
+    /// Only cases (and, with --hard, circumstances) whose name contains this; bare and relay always run.
     #[arg(long)]
     only: Option<String>,
     /// Only bare and relay.
@@ -44,6 +48,9 @@ struct Options {
     /// Also writes the result to this file.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Also writes the figures into performance.md of this folder, and the plot beside it.
+    #[arg(long, value_name = "FOLDER")]
+    page: Option<PathBuf>,
     /// What cargo says.
     #[arg(long, hide = true)]
     bench: bool,
@@ -78,15 +85,41 @@ fn run() -> Fallible<()> {
         return Ok(());
     }
     let mut options = Options::parse();
+    // What `cargo test` builds is not optimised: it has no bounds.
+    let bounded = options.quick && options.bench;
     if options.quick || !options.bench {
         options = Options { rounds: 1, events: 500, calm: 1, ..options };
     }
     let results = measure(&options)?;
     println!("{}", results.table());
+    if bounded {
+        watch_bounds()?;
+    }
+    if let Some(folder) = &options.page {
+        page::write(folder, &results)?;
+    }
     if let Some(file) = &options.json {
         std::fs::write(file, serde_json::to_vec_pretty(&results.json())?)?;
     }
     Ok(())
+}
+
+/// What a delivery costs is within its bounds.
+fn watch_bounds() -> Fallible<()> {
+    let ground = Ground::new()?;
+    let wanted = |case: &&Case| case.way == Way::Bare || BOUNDS.iter().any(|bound| bound.case == case.name);
+    let mut results = Results::default();
+    for case in THROUGHPUT.iter().filter(wanted) {
+        let rounds = (0..3).map(|_| ground.throughput(case, WATCHED)).collect::<Fallible<_>>()?;
+        results.throughput.push((*case, rounds));
+    }
+    let bare = results.cpu("bare").unwrap_or_default();
+    let beyond = bounds::beyond(bare, |case| results.cpu(case));
+    for Bound { case, measured } in BOUNDS {
+        let is = results.cpu(case).unwrap_or(f64::NAN) / bare;
+        println!("{case}: CPU of a delivery in that of bare: {is:.1}, at most {:.1}", measured * ROOM);
+    }
+    if beyond.is_empty() { Ok(()) } else { Err(beyond.join("\n").into()) }
 }
 
 /// All cases in every round, each round beginning with another one: whatever else the machine does meets them all.
@@ -112,7 +145,7 @@ fn measure(options: &Options) -> Fallible<Results> {
         }
         if options.hard {
             let load = if options.events < hard::FULL.events { hard::SMALL } else { hard::FULL };
-            results.hard.push(ground.hard(&load)?);
+            results.hard.push(ground.hard(&load, options.only.as_deref())?);
         }
     }
     Ok(results)

@@ -89,7 +89,7 @@ async fn post_all(job: Arc<Post>) -> Fallible<Sent> {
     for _ in 0..job.target.connections {
         ready.push(connect(job.target.addr).await?);
     }
-    let cpu = process::cpu_of_thread()?;
+    let cpu = process::cpu_of_thread();
     let began = Instant::now();
     let senders: Vec<_> = ready.into_iter().map(|sender| tokio::spawn(post_some(job.clone(), sender, began))).collect();
     for sender in senders {
@@ -100,7 +100,7 @@ async fn post_all(job: Arc<Post>) -> Fallible<Sent> {
         began,
         answered,
         times: schedule(began, job.events.len(), job.speed),
-        cpu: process::cpu_of_thread()? - cpu,
+        cpu: process::cpu_of_thread() - cpu,
     })
 }
 
@@ -160,7 +160,7 @@ pub(crate) fn emit(socket: &Path, events: Range<usize>, speed: Speed) -> Fallibl
     let answers = stream.try_clone()?;
     let reader = std::thread::spawn(move || read_answers(answers, count));
     let sent = on_own_thread(move || {
-        let cpu = process::cpu_of_thread()?;
+        let cpu = process::cpu_of_thread();
         let began = Instant::now();
         match speed {
             Speed::Full => {
@@ -176,7 +176,7 @@ pub(crate) fn emit(socket: &Path, events: Range<usize>, speed: Speed) -> Fallibl
             }
         }
         let times = schedule(began, count, speed);
-        Ok(Sent { began, answered: began, times, cpu: process::cpu_of_thread()? - cpu })
+        Ok(Sent { began, answered: began, times, cpu: process::cpu_of_thread() - cpu })
     })?;
     let answered = reader.join().map_err(|_| "the reader of answers broke down")??;
     Ok(Sent { answered, ..sent })

@@ -2,11 +2,13 @@
 
 pub(crate) mod aims;
 pub(crate) mod board;
+pub(crate) mod bounds;
 pub(crate) mod cases;
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod events;
 pub(crate) mod hard;
+pub(crate) mod page;
 pub(crate) mod process;
 pub(crate) mod relay;
 pub(crate) mod sink;

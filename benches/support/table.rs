@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::aims::{self, Of};
+use super::aims::{self, Aim, Of};
 use super::board::Latency;
 use super::cases::{Case, Measured, Way};
 use super::hard::Figure;
@@ -30,17 +30,17 @@ struct Row {
 }
 
 /// A figure beside its aim.
-struct Judged {
-    what: String,
-    is: f64,
-    must: f64,
+pub(crate) struct Judged {
+    pub(crate) what: String,
+    pub(crate) is: f64,
+    pub(crate) aim: Aim,
     /// Whether more is better.
     more: bool,
 }
 
 impl Judged {
     fn word(&self) -> &'static str {
-        let share = if self.more { self.is / self.must } else { self.must / self.is };
+        let share = self.share();
         match share {
             share if share >= 1.0 => "PASS",
             share if share >= 0.5 => "below",
@@ -48,8 +48,23 @@ impl Judged {
         }
     }
 
+    /// Whether the aim is a least or a most.
+    pub(crate) fn sign(&self) -> &'static str {
+        if self.more { "≥" } else { "≤" }
+    }
+
+    /// How much of what must be is reached: 1 and more is all of it.
+    pub(crate) fn share(&self) -> f64 {
+        if self.more { self.is / self.aim.must } else { self.aim.must / self.is }
+    }
+
+    /// The same of the moonshot: what it is in the measure of `share`.
+    pub(crate) fn moonshot_share(&self) -> f64 {
+        if self.more { self.aim.moonshot / self.aim.must } else { self.aim.must / self.aim.moonshot }
+    }
+
     fn half(&self) -> f64 {
-        if self.more { self.must / 2.0 } else { self.must * 2.0 }
+        if self.more { self.aim.must / 2.0 } else { self.aim.must * 2.0 }
     }
 }
 
@@ -86,10 +101,11 @@ impl Results {
         for (case, latency) in self.latencies() {
             let _ = writeln!(out, "{:<28}at 50/s: p50 {:.2} ms, p99 {:.2} ms", case.name, latency.p50, latency.p99);
         }
-        let _ = writeln!(out, "\n{:<50}{:>9}{:>9}{:>9}", "aim", "is", "must", "half");
-        for judged in self.judged(&rows) {
-            let Judged { what, is, must, .. } = &judged;
-            let _ = writeln!(out, "{what:<50}{is:>9.2}{must:>9.2}{:>9.2}  {}", judged.half(), judged.word());
+        let _ = writeln!(out, "\n{:<50}{:>9}{:>9}{:>9}{:>10}", "aim", "is", "half", "must", "moonshot");
+        for judged in self.judged() {
+            let (Judged { what, is, aim, .. }, half) = (&judged, judged.half());
+            let (must, moonshot, word) = (aim.must, aim.moonshot, judged.word());
+            let _ = writeln!(out, "{what:<50}{is:>9.2}{half:>9.2}{must:>9.2}{moonshot:>10.2}  {word}");
         }
         out
     }
@@ -115,37 +131,58 @@ impl Results {
             .map(|(case, latency)| json!({"case": case.name, "p50_ms": latency.p50, "p99_ms": latency.p99}))
             .collect();
         let aims: Vec<Value> = self
-            .judged(&rows)
+            .judged()
             .iter()
-            .map(|judged| json!({"aim": judged.what, "is": judged.is, "must": judged.must, "result": judged.word()}))
+            .map(|judged| {
+                let Aim { must, moonshot } = judged.aim;
+                json!({"aim": judged.what, "is": judged.is, "must": must, "moonshot": moonshot, "result": judged.word()})
+            })
             .collect();
         json!({"throughput": throughput, "latency": latency, "aims": aims})
     }
 
-    fn judged(&self, rows: &[Row]) -> Vec<Judged> {
-        let mut all = Vec::new();
-        for row in rows {
+    /// CPU seconds for 10,000 deliveries of a case.
+    pub(crate) fn cpu(&self, case: &str) -> Option<f64> {
+        self.rows().iter().find(|row| row.case.name == case).map(|row| row.cpu)
+    }
+
+    /// What the others are compared with, in words.
+    pub(crate) fn yardsticks(&self) -> String {
+        let rows = self.rows();
+        let (bare, relay) = (rate(&rows, Way::Bare) / 1000.0, rate(&rows, Way::Relay) / 1000.0);
+        let rounds = self.throughput.first().map_or(0, |(_, rounds)| rounds.len());
+        let cpu = self.cpu("bare").unwrap_or(f64::NAN);
+        format!(
+            "Medians of {rounds} rounds. In them bare did {bare:.0} thousand a second ({cpu:.3} CPU seconds for 10,000), \
+             and relay {relay:.0} thousand."
+        )
+    }
+
+    /// Every figure that has an aim.
+    pub(crate) fn judged(&self) -> Vec<Judged> {
+        let (rows, mut all) = (self.rows(), Vec::new());
+        for row in &rows {
             let Some(aims) = aims::of(&row.case) else { continue };
             let name = row.case.name;
-            let (must, of) = aims.rate;
+            let (aim, of) = aims.rate;
             let (way, word) = if of == Of::Bare { (Way::Bare, "bare") } else { (Way::Relay, "relay") };
-            let is = row.deliveries / rate(rows, way);
-            all.push(Judged { what: format!("{name}: share of {word}"), is, must, more: true });
-            all.push(Judged { what: format!("{name}: CPU s per 10k"), is: row.cpu, must: aims.cpu, more: false });
+            let is = row.deliveries / rate(&rows, way);
+            all.push(Judged { what: format!("{name}: share of {word}"), is, aim, more: true });
+            all.push(Judged { what: format!("{name}: CPU s per 10k"), is: row.cpu, aim: aims.cpu, more: false });
             if let Some((idle, _)) = row.memory
                 && row.case.hooks == 10
             {
-                all.push(Judged { what: format!("{name}: idle MiB"), is: idle, must: aims::IDLE_MEMORY, more: false });
+                all.push(Judged { what: format!("{name}: idle MiB"), is: idle, aim: aims::IDLE_MEMORY, more: false });
             }
         }
         for (case, latency) in self.latencies().filter(|(case, _)| aims::of(case).is_some()) {
             let (p50, p99) = (aims::LATENCY_P50, aims::LATENCY_P99);
-            all.push(Judged { what: format!("{}: p50 ms", case.name), is: latency.p50, must: p50, more: false });
-            all.push(Judged { what: format!("{}: p99 ms", case.name), is: latency.p99, must: p99, more: false });
+            all.push(Judged { what: format!("{}: p50 ms", case.name), is: latency.p50, aim: p50, more: false });
+            all.push(Judged { what: format!("{}: p99 ms", case.name), is: latency.p99, aim: p99, more: false });
         }
         for (number, figure) in self.hard.first().into_iter().flatten().enumerate() {
             let is = median(self.hard.iter().filter_map(|round| round.get(number)).map(|figure| figure.is));
-            all.push(Judged { what: figure.what.to_owned(), is, must: figure.must, more: figure.more });
+            all.push(Judged { what: figure.what.to_owned(), is, aim: figure.aim, more: figure.more });
         }
         all
     }
@@ -188,7 +225,8 @@ fn rate(rows: &[Row], way: Way) -> f64 {
     yardstick.map_or(f64::NAN, |row| row.deliveries)
 }
 
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
+/// The one in the middle.
+pub(crate) fn median(figures: impl Iterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.collect();
     figures.sort_by(f64::total_cmp);
     let middle = figures.len() / 2;

@@ -198,7 +198,7 @@ fn ended(desk: &Desk, config: &Config, hook: &Hook, delivery: &Delivery, seen: &
         number: delivery.attempts.saturating_add(1),
         started: seen.started,
         duration: seen.took,
-        request: format!("{} {}", seen.request.method, shown_url(&seen.request.url)),
+        request: [seen.request.method.as_str(), " ", &shown_url(&seen.request.url)].concat(),
         status,
         response: clean(&response),
         verdict: verdict.word().to_owned(),

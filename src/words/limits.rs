@@ -119,6 +119,8 @@ pub const REPLAY_WINDOW_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const COMMIT_BATCH: usize = 1024;
 /// Outcomes ride along with the next commit, or wait this long.
 pub const OUTCOME_LINGER: Duration = Duration::from_millis(10);
+/// Outcomes that do not wait for more of them: long before `UNSETTLED` of them would keep new deliveries from being sent.
+pub const OUTCOMES_AT_ONCE: usize = 256;
 /// Fresh deliveries that a lane is handed in memory; the rest it reads from the journal when it gets there.
 pub const FRESH_PER_LANE: usize = 1024;
 /// Bytes of all events that are handed over in memory.

@@ -104,7 +104,7 @@ fn other(value: &str) -> Secret {
 /// A URL as it may be shown: scheme, host and port. On chat platforms path and query are the credential.
 pub fn shown_url(url: &str) -> String {
     if let Some(origin) = plain_origin(url) {
-        return format!("{origin}/…");
+        return [origin, "/…"].concat();
     }
     match url::Url::parse(url) {
         Ok(parsed) => match parsed.host_str() {

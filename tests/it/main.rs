@@ -1,6 +1,7 @@
 //! Stories and tables: each module is named for what it shows.
 
 mod bombs;
+mod bounds;
 mod broken_hooks;
 mod commands;
 mod completions;

@@ -12,7 +12,9 @@ use http::Uri;
 use http::uri::Scheme;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout, timeout_at};
 use tower_service::Service;
 
@@ -40,35 +42,78 @@ pub(super) struct DialError(pub(super) SendError);
 /// Opens plain and TLS connections, each within the deadline of the attempt that asked for it.
 #[derive(Clone)]
 pub(super) struct Connector {
+    dial: Dial,
+    tls: Arc<Tls>,
+}
+
+/// TLS, made ready when it is first needed: reading the system's certificate roots takes longer than the rest of a start,
+/// and many a daemon never needs them.
+struct Tls {
+    roots: Roots,
+    ready: OnceCell<Ready>,
+}
+
+struct Ready {
     https: HttpsConnector<Dial>,
+    no_roots: bool,
+}
+
+/// Which certificate roots are trusted.
+pub(super) enum Roots {
+    /// The system's.
+    System,
+    /// These.
+    These(RootCertStore),
 }
 
 impl Connector {
-    pub(super) fn new(network: Network, tls: rustls::ClientConfig) -> Self {
+    pub(super) fn new(network: Network, roots: Roots) -> Self {
         let dial = Dial { network: Arc::new(network), names: Resolver::system() };
-        Self { https: HttpsConnector::from((dial, tls)) }
+        Self { dial, tls: Arc::new(Tls { roots, ready: OnceCell::new() }) }
+    }
+
+    /// A connection to whom the URI names.
+    pub(super) async fn connect(&self, uri: Uri) -> Result<MaybeHttpsStream<Tcp>, BoxError> {
+        let handshaken = share(95);
+        if uri.scheme() != Some(&Scheme::HTTPS) {
+            let connecting = self.dial.clone().call(uri);
+            return Ok(MaybeHttpsStream::Http(timeout_at(handshaken, connecting).await??));
+        }
+        let connecting = self.tls.ready(&self.dial).await.https.clone().call(uri);
+        timeout_at(handshaken, connecting).await?
+    }
+
+    /// A machine without certificate roots fails every TLS connection in the same puzzling way.
+    pub(super) fn no_roots(&self) -> bool {
+        self.tls.ready.get().is_some_and(|ready| ready.no_roots)
     }
 }
 
-impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<Tcp>;
-    type Error = BoxError;
-    type Future = BoxFuture<Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.https.poll_ready(cx)
+impl Tls {
+    async fn ready(&self, dial: &Dial) -> &Ready {
+        self.ready
+            .get_or_init(|| async {
+                let roots = match &self.roots {
+                    Roots::These(roots) => roots.clone(),
+                    Roots::System => tokio::task::spawn_blocking(system_roots).await.unwrap_or_else(|_| system_roots()),
+                };
+                let no_roots = roots.is_empty();
+                let provider = Arc::new(rustls::crypto::ring::default_provider());
+                let tls = rustls::ClientConfig::builder_with_provider(provider)
+                    .with_safe_default_protocol_versions()
+                    .expect("ring has cipher suites for TLS 1.2 and 1.3")
+                    .with_root_certificates(roots)
+                    .with_no_client_auth();
+                Ready { https: HttpsConnector::from((dial.clone(), tls)), no_roots }
+            })
+            .await
     }
+}
 
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let handshaken = share(95);
-        let connecting = self.https.call(uri);
-        Box::pin(async move {
-            match timeout_at(handshaken, connecting).await {
-                Ok(connected) => connected,
-                Err(late) => Err(late.into()),
-            }
-        })
-    }
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
 }
 
 /// When this share of the attempt's time is over. A little always stays, so that the error says which name, address or

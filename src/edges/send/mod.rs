@@ -13,9 +13,8 @@ use http::{Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
-use tower_service::Service;
 
-use crate::edges::send::dial::Connector;
+use crate::edges::send::dial::{Connector, Roots};
 use crate::edges::send::pool::{Pool, Wire};
 use crate::rules::settings::Network;
 use crate::words::exchange::{Request, Response, SendError};
@@ -36,8 +35,6 @@ const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("postrider/", e
 pub struct Sender {
     connector: Connector,
     pool: Pool,
-    /// A machine without certificate roots fails every TLS connection in the same puzzling way: say so.
-    no_roots: bool,
     played: Option<Arc<Play>>,
 }
 
@@ -51,23 +48,18 @@ impl Sender {
         Self { played: Some(play), ..sender }
     }
 
-    /// A sender with the system's certificate roots.
+    /// A sender with the system's certificate roots, which are read when they are first needed.
     pub fn new(network: Network) -> Self {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Self::with_roots(network, roots)
+        Self::trusting(network, Roots::System)
     }
 
     /// A sender that trusts these certificate roots.
     pub fn with_roots(network: Network, roots: rustls::RootCertStore) -> Self {
-        let no_roots = roots.is_empty();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring has cipher suites for TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Self { connector: Connector::new(network, tls), pool: Pool::default(), no_roots, played: None }
+        Self::trusting(network, Roots::These(roots))
+    }
+
+    fn trusting(network: Network, roots: Roots) -> Self {
+        Self { connector: Connector::new(network, roots), pool: Pool::default(), played: None }
     }
 
     /// Sends one request and reads the answer up to `limits::RESPONSE_BODY`, all within `timeout`.
@@ -96,7 +88,8 @@ impl Sender {
             let is_kept = kept.is_some();
             let mut wire = match kept {
                 Some(wire) => wire,
-                None => self.connect(uri.clone()).await?,
+                // In a box: it is rare, and would make every exchange as large as a handshake.
+                None => Box::pin(self.connect(uri.clone())).await?,
             };
             match wire.request(request).await {
                 Ok(answer) => break (wire, answer),
@@ -116,11 +109,11 @@ impl Sender {
         Ok(Response { status: head.status.as_u16(), headers: head.headers, body, truncated })
     }
 
-    async fn connect(&self, uri: Uri) -> Result<Wire, SendError> {
+    async fn connect(&self, uri: Uri) -> Result<Box<Wire>, SendError> {
         let (host, https) =
             (uri.host().unwrap_or_default().to_owned(), uri.scheme() == Some(&http::uri::Scheme::HTTPS));
-        let stream = self.connector.clone().call(uri).await;
-        let stream = stream.map_err(|error| failure::unconnected(&*error, &host, https, self.no_roots))?;
+        let stream = self.connector.connect(uri).await;
+        let stream = stream.map_err(|error| failure::unconnected(&*error, &host, https, self.connector.no_roots()))?;
         Wire::open(stream).await.map_err(|error| failure::broken(&error))
     }
 }
@@ -194,11 +187,11 @@ fn outgoing(request: &Request) -> Result<(Uri, http::Request<Full<Bytes>>), Send
 fn host(uri: &Uri) -> Result<HeaderValue, SendError> {
     let host = uri.host().unwrap_or_default();
     let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
-    let value = match uri.port_u16().filter(|port| *port != usual) {
-        Some(port) => HeaderValue::try_from(format!("{host}:{port}")),
-        None => HeaderValue::from_str(host),
-    };
-    value.map_err(|_| no_url())
+    let unusual = uri.port_u16().is_some_and(|port| port != usual);
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    // What stands behind a login is the host and its port.
+    let whole = authority.rsplit_once('@').map_or(authority, |(_, whole)| whole);
+    HeaderValue::from_str(if unusual { whole } else { host }).map_err(|_| no_url())
 }
 
 fn no_url() -> SendError {

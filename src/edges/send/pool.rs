@@ -34,12 +34,12 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Begins to speak HTTP.
-    pub(super) async fn open(stream: Stream) -> hyper::Result<Self> {
+    /// Begins to speak HTTP. In a box: it is a large thing that changes hands often.
+    pub(super) async fn open(stream: Stream) -> hyper::Result<Box<Self>> {
         let mut builder = Builder::new();
         builder.max_buf_size(limits::RESPONSE_HEAD).max_headers(limits::RESPONSE_HEADERS);
         let (requests, connection) = builder.handshake(stream).await?;
-        Ok(Self { requests, connection, ended: false })
+        Ok(Box::new(Self { requests, connection, ended: false }))
     }
 
     /// Sends a request and waits for the head of its answer. The request comes back with the error if nothing of it was
@@ -92,14 +92,14 @@ pub(super) struct Pool(Arc<Mutex<Kept>>);
 
 #[derive(Default)]
 struct Kept {
-    wires: HashMap<Receiver, Vec<(Instant, Wire)>>,
+    wires: HashMap<Receiver, Vec<(Instant, Box<Wire>)>>,
     /// Whether somebody lets go of those that are kept for too long.
     swept: bool,
 }
 
 impl Pool {
     /// The connection that was kept last, if one of them still stands.
-    pub(super) async fn take(&self, receiver: &Receiver) -> Option<Wire> {
+    pub(super) async fn take(&self, receiver: &Receiver) -> Option<Box<Wire>> {
         loop {
             let (since, mut wire) = lock(&self.0).wires.get_mut(receiver)?.pop()?;
             if since.elapsed() < limits::POOL_IDLE && wire.is_ready().await {
@@ -109,7 +109,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose answer was read to its end, if it can be used again.
-    pub(super) async fn keep(&self, receiver: Receiver, mut wire: Wire) {
+    pub(super) async fn keep(&self, receiver: Receiver, mut wire: Box<Wire>) {
         if !wire.is_ready().await {
             return;
         }

@@ -19,7 +19,7 @@ use crate::rules::breaker;
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
 use crate::rules::hook::trial::HookTest;
 use crate::rules::manifest::Rate;
-use crate::rules::platform::{Given, Judged, Options, Platform, Platforms, RenderError};
+use crate::rules::platform::{Given, Judged, Made, Options, Platform, Platforms, RenderError};
 use crate::rules::settings::Defaults;
 pub use crate::rules::settings::Retry;
 use crate::rules::template::key::KeyText;
@@ -91,12 +91,21 @@ pub struct Prepared {
     constant: bool,
     /// Set once the platform has seen constant options and had nothing against them.
     checked: OnceLock<()>,
+    /// Whether what the platform's script makes of one delivery holds for the next one: but for keys, all is known.
+    repeats: bool,
+    /// What it made, then.
+    made: OnceLock<Made>,
 }
 
 impl Prepared {
     fn new(platform: &Platform, trees: &[(String, Tree)]) -> Self {
         let constant = trees.iter().all(|(_, tree)| tree.is_constant());
-        Self { options: known_options(platform, trees), constant, checked: OnceLock::new() }
+        let mut varying = trees.iter().filter(|(_, tree)| varies(tree));
+        let signed_at_most =
+            varying.next().is_none_or(|(_, tree)| tree.outline().is_some()) && varying.next().is_none();
+        let repeats = constant && signed_at_most && platform.repeats();
+        let (checked, made) = (OnceLock::new(), OnceLock::new());
+        Self { options: known_options(platform, trees), constant, checked, repeats, made }
     }
 }
 
@@ -198,18 +207,28 @@ impl Hook {
     /// # Errors
     /// As `render`.
     pub fn render_with(&self, given: &Given<'_>, original: Option<&Arc<Body>>) -> Result<Request, RenderError> {
+        if original.is_none()
+            && let Some(made) = self.prepared.made.get()
+        {
+            let sign = self.options.iter().find(|(_, tree)| varies(tree));
+            let signer = sign.map(|(_, tree)| tree.signer(given)).transpose()?.flatten();
+            return self.platform.repeat(made, signer, given);
+        }
         let mut options = self.prepared.options.clone();
         options.original = original.cloned();
         for option in self.options.iter().filter(|(_, tree)| varies(tree)) {
             render_option(&self.platform, &mut options, option, given)?;
         }
         options.checked = self.prepared.checked.get().is_some();
-        let request = self.platform.request(given, options)?;
+        let made = self.platform.make(given, options)?;
         if self.prepared.constant {
             // What the platform has nothing against once it has nothing against later.
             let _set_already = self.prepared.checked.set(());
         }
-        Ok(request)
+        if self.prepared.repeats && original.is_none() {
+            let _set_already = self.prepared.made.set(made.clone());
+        }
+        self.platform.finish(made, given)
     }
 
     /// What names the receiver, hashed: hooks with the same key share its pace. Cheap when no template stands in it.
@@ -391,5 +410,44 @@ mod tests {
             assert_eq!(error.code, "file-name");
             assert_eq!(error.place.unwrap().file, file);
         }
+    }
+
+    #[test]
+    fn what_a_script_made_once_is_made_for_each_delivery_anew() {
+        use crate::words::secret::Secret;
+        let hook = |options: &str| {
+            let text =
+                format!("events: [t]\nplatform: webhook\noptions:\n  url: https://user:pw@h.example/x\n{options}");
+            let (hook, found) = Hook::parse(&Source::new("h.yaml", text), &Platforms::built_in(), &Defaults::default());
+            hook.unwrap_or_else(|| panic!("{options}: {found:?}"))
+        };
+        let mut compared = 0;
+        for options in [
+            "",
+            "  sign: {preset: standard-webhooks, key: {secret: s}}\n",
+            "  headers: {Webhook-Id: mine, x-a: b}\n",
+            "  headers: {x-n: \"{{ data.n }}\"}\n",
+            "  json: {a: 1}\n  sign: {preset: github, key: {secret: s}}\n",
+            "  json: {n: \"{{ data.n }}\"}\n",
+            "  method: GET\n",
+            "  headers: {authorization: {secret: s}}\n",
+        ] {
+            let used = hook(options);
+            for (id, key, raw, second) in [("j-1", "a2V5MQ==", "{\"n\":1}", 1), ("j-2", "a2V5Mg==", "{\"n\":2}", 99)] {
+                let mut event = Event::new("t", Some(id.to_owned()), raw, Timestamp::UNIX_EPOCH);
+                event.content_type = format!("application/json; n={second}");
+                let mut secrets = Secrets::default();
+                secrets.insert("s", Ok(Secret::new(key)));
+                let now = Timestamp::from_second(1_800_000_000 + second).unwrap();
+                let given = Given { id, attempt: 1, now, hook: "h", event: &event, secrets: &secrets };
+                let [used, fresh] =
+                    [&used, &hook(options)].map(|hook| hook.render(&given).map_err(|error| error.to_string()));
+                assert_eq!(format!("{used:?}"), format!("{fresh:?}"), "{options} {id}");
+                let made = used.unwrap_or_else(|error| panic!("{options}: {error}"));
+                assert_eq!(made.headers["webhook-id"], if options.contains("mine") { "mine" } else { id }, "{options}");
+                compared += 1;
+            }
+        }
+        assert_eq!(compared, 16);
     }
 }

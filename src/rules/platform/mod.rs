@@ -5,9 +5,12 @@
 //! * `fn request(delivery)`: `delivery = #{id, attempt, time, time_s, time_ms, event, options, hook}`, where `time` is
 //!   RFC 3339 text, `time_s` and `time_ms` are the same moment in seconds and milliseconds since 1970, and
 //!   `event = #{id, type, source, time, data, raw, content_type}`. It gives
-//!   `#{url, method?, headers?, json? | form? | text? | xml? | body?, sign?}`; without a body the event's bytes go out as
-//!   they came. `sign` is an option of that kind, or a map in the grammar of `rules::signature`: URL, headers and body are
-//!   signed as they leave, with the time of the attempt.
+//!   `#{url, method?, headers?, id_header?, json? | form? | text? | xml? | body?, sign?}`; without a body the event's
+//!   bytes go out as they came. `id_header` names a header that carries the delivery's id, unless `headers` has it.
+//!   `sign` is an option of that kind, or a map in the grammar of `rules::signature`: URL, headers and body are signed as
+//!   they leave, with the time of the attempt.
+//!   A script has no memory: where `delivery.options` and `delivery.hook` are all that it looks at, and no option depends
+//!   on the event, what it made once holds for all deliveries of a hook;
 //!   A tree among the options (`json: delivery.options.json`) keeps its order and its numbers;
 //! * `fn verdict(response)`, optional: `response = #{status, headers, text, json, retry_after}`, header names in lower
 //!   case, `json` and `retry_after` (seconds) `()` when there is none. Without it `by_status(response)` decides;
@@ -25,6 +28,7 @@ use jiff::Timestamp;
 use rhai::{Dynamic, Map};
 use serde_json::Value as Json;
 
+pub(crate) use self::request::Made;
 pub use crate::rules::answer::Judged;
 use crate::rules::answer::{by_status, retry_after};
 use crate::rules::diagnostic::{Diagnostic, Source};
@@ -54,6 +58,8 @@ pub struct Platform {
     /// The latest answer that was judged by nothing but its status and its body: most are the same, and a script says
     /// the same of the same.
     judged: Mutex<Option<(u16, Bytes, Judged)>>,
+    /// Whether `fn request` looks at nothing but the options and the hook's name.
+    looks_at_options_only: bool,
 }
 
 /// What a script looks at: what it never mentions is not prepared for it.
@@ -135,7 +141,8 @@ impl Platform {
         let [event, time, headers] = ["event", "time", "headers"].map(|member| script.reads(member));
         let uses = Uses { event, time, headers, verdict, check };
         let judged = Mutex::default();
-        Ok(Self { name: name.to_owned(), manifest, source, built_in, script, uses, judged })
+        let looks_at_options_only = script.reads_only("request", &[".options", ".remove(\"options\")", ".hook"]);
+        Ok(Self { name: name.to_owned(), manifest, source, built_in, script, uses, judged, looks_at_options_only })
     }
 
     /// Why the constant options of a hook cannot work together, if so. Options that depend on the event are `Null`.
@@ -165,21 +172,60 @@ impl Platform {
     /// # Errors
     /// The script failed, or returned something that is no request.
     pub fn request(&self, given: &Given<'_>, options: Options) -> Result<Request, RenderError> {
-        let refused = |what: String| {
-            // What a script says may quote what it was given.
-            let found = Diagnostic::error("request", given.secrets.redact(&what));
-            RenderError::Wrong(Box::new(found.note(format!("in the platform {}", self.name))))
-        };
+        self.finish(self.make(given, options)?, given)
+    }
+
+    /// Whether what `make` gives is the same for all deliveries of a hook, as far as its options are.
+    pub(crate) fn repeats(&self) -> bool {
+        self.looks_at_options_only
+    }
+
+    /// What the script makes of it.
+    ///
+    /// # Errors
+    /// As `request`.
+    pub(crate) fn make(&self, given: &Given<'_>, options: Options) -> Result<Made, RenderError> {
         let objection = if options.checked { None } else { self.object(&options) };
         if let Some(why) = objection {
-            return Err(refused(why));
+            return Err(self.refused(given, &why));
         }
         let made = self.script.call("request", [self.delivery(given, options.map).into()]).map_err(|mut found| {
             found.what = given.secrets.redact(&found.what);
             found.notes.push(format!("in the platform {}", self.name));
             RenderError::Wrong(found)
         })?;
-        request::read(&made, given, &options.known_url, options.original.as_deref()).map_err(refused)
+        let made = request::read(&made, &options.known_url).map_err(|what| self.refused(given, &what))?;
+        Ok(match options.original.as_deref() {
+            Some(original) => made.with(original),
+            None => made,
+        })
+    }
+
+    /// The request of one attempt from what the script made.
+    ///
+    /// # Errors
+    /// As `request`.
+    pub(crate) fn finish(&self, made: Made, given: &Given<'_>) -> Result<Request, RenderError> {
+        made.request(given).map_err(|what| self.refused(given, &what))
+    }
+
+    /// The same from what it made for another delivery of the hook.
+    ///
+    /// # Errors
+    /// As `request`.
+    pub(crate) fn repeat(
+        &self,
+        made: &Made,
+        signer: Option<Signer>,
+        given: &Given<'_>,
+    ) -> Result<Request, RenderError> {
+        self.finish(made.clone().signed_by(signer), given)
+    }
+
+    fn refused(&self, given: &Given<'_>, what: &str) -> RenderError {
+        // What a script says may quote what it was given.
+        let found = Diagnostic::error("request", given.secrets.redact(what));
+        RenderError::Wrong(Box::new(found.note(format!("in the platform {}", self.name))))
     }
 
     /// What an answer means. A verdict that itself fails, perhaps only this time, proves nothing: it counts as a retry.

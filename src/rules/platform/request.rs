@@ -17,11 +17,11 @@ use crate::rules::signature::{self, Scheme, Signed};
 use crate::rules::xml;
 use crate::rules::yaml::reader::nearest;
 use crate::words::delivery::Body;
-use crate::words::event::Event;
 use crate::words::exchange::Request;
 use crate::words::limits;
 
-const KEYS: [&str; 9] = ["url", "method", "headers", "json", "form", "text", "xml", "body", "sign"];
+const KEYS: [&str; 10] = ["url", "method", "headers", "id_header", "json", "form", "text", "xml", "body", "sign"];
+const JSON: &str = "application/json";
 const BODIES: [&str; 5] = ["json", "form", "text", "xml", "body"];
 
 /// The latest URL of a hook as its script gave it, without its query, and what it was read as: most hooks have but one,
@@ -43,15 +43,40 @@ impl fmt::Debug for KnownUrl {
     }
 }
 
+/// What a script made: a request, but for what differs from one delivery to the next.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    method: Method,
+    url: String,
+    headers: HeaderMap,
+    /// The header that carries the delivery's id.
+    id_header: Option<HeaderName>,
+    content: Content,
+    sign: Sign,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    /// The event's bytes as they came.
+    Event,
+    Own {
+        bytes: Bytes,
+        content_type: String,
+    },
+}
+
+/// How it is signed.
+#[derive(Clone, Debug)]
+enum Sign {
+    Not,
+    /// As the script says.
+    Own(Arc<Scheme>),
+    /// As the option says that the script passed on.
+    Option(Arc<Scheme>),
+}
+
 /// Reads what `fn request` returned.
-///
-/// An `original` body takes the place of the one that was made, before the request is signed.
-pub(super) fn read(
-    made: &Dynamic,
-    given: &Given<'_>,
-    known_url: &KnownUrl,
-    original: Option<&Body>,
-) -> Result<Request, String> {
+pub(super) fn read(made: &Dynamic, known_url: &KnownUrl) -> Result<Made, String> {
     let Some(map) = made.read_lock::<Map>() else {
         return Err(format!("fn request gave {} instead of a map", type_word(made)));
     };
@@ -61,51 +86,89 @@ pub(super) fn read(
     }
     let method = method(&map)?;
     let Target { url, login } = known_url.target(&map)?;
-    let mut headers = headers(&map)?;
+    let id_header = id_header(&map)?;
+    let (mut headers, id_header) = headers(&map, id_header)?;
     if let Some(login) = login {
         headers.entry(AUTHORIZATION).or_insert(login);
     }
     headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("postrider/", env!("CARGO_PKG_VERSION"))));
-    let (mut bytes, mut content_type) = body(&map, given.event)?;
-    if let Some(original) = original {
-        bytes = original.bytes.clone();
-        content_type.clone_from(&original.content_type);
+    Ok(Made { method, url, headers, id_header, content: content(&map)?, sign: sign(&map)? })
+}
+
+impl Made {
+    /// The same with a body of an earlier attempt.
+    pub(super) fn with(mut self, original: &Body) -> Self {
         // The type goes with the body.
-        headers.remove(CONTENT_TYPE);
+        self.headers.remove(CONTENT_TYPE);
+        let Body { bytes, content_type } = original;
+        self.content = Content::Own { bytes: bytes.clone(), content_type: content_type.clone() };
+        self
     }
-    if method == Method::GET || method == Method::HEAD {
-        // A body there has no meaning, and some servers refuse it.
-        bytes = Bytes::new();
-        headers.remove(CONTENT_TYPE);
-    } else if let Ok(content_type) = HeaderValue::from_str(&content_type) {
-        headers.entry(CONTENT_TYPE).or_insert(content_type);
+
+    /// The same with the option that says how it is signed as it is now.
+    pub(super) fn signed_by(mut self, signer: Option<Signer>) -> Self {
+        if let (Sign::Option(scheme), Some(Signer { scheme: Some(now), .. })) = (&mut self.sign, signer) {
+            *scheme = now;
+        }
+        self
     }
-    if bytes.len() > limits::REQUEST_BODY {
-        return Err(format!("the body is larger than {} bytes", limits::REQUEST_BODY));
-    }
-    let request = Request { method, url, headers, body: bytes };
-    match map.get("sign").filter(|value| !value.is_unit()) {
-        Some(sign) => signed(request, sign, given),
-        None => Ok(request),
+
+    /// The request of one attempt. Its signature is over the URL, the headers and the body exactly as they leave.
+    pub(super) fn request(self, given: &Given<'_>) -> Result<Request, String> {
+        let Self { method, url, mut headers, id_header, content, sign } = self;
+        if let Some(name) = id_header {
+            let id = HeaderValue::from_str(given.id).map_err(|_| "the delivery's id cannot stand in a header")?;
+            headers.insert(name, id);
+        }
+        let (mut body, content_type) = match content {
+            Content::Event => (given.event.raw.clone(), media_type(&given.event.content_type)),
+            Content::Own { bytes, content_type } => (bytes, media_type(&content_type)),
+        };
+        if method == Method::GET || method == Method::HEAD {
+            // A body there has no meaning, and some servers refuse it.
+            body = Bytes::new();
+            headers.remove(CONTENT_TYPE);
+        } else if let Some(content_type) = content_type {
+            headers.entry(CONTENT_TYPE).or_insert(content_type);
+        }
+        if body.len() > limits::REQUEST_BODY {
+            return Err(format!("the body is larger than {} bytes", limits::REQUEST_BODY));
+        }
+        let mut request = Request { method, url, headers, body };
+        if let Sign::Own(scheme) | Sign::Option(scheme) = sign {
+            let Request { method, url, headers, body } = &request;
+            let signature = signature::sign(&scheme, &Signed { method, url, headers, body }, given.id, given.now)
+                .map_err(|why| format!("the request cannot be signed: {why}"))?;
+            request.url = signature.url.unwrap_or(request.url);
+            for (name, value) in signature.headers {
+                request.headers.insert(name, value);
+            }
+        }
+        Ok(request)
     }
 }
 
-/// The request with its signature: over the URL, the headers and the body exactly as they leave.
-fn signed(mut request: Request, sign: &Dynamic, given: &Given<'_>) -> Result<Request, String> {
-    let known = sign.read_lock::<Signer>().and_then(|signer| signer.scheme.clone());
-    let scheme = match known {
-        Some(scheme) => scheme,
-        None => Arc::new(Scheme::from_json(&to_json(sign).map_err(|why| format!("sign {why}"))?.plain())?),
-    };
-    let Request { method, url, headers, body } = &request;
-    let content = Signed { method, url, headers, body };
-    let signature = signature::sign(&scheme, &content, given.id, given.now)
-        .map_err(|why| format!("the request cannot be signed: {why}"))?;
-    request.url = signature.url.unwrap_or(request.url);
-    for (name, value) in signature.headers {
-        request.headers.insert(name, value);
+/// A media type as a header says it, if it can.
+fn media_type(text: &str) -> Option<HeaderValue> {
+    match text {
+        JSON => Some(HeaderValue::from_static(JSON)),
+        other => HeaderValue::from_str(other).ok(),
     }
-    Ok(request)
+}
+
+fn sign(map: &Map) -> Result<Sign, String> {
+    let Some(sign) = map.get("sign").filter(|value| !value.is_unit()) else { return Ok(Sign::Not) };
+    if let Some(scheme) = sign.read_lock::<Signer>().and_then(|signer| signer.scheme.clone()) {
+        return Ok(Sign::Option(scheme));
+    }
+    let scheme = Scheme::from_json(&to_json(sign).map_err(|why| format!("sign {why}"))?.plain())?;
+    Ok(Sign::Own(Arc::new(scheme)))
+}
+
+fn id_header(map: &Map) -> Result<Option<HeaderName>, String> {
+    let Some(value) = map.get("id_header").filter(|value| !value.is_unit()) else { return Ok(None) };
+    let name = value.clone().into_string().unwrap_or_default();
+    name.parse().map(Some).map_err(|_| format!("`{name}` cannot be the name of a header"))
 }
 
 fn method(map: &Map) -> Result<Method, String> {
@@ -159,37 +222,52 @@ fn target(text: &str) -> Result<Target, String> {
     Ok(Target { url: url.into(), login: login.flatten() })
 }
 
-fn headers(map: &Map) -> Result<HeaderMap, String> {
+/// The headers, in the order of their names; of the one that carries the id only its place, unless they have it.
+fn headers(map: &Map, mut id_header: Option<HeaderName>) -> Result<(HeaderMap, Option<HeaderName>), String> {
     let mut headers = HeaderMap::new();
-    let Some(value) = map.get("headers").filter(|value| !value.is_unit()) else { return Ok(headers) };
-    let given = value.read_lock::<Map>().ok_or_else(|| format!("headers must be a map, not {}", type_word(value)))?;
-    for (name, value) in given.iter().filter(|(_, value)| !value.is_unit()) {
-        let name: HeaderName = name.parse().map_err(|_| format!("`{name}` cannot be the name of a header"))?;
-        let text = value.clone().into_string().or_else(|_| value.as_int().map(|number| number.to_string()));
-        let text = text.map_err(|_| format!("the header {name} must be a text, not {}", type_word(value)))?;
-        if text.contains(['\r', '\n', '\0']) {
-            return Err(format!("the header {name} contains a line break or a zero byte"));
+    let given = map.get("headers").filter(|value| !value.is_unit());
+    let wrong = |value| format!("headers must be a map, not {}", type_word(value));
+    let given = given.map(|value| value.read_lock::<Map>().ok_or_else(|| wrong(value))).transpose()?;
+    let given = || given.iter().flat_map(|given| given.iter()).filter(|(_, value)| !value.is_unit());
+    id_header.take_if(|id| given().any(|(name, _)| name.eq_ignore_ascii_case(id.as_str())));
+    let mut place = id_header.as_ref();
+    for (name, value) in given() {
+        if let Some(id) = place.take_if(|id| id.as_str() < name.as_str()) {
+            headers.insert(id, HeaderValue::from_static(""));
         }
-        if !text.is_ascii() {
-            return Err(format!(
-                "the header {name} contains more than ASCII: encode it, as RFC 8187 says or with url_encode"
-            ));
-        }
-        let text =
-            HeaderValue::from_str(&text).map_err(|_| format!("the header {name} contains control characters"))?;
-        headers.insert(name, text);
+        let (name, value) = header(name, value)?;
+        headers.insert(name, value);
     }
-    Ok(headers)
+    if let Some(id) = place {
+        headers.insert(id, HeaderValue::from_static(""));
+    }
+    Ok((headers, id_header))
 }
 
-/// The bytes and their media type: one of `json form text xml body`, else the event's as they came.
-fn body(map: &Map, event: &Event) -> Result<(Bytes, String), String> {
+fn header(name: &str, value: &Dynamic) -> Result<(HeaderName, HeaderValue), String> {
+    let name: HeaderName = name.parse().map_err(|_| format!("`{name}` cannot be the name of a header"))?;
+    let text = value.clone().into_string().or_else(|_| value.as_int().map(|number| number.to_string()));
+    let text = text.map_err(|_| format!("the header {name} must be a text, not {}", type_word(value)))?;
+    if text.contains(['\r', '\n', '\0']) {
+        return Err(format!("the header {name} contains a line break or a zero byte"));
+    }
+    if !text.is_ascii() {
+        return Err(format!(
+            "the header {name} contains more than ASCII: encode it, as RFC 8187 says or with url_encode"
+        ));
+    }
+    let value = HeaderValue::from_str(&text).map_err(|_| format!("the header {name} contains control characters"))?;
+    Ok((name, value))
+}
+
+/// One of `json form text xml body`, else the event's bytes.
+fn content(map: &Map) -> Result<Content, String> {
     let given: Vec<_> = BODIES
         .iter()
         .filter_map(|key| map.get(*key).filter(|value| !value.is_unit()).map(|value| (*key, value)))
         .collect();
     let (key, value) = match given.as_slice() {
-        [] => return Ok((event.raw.clone(), event.content_type.clone())),
+        [] => return Ok(Content::Event),
         [one] => *one,
         several => {
             let names: Vec<_> = several.iter().map(|(key, _)| *key).collect();
@@ -197,29 +275,21 @@ fn body(map: &Map, event: &Event) -> Result<(Bytes, String), String> {
         }
     };
     let said = |why: String| format!("the body {why}");
-    Ok(match key {
-        "json" => {
-            let json = json_text(value).map_err(said)?;
-            (json.into_bytes().into(), "application/json".to_owned())
-        }
-        "form" => {
-            (form(&to_json(value).map_err(said)?)?.into_bytes().into(), "application/x-www-form-urlencoded".to_owned())
-        }
+    let text = || value.clone().into_string().map_err(|_| format!("{key} must be a text, not {}", type_word(value)));
+    let (bytes, content_type) = match key {
+        "json" => (json_text(value).map_err(said)?.into_bytes(), JSON),
+        "form" => (form(&to_json(value).map_err(said)?)?.into_bytes(), "application/x-www-form-urlencoded"),
         "xml" => {
-            let text =
-                value.clone().into_string().map_err(|_| format!("xml must be a text, not {}", type_word(value)))?;
+            let text = text()?;
             xml::check(&text)?;
-            (text.into_bytes().into(), "application/xml".to_owned())
+            (text.into_bytes(), "application/xml")
         }
-        "text" => {
-            let text =
-                value.clone().into_string().map_err(|_| format!("text must be a text, not {}", type_word(value)))?;
-            (text.into_bytes().into(), "text/plain; charset=utf-8".to_owned())
-        }
+        "text" => (text()?.into_bytes(), "text/plain; charset=utf-8"),
         _ => {
-            let bytes =
-                value.clone().into_blob().map_err(|_| format!("body must be bytes, not {}", type_word(value)))?;
-            (bytes.into(), "application/octet-stream".to_owned())
+            let blob = value.clone().into_blob();
+            let bytes = blob.map_err(|_| format!("body must be bytes, not {}", type_word(value)))?;
+            (bytes, "application/octet-stream")
         }
-    })
+    };
+    Ok(Content::Own { bytes: bytes.into(), content_type: content_type.to_owned() })
 }

@@ -320,3 +320,19 @@ fn any_script_signs_what_leaves() {
     assert!(wrong("\"github\"").contains("a signature is a map"));
     assert!(wrong("#{preset: \"standard-webhooks\", key: o.key}").contains("not base64"));
 }
+
+#[test]
+fn who_looks_at_options_only_need_not_be_asked_again() {
+    let repeats = |name: &str| Platforms::built_in().get(name).unwrap().repeats();
+    assert_eq!(["webhook", "dingtalk", "lark", "wecom"].map(repeats), [true, false, false, true]);
+}
+
+#[test]
+fn a_header_may_carry_the_id_of_the_delivery() {
+    let url = json!({"url": "https://h.example/x"});
+    let made = ok("#{url: delivery.options.url, id_header: \"Idempotency-Key\"}", &url);
+    assert_eq!(made.headers["idempotency-key"], "j-7");
+    let made = ok("#{url: delivery.options.url, id_header: \"x-id\", headers: #{\"X-Id\": \"own\"}}", &url);
+    assert_eq!(made.headers["x-id"], "own");
+    assert_eq!(wrong("#{url: \"https://h.example/\", id_header: \"a b\"}"), "`a b` cannot be the name of a header");
+}

@@ -229,6 +229,22 @@ impl Script {
         })
     }
 
+    /// Whether a function does nothing with its one argument but what these texts say, written right behind its name. It
+    /// may say no too often (a comment is enough), never too seldom.
+    pub(crate) fn reads_only(&self, function: &str, uses: &[&str]) -> bool {
+        let Some(known) = self.ast.iter_functions().find(|known| known.name == function) else { return false };
+        let [parameter] = known.params.as_slice() else { return false };
+        let text = &*self.source.text;
+        let head = format!("fn {function}(");
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        text.match_indices(parameter).all(|(at, _)| {
+            let (before, after) = (&text[..at], &text[at + parameter.len()..]);
+            let other_word = before.ends_with(is_word) || after.starts_with(is_word);
+            let said = || uses.iter().filter_map(|known| after.strip_prefix(known));
+            other_word || before.ends_with(&head) || said().any(|rest| !rest.starts_with(is_word))
+        })
+    }
+
     fn diagnose(&self, error: &EvalAltResult) -> Diagnostic {
         let inner = error.unwrap_inner();
         if let EvalAltResult::ErrorRuntime(said, _) = inner

@@ -227,3 +227,38 @@ fn every_function_is_in_the_manual_and_does_what_that_says() {
         }
     }
 }
+
+#[test]
+fn what_else_a_function_does_with_its_argument_is_seen() {
+    let reads_only = |body: &str| {
+        script(&format!("fn other(x) {{ 1 }}\nfn f(given) {{ {body} }}")).reads_only("f", &[".options", ".take(\"a\")"])
+    };
+    for body in [
+        "1",
+        "given.options",
+        "given.options.a + given.take(\"a\")",
+        "let givens = 1; givens",
+        "let y = given.options; y",
+    ] {
+        assert!(reads_only(body), "{body}");
+    }
+    for body in [
+        "given",
+        "given.id",
+        "given.optional",
+        "given.options2",
+        "given[\"options\"]",
+        "given.take(\"b\")",
+        "other(given)",
+        "let y = given; y.id",
+        "given . options",
+        "given.other()",
+        "`${given.id}`",
+        "for x in given { return x; }",
+        "/* given */ 1",
+        "[1].map(|x| given)",
+    ] {
+        assert!(!reads_only(body), "{body}");
+    }
+    assert!(!script("fn g() { 1 }").reads_only("g", &[]) && !script("fn g() { 1 }").reads_only("none", &[]));
+}

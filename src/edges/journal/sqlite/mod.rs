@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
@@ -15,6 +14,7 @@ use tokio::sync::{Notify, oneshot};
 use self::chores::Chores;
 use self::health::Checking;
 use self::lanes::{Lanes, Next, Plan};
+use self::queue::{Commands, queue};
 use self::reader::Reader;
 use self::space::Space;
 use self::transaction::{Book, Reopen, Settle};
@@ -35,6 +35,7 @@ mod lanes;
 mod log;
 mod prune;
 mod query;
+mod queue;
 mod reader;
 mod revise;
 mod schema;
@@ -56,7 +57,7 @@ pub struct SqliteJournal {
     identity: Arc<str>,
     clock: Clock,
     shared: Arc<Shared>,
-    commands: Sender<Command>,
+    commands: Commands,
     /// Reads windows for the lanes.
     claims: Reader,
     /// Reads lists, which may take a while, for people.
@@ -171,7 +172,7 @@ impl SqliteJournal {
         let claims = Reader::start("journal-claims", path.clone(), shared.clone())?;
         let operators = Reader::start("journal-lists", path.clone(), shared.clone())?;
         let checking = Checking::start(path.clone(), shared.clone())?;
-        let (commands, todo) = channel();
+        let (commands, todo) = queue();
         let readers = (claims.0.clone(), operators.0.clone());
         let writer = Writer {
             file: schema::file(&path),
@@ -228,7 +229,7 @@ impl SqliteJournal {
         }
         let (answer, pending) = oneshot::channel();
         // A writer that is gone drops the answer, which reads as `Closed`.
-        let _ = self.commands.send(command(answer));
+        self.commands.send(command(answer));
         promise(pending)
     }
 
@@ -247,7 +248,7 @@ impl SqliteJournal {
 impl Drop for SqliteJournal {
     fn drop(&mut self) {
         // As if closed: the queue is finite, and trouble is given one more try only.
-        let _ = self.commands.send(Command::Close { answer: None });
+        self.commands.send(Command::Close { answer: None });
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
@@ -309,7 +310,7 @@ impl Journal for SqliteJournal {
         let (seq, hook, order) = (delivery.seq, delivery.hook.clone(), delivery.order);
         let settle = Settle { seq, hook, attempt, attempts, outcome, retried: false, order };
         // A writer that is gone drops what was to be done then.
-        let _ = self.commands.send(Command::Settle { settle: Box::new(settle), then });
+        self.commands.send(Command::Settle { settle: Box::new(settle), then });
     }
 
     fn next_due(&self, lane: &Arc<str>) -> Pending<Option<Timestamp>> {
@@ -448,7 +449,7 @@ impl Journal for SqliteJournal {
 
     fn keep_body(&self, delivery: &Delivery, kept: Kept) {
         // A writer that is gone keeps nothing.
-        let _ = self.commands.send(Command::Keep { seq: delivery.seq, kept });
+        self.commands.send(Command::Keep { seq: delivery.seq, kept });
     }
 
     fn not_kept(&self, seqs: Vec<i64>) -> Pending<Vec<(i64, String)>> {
@@ -493,7 +494,7 @@ impl Journal for SqliteJournal {
             return ready(Err(JournalError::Closed));
         }
         let (answer, pending) = oneshot::channel();
-        let _ = self.commands.send(Command::Close { answer: Some(answer) });
+        self.commands.send(Command::Close { answer: Some(answer) });
         promise(pending)
     }
 }

@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -20,6 +19,7 @@ use super::chores::Chores;
 use super::health::{self, Checking};
 use super::lanes::Lanes;
 use super::prune::{Pruned, Step};
+use super::queue::Todo;
 use super::reader::Reader;
 use super::schema::{self, Lock};
 use super::transaction::{Book, Effects, Reopen, Settle, Statements, Transaction};
@@ -41,6 +41,13 @@ pub(super) enum Command {
     Hold { lane: Arc<str>, hold: Option<Hold>, answer: Answer<()> },
     Prune { step: Step },
     Close { answer: Option<Answer<()>> },
+}
+
+impl Command {
+    /// Whether somebody waits for it. What is only to be recorded may wait for company.
+    pub(super) fn hurries(&self) -> bool {
+        !matches!(self, Self::Settle { .. } | Self::Keep { .. })
+    }
 }
 
 /// What a command did.
@@ -73,7 +80,7 @@ pub(super) struct Writer {
     pub(super) clock: Clock,
     /// Which file it is: one that was moved or deleted would take every commit and keep none.
     pub(super) file: Option<(u64, u64)>,
-    pub(super) commands: Receiver<Command>,
+    pub(super) commands: Todo,
     pub(super) shared: Arc<Shared>,
     pub(super) book: Book,
     pub(super) readers: Vec<(Reader, JoinHandle<()>)>,
@@ -153,30 +160,24 @@ impl Writer {
     /// Waits for work, and takes what else is there: a batch, and whether to close after it.
     fn gather(&mut self) -> (Vec<Command>, Option<Option<Answer<()>>>) {
         let mut batch: Vec<Command> = self.again.drain(..).collect();
-        let mut may_linger = batch.is_empty();
-        let mut linger: Option<Instant> = None;
-        while batch.len() < limits::COMMIT_BATCH {
-            let next = match self.commands.try_recv() {
-                Ok(next) => Ok(next),
-                Err(_) if batch.is_empty() => self.commands.recv_timeout(self.chores.rest()),
-                // Nobody waits for an outcome, so it may wait for company.
-                Err(_) if may_linger => {
-                    let until = *linger.get_or_insert_with(|| Instant::now() + limits::OUTCOME_LINGER);
-                    self.commands.recv_timeout(until.saturating_duration_since(Instant::now()))
-                }
-                Err(_) => break,
+        if batch.is_empty() {
+            let Some(first) = self.commands.next_before(Instant::now() + self.chores.rest()) else {
+                return (batch, None);
             };
-            match next {
-                Ok(Command::Close { answer }) => return (batch, Some(answer)),
-                Ok(command) => {
-                    may_linger &= matches!(command, Command::Settle { .. } | Command::Keep { .. });
-                    batch.push(command);
-                }
-                Err(RecvTimeoutError::Timeout) => break,
-                Err(RecvTimeoutError::Disconnected) => return (batch, Some(None)),
+            batch.push(first);
+            self.commands.take(&mut batch, limits::COMMIT_BATCH);
+            // Nobody waits for an outcome, so it may wait for company.
+            if batch.len() < limits::OUTCOMES_AT_ONCE && batch.iter().all(|one| !one.hurries()) {
+                self.commands.company(Instant::now() + limits::OUTCOME_LINGER);
             }
         }
-        (batch, None)
+        self.commands.take(&mut batch, limits::COMMIT_BATCH);
+        // Nothing is asked of a journal after it was asked to close.
+        let closes = batch.iter().position(|command| matches!(command, Command::Close { .. }));
+        match closes.map(|at| batch.drain(at..).next()) {
+            Some(Some(Command::Close { answer })) => (batch, Some(answer)),
+            _ => (batch, None),
+        }
     }
 
     /// Commits a batch, or as much of it as can be.
@@ -314,11 +315,10 @@ impl Writer {
     fn sit_out(&mut self) -> Option<Option<Answer<()>>> {
         loop {
             let (error, next) = self.trouble.clone()?;
-            match self.commands.recv_timeout(next.saturating_duration_since(Instant::now())) {
-                Ok(Command::Close { answer }) => return Some(answer),
-                Ok(command) => self.keep_or_refuse(command, &error),
-                Err(RecvTimeoutError::Timeout) => return None,
-                Err(RecvTimeoutError::Disconnected) => return Some(None),
+            match self.commands.next_before(next) {
+                Some(Command::Close { answer }) => return Some(answer),
+                Some(command) => self.keep_or_refuse(command, &error),
+                None => return None,
             }
         }
     }
