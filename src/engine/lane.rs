@@ -71,7 +71,8 @@ impl Lane {
         let mut flights = JoinSet::new();
         loop {
             while flights.try_join_next().is_some() {}
-            let rest = match self.fill(&mut flights).await {
+            // In a box: of ten thousand lanes few are at work.
+            let rest = match Box::pin(self.fill(&mut flights)).await {
                 Ok(rest) => rest,
                 Err(error) => {
                     tracing::error!(hook = %self.name, %error, "the lane cannot read the journal");

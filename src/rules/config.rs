@@ -93,7 +93,7 @@ impl Config {
     pub fn fingerprint(&self, hook: &Hook) -> String {
         let mut hash = Sha256::new();
         hash.update(&hook.fingerprint);
-        for (name, _) in &hook.secrets {
+        for (name, _) in hook.secrets() {
             hash.update(name);
             hash.update(self.secrets.get(name).map(Secret::expose).unwrap_or_default());
         }
@@ -102,7 +102,7 @@ impl Config {
 
     /// The secrets of a hook that cannot be had, each with why: its deliveries wait until they can.
     pub fn missing_secret(&self, hook: &Hook) -> Option<String> {
-        hook.secrets.iter().find_map(|(name, _)| {
+        hook.secrets().find_map(|(name, _)| {
             self.secrets.get(name).err().map(|why| format!("secret {name} cannot be read: {why}"))
         })
     }

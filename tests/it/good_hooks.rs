@@ -51,7 +51,7 @@ fn a_hook_has_what_its_file_says() {
         Some((3, 10, 60))
     );
     assert_eq!(
-        hook.secrets.iter().map(|(name, place)| (name.as_str(), place.line)).collect::<Vec<_>>(),
+        hook.secrets().map(|(name, place)| (name.as_str(), place.line)).collect::<Vec<_>>(),
         [("ci-url", 9)]
     );
     let sample = hook.sample_event();

@@ -90,7 +90,7 @@ fn read(
     let scope = text(reader, "scope");
     let enabled = file.get("enabled").and_then(|node| reader.boolean("enabled", node)).unwrap_or(true);
     let events = read_events(reader, &file);
-    let when = file.get("when").and_then(|node| read_when(reader, node));
+    let when = file.get("when").and_then(|node| read_when(reader, node)).map(Box::new);
     let verdict = file.get("verdict").map(|node| verdict::read(reader, node)).unwrap_or_default();
     let pace = file.get("rate_limit").and_then(|node| reader.rate("rate_limit", node));
     let concurrency = file.get("concurrency").and_then(|node| {
@@ -103,8 +103,8 @@ fn read(
         Some(node) => breaker::Terms::read(reader, node),
         None => Some(breaker::Terms::default()),
     };
-    let order_by = file.get("order_by").and_then(|node| keys::read_order(reader, node));
-    let dedupe = file.get("dedupe").and_then(|node| keys::read_dedupe(reader, node));
+    let order_by = file.get("order_by").and_then(|node| keys::read_order(reader, node)).map(Box::new);
+    let dedupe = file.get("dedupe").and_then(|node| keys::read_dedupe(reader, node)).map(Box::new);
     let options = read_options(reader, &file, platform.as_deref());
     let tests = file.get("tests").map(|node| trial::read(reader, node)).unwrap_or_default();
     let platform = platform?;
@@ -122,7 +122,7 @@ fn read(
         events,
         when,
         scope,
-        scope_place: file.get("scope").map(|node| reader.source.place(node.span)),
+        scope_place: file.get("scope").map(|node| Box::new(reader.source.place(node.span))),
         verdict,
         order_by,
         dedupe,
@@ -131,10 +131,9 @@ fn read(
         concurrency: concurrency.unwrap_or(platform.manifest.concurrency),
         timeout: timeout.unwrap_or(defaults.timeout),
         retry: retry.unwrap_or(defaults.retry),
-        secrets: options.iter().flat_map(|(_, tree)| tree.secrets().iter().cloned()).collect(),
         prepared: Prepared::new(&platform, &options),
         options,
-        inline_secret,
+        inline_secret: inline_secret.map(Box::new),
         tests,
         platform,
     })
@@ -257,6 +256,7 @@ fn read_events(reader: &mut Reader<'_>, file: &Map<'_>) -> Vec<String> {
         }
         patterns.push(pattern.to_owned());
     }
+    patterns.shrink_to_fit();
     patterns
 }
 
@@ -323,12 +323,13 @@ pub(crate) fn read_options(
         trees.extend(tree.map(|tree| (spec.name.clone(), tree)));
     }
     // Options that are not yet known, and secrets, it is asked about before each request.
-    if let Some(why) = platform.check_known(known_options(platform, &trees)) {
+    if let Some(why) = platform.check_known(|| known_options(platform, &trees)) {
         let help = format!("`postrider platforms {}` says what each option is for", platform.name);
         reader.found.push(
             Diagnostic::error("options", format!("these options do not go together: {why}")).at(missing_at).help(help),
         );
     }
+    trees.shrink_to_fit();
     trees
 }
 

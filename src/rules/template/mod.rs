@@ -69,6 +69,7 @@ enum Origin {
 enum Part {
     Fixed(Exact),
     Leaf(Box<Leaf>, Box<Node>),
+    /// A secret, and where it is named.
     Secret(String, Box<Node>),
     List(Vec<Self>),
     Map(Vec<(String, Self)>),
