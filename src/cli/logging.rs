@@ -14,9 +14,9 @@ use crate::edges::systemd;
 pub(crate) fn start(global: &Global) {
     let level = global.log_level();
     let asked = std::env::var("RUST_LOG").ok().filter(|asked| !asked.is_empty());
-    let filter = asked.and_then(|asked| asked.parse().ok()).unwrap_or_else(|| {
-        Targets::new().with_target("postrider", level).with_default(LevelFilter::WARN)
-    });
+    let filter = asked
+        .and_then(|asked| asked.parse().ok())
+        .unwrap_or_else(|| Targets::new().with_target("postrider", level).with_default(LevelFilter::WARN));
     let log = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
     if global.json {

@@ -132,7 +132,8 @@ pub async fn run_lanes(desk: Arc<Desk>, mut config: watch::Receiver<Arc<Config>>
         names.extend(config.borrow_and_update().hooks.keys().cloned());
         for name in names.drain(..) {
             if running.insert(name.clone()) {
-                lanes.spawn(Lane::new(name, desk.clone(), config.clone(), stop.clone()).run());
+                let lane = Lane::new(name, desk.clone(), config.clone(), stop.clone());
+                lanes.spawn(Box::new(lane).run());
             }
         }
         tokio::select! {

@@ -65,7 +65,7 @@ impl Lane {
     }
 
     /// Runs until the stop signal, then waits for what is in the air; whoever cannot wait aborts it without loss.
-    pub async fn run(mut self) {
+    pub async fn run(mut self: Box<Self>) {
         let bell = self.bell.clone();
         let pulse = self.desk.pulse(&self.name);
         let mut flights = JoinSet::new();

@@ -92,7 +92,7 @@ impl Config {
     /// Changes when the hook's file, its platform's script or one of its secrets changes. Shows none of them.
     pub fn fingerprint(&self, hook: &Hook) -> String {
         let mut hash = Sha256::new();
-        hash.update(&hook.fingerprint);
+        hash.update(hook.fingerprint());
         for (name, _) in hook.secrets() {
             hash.update(name);
             hash.update(self.secrets.get(name).map(Secret::expose).unwrap_or_default());

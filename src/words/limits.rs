@@ -302,6 +302,8 @@ pub const DEBOUNCE_MAX: Duration = Duration::from_secs(1);
 pub const POLL_ALONE: Duration = Duration::from_secs(2);
 /// How often files that change while they are read are read again before they are taken as they are.
 pub const LOOKS: usize = 4;
+/// Ways to sign that hooks hold together; each hook is compared with all of them when it is read, and few are in use.
+pub const SHARED_OUTLINES: usize = 32;
 /// The path of a Unix socket: `sun_path` of 108 bytes with its final zero.
 pub const SOCKET_PATH: usize = 107;
 /// How long a stopping daemon waits for deliveries in flight.

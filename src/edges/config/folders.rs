@@ -282,7 +282,11 @@ fn read(path: &Path, bound: usize, known: Option<&Source>, problems: &mut Vec<Di
                 let help = format!("chmod o-w {}", files::quoted(path));
                 problems.push(Diagnostic::warning("world-writable", what).at(Place::of_file(&shown)).help(help));
             }
-            Ok(known.map(|known| &known.text).filter(|known| ***known == found.text).cloned().unwrap_or_else(|| found.text.into()))
+            Ok(known
+                .map(|known| &known.text)
+                .filter(|known| ***known == found.text)
+                .cloned()
+                .unwrap_or_else(|| found.text.into()))
         }
         Err(Unreadable::Gone) => return None,
         Err(why) => {

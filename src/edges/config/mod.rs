@@ -27,7 +27,7 @@ use crate::edges::proof::Prover;
 use crate::edges::secrets::{self, SecretFolders};
 use crate::rules::config::Config;
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
-use crate::rules::hook::{Hook, over_scope};
+use crate::rules::hook::{Hook, Shared, over_scope};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Settings};
 use crate::rules::source::{NamedSource, SourceScript, SourceScripts};
@@ -72,6 +72,8 @@ pub struct Keeper {
     hooks: HashMap<Arc<str>, Parsed>,
     /// The defaults that those hooks were read with.
     defaults: Defaults,
+    /// What those hooks have in common.
+    shared: Shared,
     /// The secrets in use.
     names: BTreeSet<String>,
     /// The state of the folders, and of the secrets' files, when they were last read.
@@ -100,6 +102,7 @@ impl Keeper {
             source_scripts: HashMap::new(),
             hooks: HashMap::new(),
             defaults: Defaults::default(),
+            shared: Shared::default(),
             names: BTreeSet::new(),
             stamps: (0, 0),
         }
@@ -211,8 +214,8 @@ impl Keeper {
                 return (Some(last.clone()), last.warnings.clone());
             }
             match self.proofs.against_hook(source, platforms) {
-                Some(against) => refused(against, || parse_hook(source, platforms, defaults)),
-                None => parse_hook(source, platforms, defaults),
+                Some(against) => refused(against, || parse_hook(&self.shared, source, platforms, defaults)),
+                None => parse_hook(&self.shared, source, platforms, defaults),
             }
         };
         for (name, file) in &seen.hooks {
@@ -320,13 +323,17 @@ fn refused<T>(
 /// Whether nothing that a hook was read from has changed.
 fn still_right(last: &Parsed, source: &Source, platforms: &Platforms) -> bool {
     let platform = &last.hook.platform;
-    same(&last.hook.source, source)
-        && platforms.get(&platform.name).is_some_and(|now| Arc::ptr_eq(now, platform))
+    same(&last.hook.source, source) && platforms.get(&platform.name).is_some_and(|now| Arc::ptr_eq(now, platform))
 }
 
-fn parse_hook(source: &Source, platforms: &Platforms, defaults: &Defaults) -> (Option<Parsed>, Vec<Diagnostic>) {
+fn parse_hook(
+    shared: &Shared,
+    source: &Source,
+    platforms: &Platforms,
+    defaults: &Defaults,
+) -> (Option<Parsed>, Vec<Diagnostic>) {
     guarded(source, || {
-        let (hook, found) = Hook::parse(source, platforms, defaults);
+        let (hook, found) = Hook::parse_sharing(shared, source, platforms, defaults);
         let parsed = hook.map(|hook| Parsed { hook: Arc::new(hook), warnings: found.clone() });
         (parsed, found)
     })

@@ -4,6 +4,8 @@ mod inline;
 pub mod keys;
 mod read;
 pub(crate) use self::read::read_options;
+mod shared;
+pub use self::shared::Shared;
 pub mod trial;
 pub mod verdict;
 
@@ -38,8 +40,6 @@ pub struct Hook {
     pub name: Arc<str>,
     /// The file.
     pub source: Source,
-    /// Changes when the file or its platform's script changes: a held hook is released by it.
-    pub fingerprint: String,
     /// For people.
     pub description: Option<String>,
     /// Whom to ask, for people.
@@ -57,7 +57,7 @@ pub struct Hook {
     /// How the receiver wants it.
     pub platform: Arc<Platform>,
     /// What the file says under `options`, and the defaults of what it does not say.
-    pub options: Vec<(String, Tree)>,
+    pub options: Vec<(String, Arc<Tree>)>,
     /// What of them is the same for every event, made ready by the first.
     pub prepared: Prepared,
     /// What answers mean to this hook, before its platform is asked.
@@ -97,7 +97,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    fn new(platform: &Platform, trees: &[(String, Tree)]) -> Self {
+    fn new(platform: &Platform, trees: &[(String, Arc<Tree>)]) -> Self {
         let constant = trees.iter().all(|(_, tree)| tree.is_constant());
         let mut varying = trees.iter().filter(|(_, tree)| varies(tree));
         let signed_at_most =
@@ -114,7 +114,7 @@ fn varies(tree: &Tree) -> bool {
 }
 
 /// Those that need not. Of a signature all but the keys is known.
-fn known_options(platform: &Platform, trees: &[(String, Tree)]) -> Options {
+fn known_options(platform: &Platform, trees: &[(String, Arc<Tree>)]) -> Options {
     let (event, secrets) = (Event::new("", Some(String::new()), "null", Timestamp::UNIX_EPOCH), Secrets::default());
     let given = Given { id: "", attempt: 1, now: Timestamp::UNIX_EPOCH, hook: "", event: &event, secrets: &secrets };
     let known = trees.iter().filter(|(_, tree)| !varies(tree));
@@ -132,7 +132,7 @@ fn known_options(platform: &Platform, trees: &[(String, Tree)]) -> Options {
 pub(crate) fn render_option(
     platform: &Platform,
     options: &mut Options,
-    (name, tree): &(String, Tree),
+    (name, tree): &(String, Arc<Tree>),
     given: &Given<'_>,
 ) -> Result<(), RenderError> {
     match tree.signer(given)? {
@@ -170,7 +170,26 @@ impl Hook {
     /// Reads and checks a hook file. Everything that can be said is said at once: a hook with warnings, or no hook and
     /// at least one error.
     pub fn parse(source: &Source, platforms: &Platforms, defaults: &Defaults) -> (Option<Self>, Vec<Diagnostic>) {
-        read::parse(source, platforms, defaults)
+        Self::parse_sharing(&Shared::default(), source, platforms, defaults)
+    }
+
+    /// The same, sharing with other hooks what is alike.
+    pub fn parse_sharing(
+        shared: &Shared,
+        source: &Source,
+        platforms: &Platforms,
+        defaults: &Defaults,
+    ) -> (Option<Self>, Vec<Diagnostic>) {
+        read::parse(shared, source, platforms, defaults)
+    }
+
+    /// Changes when the file or its platform's script changes: a held hook is released by it.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.source.text.as_bytes());
+        hash.update([0]);
+        hash.update(self.platform.source.text.as_bytes());
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Whether it wants an event.
@@ -255,7 +274,7 @@ impl Hook {
     /// Whether `receiver` is the same for every event.
     pub fn receiver_is_constant(&self) -> bool {
         let named_by = &self.platform.manifest.receiver;
-        named_by.iter().all(|name| self.option(name).is_none_or(Tree::is_constant))
+        named_by.iter().all(|name| self.option(name).is_none_or(|tree| tree.is_constant()))
     }
 
     /// What an answer means: by the hook's own rules, else by its platform. `failed` is told of each rule that could
@@ -272,7 +291,7 @@ impl Hook {
         self.options.iter().flat_map(|(_, tree)| tree.secrets())
     }
 
-    fn option(&self, name: &str) -> Option<&Tree> {
+    fn option(&self, name: &str) -> Option<&Arc<Tree>> {
         self.options.iter().find(|(option, _)| option == name).map(|(_, tree)| tree)
     }
 }

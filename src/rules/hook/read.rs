@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use crate::rules::breaker;
 use crate::rules::diagnostic::{Diagnostic, Place, Source, Span};
-use crate::rules::hook::{Hook, Prepared, inline, keys, known_options, name_of, trial, verdict};
+use crate::rules::hook::{Hook, Prepared, Shared, inline, keys, known_options, name_of, trial, verdict};
 use crate::rules::manifest::{Kind, OptionSpec, resolve_message};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Retry, read_timeout};
@@ -39,7 +37,12 @@ const OTHER_WORDS: [(&str, &str); 16] = [
 const SKELETON: &str =
     "write at least `events`, `platform` and `options`; `postrider new NAME --platform webhook` makes one";
 
-pub(super) fn parse(source: &Source, platforms: &Platforms, defaults: &Defaults) -> (Option<Hook>, Vec<Diagnostic>) {
+pub(super) fn parse(
+    shared: &Shared,
+    source: &Source,
+    platforms: &Platforms,
+    defaults: &Defaults,
+) -> (Option<Hook>, Vec<Diagnostic>) {
     let mut reader = Reader::new(source);
     let name = match name_of(&source.name) {
         Ok(name) => Arc::from(name),
@@ -50,7 +53,7 @@ pub(super) fn parse(source: &Source, platforms: &Platforms, defaults: &Defaults)
     };
     match yaml::parse(source) {
         Ok(root) => {
-            let hook = read(&mut reader, name, &root, platforms, defaults);
+            let hook = read(&mut reader, shared, name, &root, platforms, defaults);
             let hook = if reader.failed() { None } else { hook };
             (hook, reader.into_sorted())
         }
@@ -64,6 +67,7 @@ pub(super) fn parse(source: &Source, platforms: &Platforms, defaults: &Defaults)
 /// Reads everything, also behind an error; `None` when there is no platform to build a hook on.
 fn read(
     reader: &mut Reader<'_>,
+    shared: &Shared,
     name: Arc<str>,
     root: &Node,
     platforms: &Platforms,
@@ -105,7 +109,7 @@ fn read(
     };
     let order_by = file.get("order_by").and_then(|node| keys::read_order(reader, node)).map(Box::new);
     let dedupe = file.get("dedupe").and_then(|node| keys::read_dedupe(reader, node)).map(Box::new);
-    let options = read_options(reader, &file, platform.as_deref());
+    let options = read_options(reader, shared, &file, platform.as_deref());
     let tests = file.get("tests").map(|node| trial::read(reader, node)).unwrap_or_default();
     let platform = platform?;
     let inline_secret = match file.get("options").map(|node| &node.value) {
@@ -113,7 +117,6 @@ fn read(
         _ => None,
     };
     Some(Hook {
-        fingerprint: fingerprint(reader.source, &platform),
         name,
         source: reader.source.clone(),
         description,
@@ -137,14 +140,6 @@ fn read(
         tests,
         platform,
     })
-}
-
-fn fingerprint(source: &Source, platform: &Platform) -> String {
-    let mut hash = Sha256::new();
-    hash.update(source.text.as_bytes());
-    hash.update([0]);
-    hash.update(platform.source.text.as_bytes());
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn check_keys(reader: &mut Reader<'_>, file: &Map<'_>, platform: Option<&Platform>) {
@@ -280,9 +275,10 @@ fn read_when(reader: &mut Reader<'_>, node: &Node) -> Option<Condition> {
 /// The options of a platform, from the map that has the key `options`.
 pub(crate) fn read_options(
     reader: &mut Reader<'_>,
+    shared: &Shared,
     file: &Map<'_>,
     platform: Option<&Platform>,
-) -> Vec<(String, Tree)> {
+) -> Vec<(String, Arc<Tree>)> {
     let options = match file.get("options") {
         Some(node) => match reader.map("options", node, "{url: https://example.com/hook}") {
             Some(map) => map,
@@ -309,16 +305,14 @@ pub(crate) fn read_options(
     for spec in specs {
         let kind = resolve_message(&spec.kind, has_title, message_type);
         let tree = match options.get(&spec.name) {
-            Some(node) => compile_option(reader, spec, node, &kind),
+            Some(node) => compile_option(reader, spec, node, &kind).map(|tree| shared.tree(tree)),
             None if spec.required && stands_elsewhere(file, &options, platform, &spec.name) => None,
             None if spec.required => {
                 reader.found.push(missing_option(platform, spec, missing_at.clone()));
                 None
             }
             None if spec.default.is_null() => None,
-            None => Tree::compile_default(&platform.name, &spec.name, &spec.default, &kind)
-                .map_err(|errors| reader.found.extend(errors))
-                .ok(),
+            None => shared.default_of(platform, spec, &kind).map_err(|errors| reader.found.extend(errors)).ok(),
         };
         trees.extend(tree.map(|tree| (spec.name.clone(), tree)));
     }
