@@ -1,5 +1,6 @@
 //! Folders to Config: loads, watches, keeps the last good version of each file, publishes the next Config.
 
+mod ahead;
 mod folders;
 mod last_good;
 mod paths;
@@ -7,6 +8,7 @@ mod proofs;
 mod scripts;
 mod watch;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -207,8 +209,14 @@ impl Keeper {
             self.defaults == *defaults && self.hooks.get(name).is_some_and(|last| still_right(last, source, platforms))
         };
         let new = seen.hooks.iter().filter_map(|(name, file)| Some((name.as_str(), file.source()?)));
-        self.proofs.try_hooks(platforms, new.filter(|(name, new)| !unchanged(name, new)).map(|(_, new)| new));
+        let new: Vec<Source> = new.filter(|(name, new)| !unchanged(name, new)).map(|(_, new)| new).collect();
+        self.proofs.try_hooks(platforms, new.iter().cloned());
+        let sound = new.into_iter().filter(|new| self.proofs.against_hook(new, platforms).is_none()).collect();
+        let read = RefCell::new(ahead::read(sound, |source| parse_hook(&self.shared, source, platforms, defaults)));
         let parse = |name: &str, source: &Source| {
+            if let Some(parsed) = read.borrow_mut().take(source) {
+                return parsed;
+            }
             if let Some(last) = self.hooks.get(name).filter(|_| unchanged(name, source)) {
                 self.proofs.keep(source);
                 return (Some(last.clone()), last.warnings.clone());
