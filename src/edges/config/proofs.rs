@@ -163,7 +163,7 @@ impl Proofs {
     fn knows(&self, key: &Digest, platforms: Option<&Platforms>) -> bool {
         let mut state = self.state.borrow_mut();
         let Some((platform, script)) = state.known.get(key) else { return false };
-        let known = platforms.is_none() || state.digests.get(platform) == script.as_ref();
+        let known = platforms.is_none() || (script.is_some() && state.digests.get(platform) == script.as_ref());
         if known {
             state.used.insert(*key);
         }
