@@ -135,7 +135,7 @@ impl Findings {
     }
 
     fn missing_secrets(&mut self, hook: &Hook, config: &Config, paths: &Paths) {
-        for (name, place) in &hook.secrets {
+        for (name, place) in hook.secrets() {
             let Err(why) = config.secrets.get(name) else { continue };
             let (why, remedy) = secrets::remedy(why);
             let problem =

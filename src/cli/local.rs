@@ -87,7 +87,7 @@ pub(crate) fn parse(source: &Source, config: &mut Config, paths: &Paths) -> (Opt
     let (hook, problems) = Hook::parse(source, &config.platforms, &config.settings.defaults);
     if let Some(hook) = &hook {
         let folders = SecretFolders::new(paths.secrets.clone());
-        for (name, _) in &hook.secrets {
+        for (name, _) in hook.secrets() {
             let (value, _) = folders.read(name);
             config.secrets.insert(name, value);
         }

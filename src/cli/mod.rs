@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::builder::styling::{AnsiColor, Style, Styles};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::exit::{Code, Exit};
 use crate::edges::config::Paths;
@@ -273,12 +274,12 @@ impl Global {
     }
 
     /// How much the daemon's log says.
-    pub(crate) fn log_level(&self) -> &'static str {
+    pub(crate) fn log_level(&self) -> LevelFilter {
         match (self.quiet, self.verbose) {
-            (true, _) => "warn",
-            (_, 0) => "info",
-            (_, 1) => "debug",
-            _ => "trace",
+            (true, _) => LevelFilter::WARN,
+            (_, 0) => LevelFilter::INFO,
+            (_, 1) => LevelFilter::DEBUG,
+            _ => LevelFilter::TRACE,
         }
     }
 

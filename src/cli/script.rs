@@ -15,6 +15,7 @@ use crate::edges::secrets::SecretFolders;
 use crate::engine::wire;
 use crate::rules::cases::{self, CaseResult};
 use crate::rules::diagnostic::{Diagnostic, Source, Span};
+use crate::rules::hook::{Shared, read_options};
 use crate::rules::platform::{Given, Platform};
 use crate::rules::source::{Incoming, NamedSource, Outcome, SourceScript, read_source_options};
 use crate::rules::yaml::reader::Reader;
@@ -83,7 +84,7 @@ impl Script {
         let trees = match &root.value {
             Value::Map(entries) => {
                 let map = yaml::reader::Map::new("", entries);
-                crate::rules::hook::read_options(&mut reader, &map, Some(platform))
+                read_options(&mut reader, &Shared::default(), &map, Some(platform))
             }
             _ => Vec::new(),
         };

@@ -43,6 +43,8 @@ pub struct Admin {
 pub enum Reply {
     /// One JSON value.
     Json(u16, Json),
+    /// One JSON value, written already: it may be large.
+    Written(String),
     /// One JSON value per line.
     Lines(Vec<String>),
     /// Lines as they come.
@@ -89,10 +91,7 @@ impl Admin {
         match (get, path) {
             (true, "/v1/status") => {
                 let config = self.config.borrow().clone();
-                status::status(&self.desk, &config, &self.about)
-                    .await
-                    .map(|status| Reply::Json(200, status))
-                    .map_err(storage)
+                status::status(&self.desk, &config, &self.about).await.map(Reply::Written).map_err(storage)
             }
             (true, "/v1/queue") => self.queue(query).await,
             (true, "/v1/shape") => self.shape(query).await,
@@ -398,6 +397,7 @@ fn respond(reply: Reply) -> Response<Body> {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             http::answer(status, "application/json", value.to_string())
         }
+        Reply::Written(text) => http::answer(StatusCode::OK, "application/json", text),
         Reply::Lines(lines) => {
             let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
             http::answer(StatusCode::OK, "application/x-ndjson", text)

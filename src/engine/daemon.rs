@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::edges::config::{Keeper, ReloadRequest};
@@ -118,29 +118,44 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
 pub async fn run_lanes(desk: Arc<Desk>, mut config: watch::Receiver<Arc<Config>>, stop: CancellationToken) {
     let mut running = BTreeSet::new();
     let mut lanes = JoinSet::new();
-    let left = desk.journal.lanes().await.unwrap_or_else(|error| {
-        tracing::error!(%error, "the lanes on record cannot be listed; they start with their hooks");
-        Vec::new()
-    });
     let now = config.borrow().clone();
     if let Err(error) = recall(&desk, &now).await {
         tracing::error!(%error, "what the receivers were sent before the start is not known; they may be used too fast");
     }
-    let mut names: Vec<Arc<str>> =
-        left.into_iter().filter(|(_, count)| count.waiting > 0).map(|(name, _)| name).collect();
+    // Counting what waits takes long where much does, and those that have a hook need not wait for it.
+    let mut left = Some(tokio::spawn(owed(desk.clone())));
+    let mut names: Vec<Arc<str>> = Vec::new();
     loop {
         names.extend(config.borrow_and_update().hooks.keys().cloned());
         for name in names.drain(..) {
             if running.insert(name.clone()) {
-                lanes.spawn(Lane::new(name, desk.clone(), config.clone(), stop.clone()).run());
+                let lane = Lane::new(name, desk.clone(), config.clone(), stop.clone());
+                lanes.spawn(Box::new(lane).run());
             }
         }
         tokio::select! {
             () = stop.cancelled() => break,
             changed = config.changed() => if changed.is_err() { break },
+            Some(found) = outcome(&mut left) => names = found,
         }
     }
     while lanes.join_next().await.is_some() {}
+}
+
+/// The lanes that are owed something, whether they have a hook or not.
+async fn owed(desk: Arc<Desk>) -> Vec<Arc<str>> {
+    let lanes = desk.journal.lanes().await.unwrap_or_else(|error| {
+        tracing::error!(%error, "the lanes on record cannot be listed; they start with their hooks");
+        Vec::new()
+    });
+    lanes.into_iter().filter(|(_, count)| count.waiting > 0).map(|(name, _)| name).collect()
+}
+
+/// What the task gives, once.
+async fn outcome<T>(task: &mut Option<JoinHandle<T>>) -> Option<T> {
+    let found = task.as_mut()?.await.ok();
+    *task = None;
+    found
 }
 
 /// Applies what a new main file changes besides the hooks.

@@ -40,7 +40,7 @@ fn depends_on_a_secret(
     delivery: &Delivery,
     request: &Request,
 ) -> bool {
-    if hook.secrets.is_empty() {
+    if hook.secrets().next().is_none() {
         return false;
     }
     let others: Secrets = config.secrets.others();

@@ -65,13 +65,14 @@ impl Lane {
     }
 
     /// Runs until the stop signal, then waits for what is in the air; whoever cannot wait aborts it without loss.
-    pub async fn run(mut self) {
+    pub async fn run(mut self: Box<Self>) {
         let bell = self.bell.clone();
         let pulse = self.desk.pulse(&self.name);
         let mut flights = JoinSet::new();
         loop {
             while flights.try_join_next().is_some() {}
-            let rest = match self.fill(&mut flights).await {
+            // In a box: of ten thousand lanes few are at work.
+            let rest = match Box::pin(self.fill(&mut flights)).await {
                 Ok(rest) => rest,
                 Err(error) => {
                     tracing::error!(hook = %self.name, %error, "the lane cannot read the journal");

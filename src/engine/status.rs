@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
 use crate::edges::journal::{JournalError, LaneCount};
@@ -26,37 +28,79 @@ pub struct About {
     pub http: Option<String>,
 }
 
-/// All of it.
+/// All of it, in the order in which it is shown.
+#[derive(Serialize)]
+struct Whole<'a> {
+    version: &'static str,
+    pid: u32,
+    since: Timestamp,
+    accepted: u64,
+    waiting: u64,
+    dead: u64,
+    delivered: u64,
+    hooks: &'a RawValue,
+    problems: Vec<Json>,
+    ignored: Vec<Json>,
+    storage: Json,
+    listen: Json,
+}
+
+/// All of it, as JSON. Each hook is written as soon as it was looked at: the values of ten thousand together would be
+/// more than all the rest of the daemon.
 ///
 /// # Errors
 /// The journal could not be read.
-pub async fn status(desk: &Desk, config: &Config, about: &About) -> Result<Json, JournalError> {
+pub async fn status(desk: &Desk, config: &Config, about: &About) -> Result<String, JournalError> {
     let lanes = desk.journal.lanes().await?;
     let mut counts: BTreeMap<_, _> = lanes.into_iter().collect();
-    let mut hooks = Vec::new();
+    let mut hooks = Hooks { rows: "[".to_owned(), ..Hooks::default() };
     for hook in config.hooks.values() {
         let count = counts.remove(&hook.name).unwrap_or_default();
-        hooks.push(of_hook(desk, config, &hook.name, Some(hook), &count));
+        hooks.add(&of_hook(desk, config, &hook.name, Some(hook), &count), &count);
     }
     for (name, count) in counts.iter().filter(|(_, count)| count.waiting + count.dead > 0) {
-        hooks.push(of_hook(desk, config, name, None, count));
+        hooks.add(&of_hook(desk, config, name, None, count), count);
     }
-    let sum = |key: &str| hooks.iter().filter_map(|hook| hook[key].as_u64()).sum::<u64>();
-    let ignored: Vec<Json> = config.ignored.iter().map(|one| json!({"file": one.file, "why": one.why})).collect();
-    Ok(json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "pid": std::process::id(),
-        "since": desk.since,
-        "accepted": desk.accepted.load(Ordering::Relaxed),
-        "waiting": sum("waiting"),
-        "dead": sum("dead"),
-        "delivered": sum("delivered"),
-        "hooks": hooks,
-        "problems": problems(&config.problems),
-        "ignored": ignored,
-        "storage": storage(desk, about),
-        "listen": {"emit": about.emit, "http": about.http},
-    }))
+    let written = |error: serde_json::Error| JournalError::Storage(format!("the status cannot be written: {error}"));
+    hooks.rows.push(']');
+    let rows = RawValue::from_string(hooks.rows).map_err(written)?;
+    let whole = Whole {
+        version: env!("CARGO_PKG_VERSION"),
+        pid: std::process::id(),
+        since: desk.since,
+        accepted: desk.accepted.load(Ordering::Relaxed),
+        waiting: hooks.waiting,
+        dead: hooks.dead,
+        delivered: hooks.delivered,
+        hooks: &rows,
+        problems: problems(&config.problems),
+        ignored: config.ignored.iter().map(|one| json!({"file": one.file, "why": one.why})).collect(),
+        storage: storage(desk, about),
+        listen: json!({"emit": about.emit, "http": about.http}),
+    };
+    serde_json::to_string(&whole).map_err(written)
+}
+
+/// The hooks that were looked at, and their sums.
+#[derive(Default)]
+struct Hooks {
+    /// A list, not closed yet.
+    rows: String,
+    waiting: u64,
+    dead: u64,
+    delivered: u64,
+}
+
+impl Hooks {
+    fn add(&mut self, row: &Json, count: &LaneCount) {
+        if self.rows.len() > 1 {
+            self.rows.push(',');
+        }
+        self.rows.push_str(&row.to_string());
+        self.waiting += count.waiting;
+        self.dead += count.dead;
+        self.delivered += count.delivered;
+    }
 }
 
 /// What is known of the journal's files.

@@ -16,7 +16,7 @@ pub struct Mask<'a> {
 impl<'a> Mask<'a> {
     /// For the secrets of one hook.
     pub fn new(hook: &Hook, secrets: &'a Secrets) -> Self {
-        let values = hook.secrets.iter().filter_map(|(name, _)| secrets.get(name).ok());
+        let values = hook.secrets().filter_map(|(name, _)| secrets.get(name).ok());
         Self::of(values.map(|secret| secret.expose().to_owned()), secrets)
     }
 

@@ -92,8 +92,8 @@ impl Config {
     /// Changes when the hook's file, its platform's script or one of its secrets changes. Shows none of them.
     pub fn fingerprint(&self, hook: &Hook) -> String {
         let mut hash = Sha256::new();
-        hash.update(&hook.fingerprint);
-        for (name, _) in &hook.secrets {
+        hash.update(hook.fingerprint());
+        for (name, _) in hook.secrets() {
             hash.update(name);
             hash.update(self.secrets.get(name).map(Secret::expose).unwrap_or_default());
         }
@@ -102,7 +102,7 @@ impl Config {
 
     /// The secrets of a hook that cannot be had, each with why: its deliveries wait until they can.
     pub fn missing_secret(&self, hook: &Hook) -> Option<String> {
-        hook.secrets.iter().find_map(|(name, _)| {
+        hook.secrets().find_map(|(name, _)| {
             self.secrets.get(name).err().map(|why| format!("secret {name} cannot be read: {why}"))
         })
     }

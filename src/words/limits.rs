@@ -300,8 +300,14 @@ pub const POLL: Duration = Duration::from_secs(30);
 pub const DEBOUNCE_MAX: Duration = Duration::from_secs(1);
 /// The poll when it is all there is, because the kernel has no watches left.
 pub const POLL_ALONE: Duration = Duration::from_secs(2);
+/// Files that are worth a second thread to read them.
+pub const READ_AHEAD: usize = 64;
+/// Threads that read files at the same time: each has memory of its own that it does not give back.
+pub const READERS: usize = 4;
 /// How often files that change while they are read are read again before they are taken as they are.
 pub const LOOKS: usize = 4;
+/// Ways to sign that hooks hold together; each hook is compared with all of them when it is read, and few are in use.
+pub const SHARED_OUTLINES: usize = 32;
 /// The path of a Unix socket: `sun_path` of 108 bytes with its final zero.
 pub const SOCKET_PATH: usize = 107;
 /// How long a stopping daemon waits for deliveries in flight.
@@ -360,7 +366,7 @@ pub const PROOF_SECONDS: u64 = 2;
 /// Time without any answer after which the proving process is ended: it gets no processor, or waits for what never comes.
 pub const PROOF_SILENCE: Duration = Duration::from_secs(20);
 /// Hooks proven by one process: starting one costs as much as proving ten hooks.
-pub const PROOF_BATCH: usize = 512;
+pub const PROOF_BATCH: usize = 1024;
 /// Bytes of hook files given to one process: what is left of them is given again to the next one after a death.
 pub const PROOF_BYTES: usize = 1024 * 1024;
 /// Processes that prove at the same time.

@@ -50,10 +50,7 @@ fn a_hook_has_what_its_file_says() {
         hook.breaker.map(|breaker| (breaker.failures, breaker.probe.as_secs(), breaker.max.as_secs())),
         Some((3, 10, 60))
     );
-    assert_eq!(
-        hook.secrets.iter().map(|(name, place)| (name.as_str(), place.line)).collect::<Vec<_>>(),
-        [("ci-url", 9)]
-    );
+    assert_eq!(hook.secrets().map(|(name, place)| (name.as_str(), place.line)).collect::<Vec<_>>(), [("ci-url", 9)]);
     let sample = hook.sample_event();
     assert_eq!((sample.id.as_str(), sample.kind.as_str(), sample.source.as_str()), ("e-1", "build.done", "ci"));
 }
@@ -62,10 +59,10 @@ fn a_hook_has_what_its_file_says() {
 fn the_fingerprint_follows_the_file() {
     let platforms = Platforms::built_in();
     let text = "events: [a]\nplatform: webhook\noptions: {url: https://ci.example.com/hook}\n";
-    let one = hook("a.yaml", text, &platforms).fingerprint;
+    let one = hook("a.yaml", text, &platforms).fingerprint();
     assert_eq!(one.len(), 64);
-    assert_eq!(one, hook("b.yaml", text, &platforms).fingerprint, "the name is not the content");
-    assert_ne!(one, hook("a.yaml", &format!("{text}# mended\n"), &platforms).fingerprint);
+    assert_eq!(one, hook("b.yaml", text, &platforms).fingerprint(), "the name is not the content");
+    assert_ne!(one, hook("a.yaml", &format!("{text}# mended\n"), &platforms).fingerprint());
 }
 
 #[test]

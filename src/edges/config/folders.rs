@@ -62,15 +62,16 @@ impl File {
 }
 
 /// Lists and reads everything. A folder that changes meanwhile is read again, a few times: an editor that moves a file
-/// out of the way before it writes the new one must not look like a deleted hook.
-pub(super) fn look(paths: &Paths) -> Seen {
-    let mut seen = look_once(paths);
+/// out of the way before it writes the new one must not look like a deleted hook. A hook file that is as it is `known` is
+/// not kept a second time.
+pub(super) fn look<'k>(paths: &Paths, known: &impl Fn(&str) -> Option<&'k Source>) -> Seen {
+    let mut seen = look_once(paths, known);
     for _ in 1..limits::LOOKS {
         if stamp(paths) == seen.stamp {
             break;
         }
         std::thread::sleep(limits::DEBOUNCE / 4);
-        seen = look_once(paths);
+        seen = look_once(paths, known);
     }
     seen
 }
@@ -118,16 +119,16 @@ fn hook_name(file_name: &str) -> &str {
     name_of(file_name).unwrap_or(file_name)
 }
 
-fn look_once(paths: &Paths) -> Seen {
+fn look_once<'k>(paths: &Paths, known: &impl Fn(&str) -> Option<&'k Source>) -> Seen {
     let mut seen = Seen { stamp: stamp(paths), ..Seen::default() };
-    seen.main = read(&paths.main, limits::HOOK_FILE, &mut seen.problems);
-    look_at_hooks(paths, &mut seen);
+    seen.main = read(&paths.main, limits::HOOK_FILE, None, &mut seen.problems);
+    look_at_hooks(paths, known, &mut seen);
     seen.platforms = look_at_scripts(paths, PLATFORMS, &mut seen);
     seen.sources = look_at_scripts(paths, SOURCES, &mut seen);
     seen
 }
 
-fn look_at_hooks(paths: &Paths, seen: &mut Seen) {
+fn look_at_hooks<'k>(paths: &Paths, known: &impl Fn(&str) -> Option<&'k Source>, seen: &mut Seen) {
     let chosen = choose(&paths.hooks, &["yaml", "yml"]);
     seen.ignored.extend(chosen.ignored);
     seen.problems.extend(chosen.problems);
@@ -144,7 +145,7 @@ fn look_at_hooks(paths: &Paths, seen: &mut Seen) {
         }
     }
     for (name, path) in by_hook {
-        if let Some(file) = read(&path, limits::HOOK_FILE, &mut seen.problems) {
+        if let Some(file) = read(&path, limits::HOOK_FILE, known(&name), &mut seen.problems) {
             seen.hooks.insert(name, file);
         }
     }
@@ -157,7 +158,7 @@ fn look_at_scripts(paths: &Paths, kind: &'static str, seen: &mut Seen) -> Script
     seen.problems.extend(chosen.problems);
     let mut scripts = Scripts { closed: chosen.closed, ..Scripts::default() };
     for ((_, name), path) in chosen.files {
-        if let Some(file) = read(&path, limits::SCRIPT_FILE, &mut seen.problems) {
+        if let Some(file) = read(&path, limits::SCRIPT_FILE, None, &mut seen.problems) {
             let name = name.strip_suffix(".rhai").unwrap_or(&name);
             scripts.files.insert(name.to_owned(), file);
         }
@@ -271,8 +272,9 @@ fn mask(path: &Path) -> Option<&'static str> {
 }
 
 /// Reads one file; `None` when it has gone meanwhile.
-fn read(path: &Path, bound: usize, problems: &mut Vec<Diagnostic>) -> Option<File> {
-    let shown: Arc<str> = path.display().to_string().into();
+fn read(path: &Path, bound: usize, known: Option<&Source>, problems: &mut Vec<Diagnostic>) -> Option<File> {
+    let known = known.filter(|known| Path::new(&*known.name) == path);
+    let shown = known.map_or_else(|| path.display().to_string().into(), |known| known.name.clone());
     let text = match files::read_text(path, bound) {
         Ok(found) => {
             if found.mode & 0o002 != 0 {
@@ -280,7 +282,11 @@ fn read(path: &Path, bound: usize, problems: &mut Vec<Diagnostic>) -> Option<Fil
                 let help = format!("chmod o-w {}", files::quoted(path));
                 problems.push(Diagnostic::warning("world-writable", what).at(Place::of_file(&shown)).help(help));
             }
-            Ok(found.text.into())
+            Ok(known
+                .map(|known| &known.text)
+                .filter(|known| ***known == found.text)
+                .cloned()
+                .unwrap_or_else(|| found.text.into()))
         }
         Err(Unreadable::Gone) => return None,
         Err(why) => {
@@ -375,7 +381,7 @@ mod tests {
 
     impl Desk {
         fn look(&self) -> Seen {
-            look(&self.paths)
+            look(&self.paths, &|_| None)
         }
 
         fn ignored(&self) -> Vec<String> {

@@ -170,6 +170,9 @@ impl LastGood {
         if self.known.get(&key).is_none_or(|good| good.text != *text) {
             self.known.insert(key.clone(), Good { text: text.clone(), since: Timestamp::now() });
             self.unsaved.insert(key);
+        } else if let Some(good) = self.known.get_mut(&key) {
+            // The same text, held once.
+            good.text = text.clone();
         }
     }
 

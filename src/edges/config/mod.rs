@@ -1,5 +1,6 @@
 //! Folders to Config: loads, watches, keeps the last good version of each file, publishes the next Config.
 
+mod ahead;
 mod folders;
 mod last_good;
 mod paths;
@@ -7,6 +8,7 @@ mod proofs;
 mod scripts;
 mod watch;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -27,7 +29,7 @@ use crate::edges::proof::Prover;
 use crate::edges::secrets::{self, SecretFolders};
 use crate::rules::config::Config;
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
-use crate::rules::hook::{Hook, over_scope};
+use crate::rules::hook::{Hook, Shared, over_scope};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Settings};
 use crate::rules::source::{NamedSource, SourceScript, SourceScripts};
@@ -69,7 +71,11 @@ pub struct Keeper {
     /// same Arc, so that a lane sees whether its hook changed.
     platforms: HashMap<String, Arc<Platform>>,
     source_scripts: HashMap<String, Arc<SourceScript>>,
-    hooks: HashMap<String, Parsed>,
+    hooks: HashMap<Arc<str>, Parsed>,
+    /// The defaults that those hooks were read with.
+    defaults: Defaults,
+    /// What those hooks have in common.
+    shared: Shared,
     /// The secrets in use.
     names: BTreeSet<String>,
     /// The state of the folders, and of the secrets' files, when they were last read.
@@ -79,8 +85,6 @@ pub struct Keeper {
 #[derive(Clone, Debug)]
 struct Parsed {
     hook: Arc<Hook>,
-    source: Source,
-    defaults: Defaults,
     warnings: Vec<Diagnostic>,
 }
 
@@ -99,6 +103,8 @@ impl Keeper {
             platforms: HashMap::new(),
             source_scripts: HashMap::new(),
             hooks: HashMap::new(),
+            defaults: Defaults::default(),
+            shared: Shared::default(),
             names: BTreeSet::new(),
             stamps: (0, 0),
         }
@@ -125,7 +131,7 @@ impl Keeper {
     /// # Errors
     /// The main file is broken and no earlier version of it was good.
     pub fn load(&mut self) -> Result<Config, Vec<Diagnostic>> {
-        let mut seen = folders::look(&self.paths);
+        let mut seen = folders::look(&self.paths, &|name| self.hooks.get(name).map(|last| &last.hook.source));
         self.stamps.0 = seen.stamp;
         let mut problems = std::mem::take(&mut seen.problems);
         let ignored = std::mem::take(&mut seen.ignored);
@@ -194,42 +200,47 @@ impl Keeper {
         problems: &mut Vec<Diagnostic>,
     ) -> BTreeMap<Arc<str>, Arc<Hook>> {
         let mut used = HashMap::new();
-        let mut take = |name: &str, (parsed, found): (Option<Parsed>, Vec<Diagnostic>)| {
+        let mut take = |(parsed, found): (Option<Parsed>, Vec<Diagnostic>)| {
             problems.extend(found);
-            used.extend(parsed.map(|parsed| (name.to_owned(), parsed)));
+            used.extend(parsed.map(|parsed| (parsed.hook.name.clone(), parsed)));
         };
         self.proofs.among(self.good.text(Kind::Main, MAIN), platforms);
         let unchanged = |name: &str, source: &Source| {
-            self.hooks.get(name).is_some_and(|last| still_right(last, source, platforms, defaults))
+            self.defaults == *defaults && self.hooks.get(name).is_some_and(|last| still_right(last, source, platforms))
         };
         let new = seen.hooks.iter().filter_map(|(name, file)| Some((name.as_str(), file.source()?)));
-        self.proofs.try_hooks(platforms, new.filter(|(name, new)| !unchanged(name, new)).map(|(_, new)| new));
+        let new: Vec<Source> = new.filter(|(name, new)| !unchanged(name, new)).map(|(_, new)| new).collect();
+        self.proofs.try_hooks(platforms, new.iter().cloned());
+        let sound = new.into_iter().filter(|new| self.proofs.against_hook(new, platforms).is_none()).collect();
+        let read = RefCell::new(ahead::read(sound, |source| parse_hook(&self.shared, source, platforms, defaults)));
         let parse = |name: &str, source: &Source| {
-            let last = self.hooks.get(name).filter(|last| still_right(last, source, platforms, defaults));
-            if let Some(last) = last {
+            if let Some(parsed) = read.borrow_mut().take(source) {
+                return parsed;
+            }
+            if let Some(last) = self.hooks.get(name).filter(|_| unchanged(name, source)) {
                 self.proofs.keep(source);
                 return (Some(last.clone()), last.warnings.clone());
             }
             match self.proofs.against_hook(source, platforms) {
-                Some(against) => refused(against, || parse_hook(source, platforms, defaults)),
-                None => parse_hook(source, platforms, defaults),
+                Some(against) => refused(against, || parse_hook(&self.shared, source, platforms, defaults)),
+                None => parse_hook(&self.shared, source, platforms, defaults),
             }
         };
         for (name, file) in &seen.hooks {
             let parse = |source: &Source| parse(name, source);
-            take(name, self.good.transact(Kind::Hook, name, file, parse));
+            take(self.good.transact(Kind::Hook, name, file, parse));
         }
         if let Some(folder) = &seen.closed_hooks {
             let unseen = |name: &&String| !seen.hooks.contains_key(*name) && !seen.masked.contains(*name);
             for name in self.good.names(Kind::Hook).iter().filter(unseen) {
                 let shown = folder.join(format!("{name}.yaml"));
                 let parse = |source: &Source| parse(name, source);
-                take(name, self.good.recall(Kind::Hook, name, &shown, parse));
+                take(self.good.recall(Kind::Hook, name, &shown, parse));
             }
         } else {
             self.good.forget_others(Kind::Hook, |name| seen.hooks.contains_key(name));
         }
-        self.hooks = used;
+        (self.hooks, self.defaults) = (used, *defaults);
         self.hooks.values().map(|parsed| (parsed.hook.name.clone(), parsed.hook.clone())).collect()
     }
 
@@ -247,7 +258,7 @@ impl Keeper {
             wanted.entry(name).or_default();
         }
         for hook in hooks.values() {
-            for (name, _) in &hook.secrets {
+            for (name, _) in hook.secrets() {
                 let users = wanted.entry(name).or_default();
                 if users.last().is_none_or(|last| last.name != hook.name) {
                     users.push(hook);
@@ -318,22 +329,20 @@ fn refused<T>(
 }
 
 /// Whether nothing that a hook was read from has changed.
-fn still_right(last: &Parsed, source: &Source, platforms: &Platforms, defaults: &Defaults) -> bool {
+fn still_right(last: &Parsed, source: &Source, platforms: &Platforms) -> bool {
     let platform = &last.hook.platform;
-    same(&last.source, source)
-        && last.defaults == *defaults
-        && platforms.get(&platform.name).is_some_and(|now| Arc::ptr_eq(now, platform))
+    same(&last.hook.source, source) && platforms.get(&platform.name).is_some_and(|now| Arc::ptr_eq(now, platform))
 }
 
-fn parse_hook(source: &Source, platforms: &Platforms, defaults: &Defaults) -> (Option<Parsed>, Vec<Diagnostic>) {
+fn parse_hook(
+    shared: &Shared,
+    source: &Source,
+    platforms: &Platforms,
+    defaults: &Defaults,
+) -> (Option<Parsed>, Vec<Diagnostic>) {
     guarded(source, || {
-        let (hook, found) = Hook::parse(source, platforms, defaults);
-        let parsed = hook.map(|hook| Parsed {
-            hook: Arc::new(hook),
-            source: source.clone(),
-            defaults: *defaults,
-            warnings: found.clone(),
-        });
+        let (hook, found) = Hook::parse_sharing(shared, source, platforms, defaults);
+        let parsed = hook.map(|hook| Parsed { hook: Arc::new(hook), warnings: found.clone() });
         (parsed, found)
     })
 }
@@ -371,7 +380,7 @@ pub fn exposed(hook: &Hook) -> Option<Diagnostic> {
     let mode = fs::metadata(path).ok()?.permissions().mode();
     (mode & 0o004 != 0).then(|| {
         Diagnostic::warning("readable-secret", "a secret stands in a file that everybody on this machine can read")
-            .at(place.clone())
+            .at(Place::clone(place))
             .note("put the secret into a file in secrets.d and write {secret: NAME} here")
             .help(format!("chmod o-r {}", files::quoted(path)))
     })
@@ -389,7 +398,7 @@ fn missing_secret(name: &str, why: &str, users: &[&Arc<Hook>], settings: &Settin
         .filter(|source| source.secrets.iter().any(|one| used(&one)))
         .collect();
     let mut places =
-        users.iter().flat_map(|hook| &hook.secrets).chain(sources.iter().flat_map(|source| &source.secrets));
+        users.iter().flat_map(|hook| hook.secrets()).chain(sources.iter().flat_map(|source| &source.secrets));
     problem.place = places.find(used).map(|(_, place)| place.clone());
     if settings.http_token.as_deref() == Some(name) {
         problem = problem.note("it is the http_token of the main file: nobody can send over HTTP");
@@ -409,7 +418,7 @@ fn missing_secret(name: &str, why: &str, users: &[&Arc<Hook>], settings: &Settin
 fn changes(old: &Config, new: &Config) -> Reloaded {
     let mut reloaded = Reloaded { hooks: new.hooks.len(), problems: new.problems.clone(), ..Reloaded::default() };
     for (name, hook) in &new.hooks {
-        let secret_changed = || hook.secrets.iter().any(|(name, _)| old.secrets.get(name) != new.secrets.get(name));
+        let secret_changed = || hook.secrets().any(|(name, _)| old.secrets.get(name) != new.secrets.get(name));
         match old.hooks.get(name) {
             None => reloaded.added.push(name.to_string()),
             Some(before) if !Arc::ptr_eq(before, hook) || secret_changed() => reloaded.changed.push(name.to_string()),

@@ -6,8 +6,9 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 use crate::edges::proof::{Prover, ScriptFor, Surroundings, Verdict};
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
@@ -29,15 +30,16 @@ pub(super) struct Proofs {
 #[derive(Debug, Default)]
 struct State {
     /// By the digest of a file, the name and the digest of its platform's script; a script has none.
-    known: BTreeMap<String, (String, String)>,
+    known: BTreeMap<Digest, (Arc<str>, Option<Digest>)>,
     /// Those of them that were asked for in this look.
-    used: BTreeSet<String>,
+    used: BTreeSet<Digest>,
     changed: bool,
     /// What else came of this look.
-    refused: HashMap<String, Vec<Diagnostic>>,
+    refused: HashMap<Digest, Vec<Diagnostic>>,
     /// Whether something could not be tried: the next look tries again.
     unproven: bool,
-    digests: HashMap<String, String>,
+    /// Of the scripts of platforms, by their names.
+    digests: HashMap<Arc<str>, Digest>,
     among: Surroundings,
 }
 
@@ -51,7 +53,7 @@ impl Proofs {
         let file = folder.map(|folder| folder.join("proven"));
         let text = file.as_ref().and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
         let mut lines = text.lines();
-        let known = if lines.next() == Some(HEAD) { lines.filter_map(read).collect() } else { BTreeMap::new() };
+        let known = if lines.next() == Some(HEAD) { read(lines) } else { BTreeMap::new() };
         Self { prover: Some(prover), file, state: RefCell::new(State { known, ..State::default() }) }
     }
 
@@ -96,7 +98,7 @@ impl Proofs {
         }
         let mut state = self.state.borrow_mut();
         state.among = Surroundings::new(main, platforms);
-        state.digests = platforms.0.iter().map(|(name, it)| (name.clone(), digest(&it.source))).collect();
+        state.digests = platforms.0.iter().map(|(name, it)| (name.as_str().into(), digest(&it.source))).collect();
     }
 
     /// Why a script must not be loaded.
@@ -143,7 +145,8 @@ impl Proofs {
         }
         let mut text = format!("{HEAD}\n");
         for (key, (platform, script)) in &state.known {
-            text.push_str(&format!("{key} {platform} {script}\n"));
+            let script = script.as_ref().map_or_else(|| "-".to_owned(), written);
+            text.push_str(&format!("{} {platform} {script}\n", written(key)));
         }
         let beside = file.with_extension("new");
         let written = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside);
@@ -152,17 +155,17 @@ impl Proofs {
         state.changed = written.is_err();
     }
 
-    fn against(&self, key: &str) -> Option<Vec<Diagnostic>> {
+    fn against(&self, key: &Digest) -> Option<Vec<Diagnostic>> {
         self.state.borrow().refused.get(key).cloned()
     }
 
     /// Whether a file is proven, with its platform as it is now.
-    fn knows(&self, key: &str, platforms: Option<&Platforms>) -> bool {
+    fn knows(&self, key: &Digest, platforms: Option<&Platforms>) -> bool {
         let mut state = self.state.borrow_mut();
         let Some((platform, script)) = state.known.get(key) else { return false };
-        let known = platforms.is_none() || state.digests.get(platform) == Some(script);
+        let known = platforms.is_none() || (script.is_some() && state.digests.get(platform) == script.as_ref());
         if known {
-            state.used.insert(key.to_owned());
+            state.used.insert(*key);
         }
         known
     }
@@ -173,8 +176,9 @@ impl Proofs {
         let refused = match verdict {
             Verdict::Fine(platform) => {
                 let name = platform.filter(|_| platforms.is_some()).unwrap_or_else(|| "-".to_owned());
-                let script = state.digests.get(&name).cloned().unwrap_or_else(|| "-".to_owned());
-                state.known.insert(key.clone(), (name, script));
+                let found = state.digests.get_key_value(name.as_str());
+                let found = found.map(|(name, script)| (name.clone(), Some(*script)));
+                state.known.insert(key, found.unwrap_or_else(|| (name.into(), None)));
                 state.used.insert(key);
                 state.changed = true;
                 return;
@@ -196,12 +200,37 @@ impl Proofs {
     }
 }
 
-fn digest(source: &Source) -> String {
-    Sha256::digest(source.text.as_bytes())[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+/// The first half of a SHA-256.
+type Digest = [u8; 16];
+
+fn digest(source: &Source) -> Digest {
+    let mut half = Digest::default();
+    half.copy_from_slice(&Sha256::digest(source.text.as_bytes())[..16]);
+    half
 }
 
-fn read(line: &str) -> Option<(String, (String, String))> {
-    let mut words = line.split(' ').map(str::to_owned);
-    let found = (words.next()?, (words.next()?, words.next()?));
-    (found.0.len() == 32 && words.next().is_none()).then_some(found)
+fn written(digest: &Digest) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn read_digest(word: &str) -> Option<Digest> {
+    Some(u128::from_str_radix(word, 16).ok().filter(|_| word.len() == 32)?.to_be_bytes())
+}
+
+/// What `save` has written; a line that is anything else proves nothing.
+fn read<'l>(lines: impl Iterator<Item = &'l str>) -> BTreeMap<Digest, (Arc<str>, Option<Digest>)> {
+    let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
+    let mut name = |word: &str| {
+        names.get(word).cloned().unwrap_or_else(|| {
+            let name: Arc<str> = word.into();
+            names.insert(name.clone());
+            name
+        })
+    };
+    let read = lines.filter_map(|line| {
+        let [key, platform, script] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
+        let script = if script == "-" { None } else { Some(read_digest(script)?) };
+        Some((read_digest(key)?, (name(platform), script)))
+    });
+    read.collect()
 }

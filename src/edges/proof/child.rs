@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::edges::proof::ScriptFor;
 use crate::edges::proof::wire::{Given, Said, Text, Work};
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
-use crate::rules::hook::Hook;
+use crate::rules::hook::{Hook, Shared};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::proof;
 use crate::rules::settings::{Defaults, Settings};
@@ -70,6 +70,7 @@ fn work(order: &Given) -> Result<(), String> {
     let defaults = defaults(order.main.as_deref());
     let scripts = order.scripts.iter().map(|text| (text.name.clone(), text.source()));
     let (platforms, _broken_ones) = Platforms::with_scripts(scripts);
+    let among = Among { platforms, defaults, shared: Shared::default() };
     for piece in &order.work {
         allow_time()?;
         let mut tell = |what: &str, place: Option<Place>| {
@@ -81,14 +82,14 @@ fn work(order: &Given) -> Result<(), String> {
         let answer = match piece {
             Work::Script(ScriptFor::Platform, text) => script(text, &mut tell),
             Work::Script(ScriptFor::Source, text) => source_script(text, &mut tell),
-            Work::Hook(text) => hook(text, &platforms, &defaults, &mut tell, order.alone, None),
+            Work::Hook(text) => hook(text, &among, &mut tell, order.alone, None),
             Work::Event(text, event) => {
                 let event = event.event();
                 let mut render = |hook: &Hook, tell: &mut proof::Tell<'_>| {
                     proof::render(hook, &event, &hook.with_stand_ins(&Secrets::default()), true, tell);
                     Vec::new()
                 };
-                hook(text, &platforms, &defaults, &mut tell, order.alone, Some(&mut render))
+                hook(text, &among, &mut tell, order.alone, Some(&mut render))
             }
         };
         say(&answer)?;
@@ -121,19 +122,19 @@ fn source_script(text: &Text, tell: &mut proof::Tell<'_>) -> Said {
 
 type Try<'a> = &'a mut dyn FnMut(&Hook, &mut proof::Tell<'_>) -> Vec<Diagnostic>;
 
-fn hook(
-    text: &Text,
-    platforms: &Platforms,
-    defaults: &Defaults,
-    tell: &mut proof::Tell<'_>,
-    alone: bool,
-    other: Option<Try<'_>>,
-) -> Said {
+/// What hooks are read among.
+struct Among {
+    platforms: Platforms,
+    defaults: Defaults,
+    shared: Shared,
+}
+
+fn hook(text: &Text, among: &Among, tell: &mut proof::Tell<'_>, alone: bool, other: Option<Try<'_>>) -> Said {
     let source = text.source();
     if alone {
         proof::read(&source, tell);
     }
-    let (hook, found) = Hook::parse(&source, platforms, defaults);
+    let (hook, found) = Hook::parse_sharing(&among.shared, &source, &among.platforms, &among.defaults);
     let Some(hook) = hook else { return unread(found) };
     let found = match other {
         Some(other) => other(&hook, tell),

@@ -22,7 +22,7 @@ mod source;
 use jiff::Timestamp;
 
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
-use crate::rules::hook::{read_options, render_option};
+use crate::rules::hook::{Shared, read_options, render_option};
 use crate::rules::platform::{Given, Platform, RenderError};
 use crate::rules::yaml::reader::{Map as Entries, Reader};
 use crate::rules::yaml::{self, Node, Value};
@@ -102,7 +102,7 @@ fn send(platform: &Platform, cases: &Source, case: &Entries<'_>, sent: &Sent) ->
 /// The request, as a hook with these options makes it.
 fn request(platform: &Platform, cases: &Source, case: &Entries<'_>, sent: &Sent) -> Result<Request, String> {
     let mut reader = Reader::new(cases);
-    let trees = read_options(&mut reader, case, Some(platform));
+    let trees = read_options(&mut reader, &Shared::default(), case, Some(platform));
     if reader.failed() {
         return Err(reader.found.iter().map(Diagnostic::one_line).collect::<Vec<_>>().join("; "));
     }

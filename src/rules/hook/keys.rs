@@ -32,7 +32,7 @@ impl Hook {
                 None
             })
         };
-        let order = self.order_by.as_ref().and_then(&mut of);
+        let order = self.order_by.as_deref().and_then(&mut of);
         let once = self.dedupe.as_ref().and_then(|dedupe| Some((of(&dedupe.key)?, dedupe.within)));
         Terms { order, once }
     }

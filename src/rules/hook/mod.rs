@@ -4,6 +4,8 @@ mod inline;
 pub mod keys;
 mod read;
 pub(crate) use self::read::read_options;
+mod shared;
+pub use self::shared::Shared;
 pub mod trial;
 pub mod verdict;
 
@@ -30,15 +32,14 @@ use crate::words::exchange::{Request, Response};
 use crate::words::json::{Exact, Members};
 use crate::words::secret::Secrets;
 
-/// A checked hook: every value present, every template compiled.
+/// A checked hook: every value present, every template compiled. There may be ten thousand, most of which see no event
+/// for days: what few hooks have lies in a box, and what only a delivery needs is made by the first one.
 #[derive(Debug)]
 pub struct Hook {
     /// The file's name without `NN-` and `.yaml`; the lane's name.
     pub name: Arc<str>,
     /// The file.
     pub source: Source,
-    /// Changes when the file or its platform's script changes: a held hook is released by it.
-    pub fingerprint: String,
     /// For people.
     pub description: Option<String>,
     /// Whom to ask, for people.
@@ -48,16 +49,16 @@ pub struct Hook {
     /// Patterns on the event's type.
     pub events: Vec<String>,
     /// A condition on the event.
-    pub when: Option<Condition>,
+    pub when: Option<Box<Condition>>,
     /// Hooks of one scope are counted together by `limits.hooks_per_scope`.
     pub scope: Option<String>,
     /// Where `scope` stands.
-    pub scope_place: Option<Place>,
+    pub scope_place: Option<Box<Place>>,
     /// How the receiver wants it.
     pub platform: Arc<Platform>,
     /// What the file says under `options`, and the defaults of what it does not say.
-    pub options: Vec<(String, Tree)>,
-    /// What of them is the same for every event, made ready once.
+    pub options: Vec<(String, Arc<Tree>)>,
+    /// What of them is the same for every event, made ready by the first.
     pub prepared: Prepared,
     /// What answers mean to this hook, before its platform is asked.
     pub verdict: verdict::Rules,
@@ -68,17 +69,15 @@ pub struct Hook {
     /// Deliveries at once.
     pub concurrency: usize,
     /// Deliveries with the same key go out one after the other.
-    pub order_by: Option<KeyText>,
+    pub order_by: Option<Box<KeyText>>,
     /// Deliveries with the same key within a time are made once.
-    pub dedupe: Option<keys::Dedupe>,
+    pub dedupe: Option<Box<keys::Dedupe>>,
     /// Total deadline of one attempt.
     pub timeout: Duration,
     /// When again, and until when.
     pub retry: Retry,
-    /// Every secret that the file names, with its place.
-    pub secrets: Vec<(String, Place)>,
     /// Where a secret stands in the file itself, if one does.
-    pub inline_secret: Option<Place>,
+    pub inline_secret: Option<Box<Place>>,
     /// What its author wants to be true of it.
     pub tests: Vec<HookTest>,
 }
@@ -86,7 +85,7 @@ pub struct Hook {
 /// The options that are the same for every event, as the platform's script is given them.
 #[derive(Debug)]
 pub struct Prepared {
-    options: Options,
+    options: OnceLock<Box<Options>>,
     /// Whether no option depends on the event.
     constant: bool,
     /// Set once the platform has seen constant options and had nothing against them.
@@ -94,18 +93,18 @@ pub struct Prepared {
     /// Whether what the platform's script makes of one delivery holds for the next one: but for keys, all is known.
     repeats: bool,
     /// What it made, then.
-    made: OnceLock<Made>,
+    made: OnceLock<Box<Made>>,
 }
 
 impl Prepared {
-    fn new(platform: &Platform, trees: &[(String, Tree)]) -> Self {
+    fn new(platform: &Platform, trees: &[(String, Arc<Tree>)]) -> Self {
         let constant = trees.iter().all(|(_, tree)| tree.is_constant());
         let mut varying = trees.iter().filter(|(_, tree)| varies(tree));
         let signed_at_most =
             varying.next().is_none_or(|(_, tree)| tree.outline().is_some()) && varying.next().is_none();
         let repeats = constant && signed_at_most && platform.repeats();
-        let (checked, made) = (OnceLock::new(), OnceLock::new());
-        Self { options: known_options(platform, trees), constant, checked, repeats, made }
+        let (options, checked, made) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { options, constant, checked, repeats, made }
     }
 }
 
@@ -115,7 +114,7 @@ fn varies(tree: &Tree) -> bool {
 }
 
 /// Those that need not. Of a signature all but the keys is known.
-fn known_options(platform: &Platform, trees: &[(String, Tree)]) -> Options {
+fn known_options(platform: &Platform, trees: &[(String, Arc<Tree>)]) -> Options {
     let (event, secrets) = (Event::new("", Some(String::new()), "null", Timestamp::UNIX_EPOCH), Secrets::default());
     let given = Given { id: "", attempt: 1, now: Timestamp::UNIX_EPOCH, hook: "", event: &event, secrets: &secrets };
     let known = trees.iter().filter(|(_, tree)| !varies(tree));
@@ -133,7 +132,7 @@ fn known_options(platform: &Platform, trees: &[(String, Tree)]) -> Options {
 pub(crate) fn render_option(
     platform: &Platform,
     options: &mut Options,
-    (name, tree): &(String, Tree),
+    (name, tree): &(String, Arc<Tree>),
     given: &Given<'_>,
 ) -> Result<(), RenderError> {
     match tree.signer(given)? {
@@ -171,7 +170,26 @@ impl Hook {
     /// Reads and checks a hook file. Everything that can be said is said at once: a hook with warnings, or no hook and
     /// at least one error.
     pub fn parse(source: &Source, platforms: &Platforms, defaults: &Defaults) -> (Option<Self>, Vec<Diagnostic>) {
-        read::parse(source, platforms, defaults)
+        Self::parse_sharing(&Shared::default(), source, platforms, defaults)
+    }
+
+    /// The same, sharing with other hooks what is alike.
+    pub fn parse_sharing(
+        shared: &Shared,
+        source: &Source,
+        platforms: &Platforms,
+        defaults: &Defaults,
+    ) -> (Option<Self>, Vec<Diagnostic>) {
+        read::parse(shared, source, platforms, defaults)
+    }
+
+    /// Changes when the file or its platform's script changes: a held hook is released by it.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.source.text.as_bytes());
+        hash.update([0]);
+        hash.update(self.platform.source.text.as_bytes());
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Whether it wants an event.
@@ -214,7 +232,8 @@ impl Hook {
             let signer = sign.map(|(_, tree)| tree.signer(given)).transpose()?.flatten();
             return self.platform.repeat(made, signer, given);
         }
-        let mut options = self.prepared.options.clone();
+        let prepared = || Box::new(known_options(&self.platform, &self.options));
+        let mut options = Options::clone(self.prepared.options.get_or_init(prepared));
         options.original = original.cloned();
         for option in self.options.iter().filter(|(_, tree)| varies(tree)) {
             render_option(&self.platform, &mut options, option, given)?;
@@ -226,7 +245,7 @@ impl Hook {
             let _set_already = self.prepared.checked.set(());
         }
         if self.prepared.repeats && original.is_none() {
-            let _set_already = self.prepared.made.set(made.clone());
+            let _set_already = self.prepared.made.set(Box::new(made.clone()));
         }
         self.platform.finish(made, given)
     }
@@ -255,7 +274,7 @@ impl Hook {
     /// Whether `receiver` is the same for every event.
     pub fn receiver_is_constant(&self) -> bool {
         let named_by = &self.platform.manifest.receiver;
-        named_by.iter().all(|name| self.option(name).is_none_or(Tree::is_constant))
+        named_by.iter().all(|name| self.option(name).is_none_or(|tree| tree.is_constant()))
     }
 
     /// What an answer means: by the hook's own rules, else by its platform. `failed` is told of each rule that could
@@ -267,7 +286,12 @@ impl Hook {
         }
     }
 
-    fn option(&self, name: &str) -> Option<&Tree> {
+    /// Every secret that the file names, with its place.
+    pub fn secrets(&self) -> impl Iterator<Item = &(String, Place)> {
+        self.options.iter().flat_map(|(_, tree)| tree.secrets())
+    }
+
+    fn option(&self, name: &str) -> Option<&Arc<Tree>> {
         self.options.iter().find(|(option, _)| option == name).map(|(_, tree)| tree)
     }
 }
@@ -349,7 +373,7 @@ pub fn over_scope(hooks: &BTreeMap<Arc<str>, Arc<Hook>>, most: usize) -> (Vec<Di
     for (scope, members) in scopes {
         for extra in members.iter().skip(most) {
             let files: Vec<_> = members.iter().map(|hook| &*hook.source.name).collect();
-            let place = extra.scope_place.clone().unwrap_or_else(|| Place::of_file(&extra.source.name));
+            let place = extra.scope_place.as_deref().cloned().unwrap_or_else(|| Place::of_file(&extra.source.name));
             let what = format!("`{}` is one hook too many for the scope {scope:?}, which may have {most}", extra.name);
             found.push(
                 Diagnostic::error("scope-full", what)

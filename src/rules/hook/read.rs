@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use crate::rules::breaker;
 use crate::rules::diagnostic::{Diagnostic, Place, Source, Span};
-use crate::rules::hook::{Hook, Prepared, inline, keys, known_options, name_of, trial, verdict};
+use crate::rules::hook::{Hook, Prepared, Shared, inline, keys, known_options, name_of, trial, verdict};
 use crate::rules::manifest::{Kind, OptionSpec, resolve_message};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Retry, read_timeout};
@@ -39,7 +37,12 @@ const OTHER_WORDS: [(&str, &str); 16] = [
 const SKELETON: &str =
     "write at least `events`, `platform` and `options`; `postrider new NAME --platform webhook` makes one";
 
-pub(super) fn parse(source: &Source, platforms: &Platforms, defaults: &Defaults) -> (Option<Hook>, Vec<Diagnostic>) {
+pub(super) fn parse(
+    shared: &Shared,
+    source: &Source,
+    platforms: &Platforms,
+    defaults: &Defaults,
+) -> (Option<Hook>, Vec<Diagnostic>) {
     let mut reader = Reader::new(source);
     let name = match name_of(&source.name) {
         Ok(name) => Arc::from(name),
@@ -50,7 +53,7 @@ pub(super) fn parse(source: &Source, platforms: &Platforms, defaults: &Defaults)
     };
     match yaml::parse(source) {
         Ok(root) => {
-            let hook = read(&mut reader, name, &root, platforms, defaults);
+            let hook = read(&mut reader, shared, name, &root, platforms, defaults);
             let hook = if reader.failed() { None } else { hook };
             (hook, reader.into_sorted())
         }
@@ -64,6 +67,7 @@ pub(super) fn parse(source: &Source, platforms: &Platforms, defaults: &Defaults)
 /// Reads everything, also behind an error; `None` when there is no platform to build a hook on.
 fn read(
     reader: &mut Reader<'_>,
+    shared: &Shared,
     name: Arc<str>,
     root: &Node,
     platforms: &Platforms,
@@ -90,7 +94,7 @@ fn read(
     let scope = text(reader, "scope");
     let enabled = file.get("enabled").and_then(|node| reader.boolean("enabled", node)).unwrap_or(true);
     let events = read_events(reader, &file);
-    let when = file.get("when").and_then(|node| read_when(reader, node));
+    let when = file.get("when").and_then(|node| read_when(reader, node)).map(Box::new);
     let verdict = file.get("verdict").map(|node| verdict::read(reader, node)).unwrap_or_default();
     let pace = file.get("rate_limit").and_then(|node| reader.rate("rate_limit", node));
     let concurrency = file.get("concurrency").and_then(|node| {
@@ -103,9 +107,9 @@ fn read(
         Some(node) => breaker::Terms::read(reader, node),
         None => Some(breaker::Terms::default()),
     };
-    let order_by = file.get("order_by").and_then(|node| keys::read_order(reader, node));
-    let dedupe = file.get("dedupe").and_then(|node| keys::read_dedupe(reader, node));
-    let options = read_options(reader, &file, platform.as_deref());
+    let order_by = file.get("order_by").and_then(|node| keys::read_order(reader, node)).map(Box::new);
+    let dedupe = file.get("dedupe").and_then(|node| keys::read_dedupe(reader, node)).map(Box::new);
+    let options = read_options(reader, shared, &file, platform.as_deref());
     let tests = file.get("tests").map(|node| trial::read(reader, node)).unwrap_or_default();
     let platform = platform?;
     let inline_secret = match file.get("options").map(|node| &node.value) {
@@ -113,7 +117,6 @@ fn read(
         _ => None,
     };
     Some(Hook {
-        fingerprint: fingerprint(reader.source, &platform),
         name,
         source: reader.source.clone(),
         description,
@@ -122,7 +125,7 @@ fn read(
         events,
         when,
         scope,
-        scope_place: file.get("scope").map(|node| reader.source.place(node.span)),
+        scope_place: file.get("scope").map(|node| Box::new(reader.source.place(node.span))),
         verdict,
         order_by,
         dedupe,
@@ -131,21 +134,12 @@ fn read(
         concurrency: concurrency.unwrap_or(platform.manifest.concurrency),
         timeout: timeout.unwrap_or(defaults.timeout),
         retry: retry.unwrap_or(defaults.retry),
-        secrets: options.iter().flat_map(|(_, tree)| tree.secrets().iter().cloned()).collect(),
         prepared: Prepared::new(&platform, &options),
         options,
-        inline_secret,
+        inline_secret: inline_secret.map(Box::new),
         tests,
         platform,
     })
-}
-
-fn fingerprint(source: &Source, platform: &Platform) -> String {
-    let mut hash = Sha256::new();
-    hash.update(source.text.as_bytes());
-    hash.update([0]);
-    hash.update(platform.source.text.as_bytes());
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn check_keys(reader: &mut Reader<'_>, file: &Map<'_>, platform: Option<&Platform>) {
@@ -257,6 +251,7 @@ fn read_events(reader: &mut Reader<'_>, file: &Map<'_>) -> Vec<String> {
         }
         patterns.push(pattern.to_owned());
     }
+    patterns.shrink_to_fit();
     patterns
 }
 
@@ -280,9 +275,10 @@ fn read_when(reader: &mut Reader<'_>, node: &Node) -> Option<Condition> {
 /// The options of a platform, from the map that has the key `options`.
 pub(crate) fn read_options(
     reader: &mut Reader<'_>,
+    shared: &Shared,
     file: &Map<'_>,
     platform: Option<&Platform>,
-) -> Vec<(String, Tree)> {
+) -> Vec<(String, Arc<Tree>)> {
     let options = match file.get("options") {
         Some(node) => match reader.map("options", node, "{url: https://example.com/hook}") {
             Some(map) => map,
@@ -309,26 +305,25 @@ pub(crate) fn read_options(
     for spec in specs {
         let kind = resolve_message(&spec.kind, has_title, message_type);
         let tree = match options.get(&spec.name) {
-            Some(node) => compile_option(reader, spec, node, &kind),
+            Some(node) => compile_option(reader, spec, node, &kind).map(|tree| shared.tree(tree)),
             None if spec.required && stands_elsewhere(file, &options, platform, &spec.name) => None,
             None if spec.required => {
                 reader.found.push(missing_option(platform, spec, missing_at.clone()));
                 None
             }
             None if spec.default.is_null() => None,
-            None => Tree::compile_default(&platform.name, &spec.name, &spec.default, &kind)
-                .map_err(|errors| reader.found.extend(errors))
-                .ok(),
+            None => shared.default_of(platform, spec, &kind).map_err(|errors| reader.found.extend(errors)).ok(),
         };
         trees.extend(tree.map(|tree| (spec.name.clone(), tree)));
     }
     // Options that are not yet known, and secrets, it is asked about before each request.
-    if let Some(why) = platform.check_known(known_options(platform, &trees)) {
+    if let Some(why) = platform.check_known(|| known_options(platform, &trees)) {
         let help = format!("`postrider platforms {}` says what each option is for", platform.name);
         reader.found.push(
             Diagnostic::error("options", format!("these options do not go together: {why}")).at(missing_at).help(help),
         );
     }
+    trees.shrink_to_fit();
     trees
 }
 

@@ -162,8 +162,8 @@ impl Platform {
     }
 
     /// The same when the hook is loaded: a script that stumbles over an option that is not known yet has said nothing.
-    pub fn check_known(&self, options: Options) -> Option<String> {
-        let said = self.uses.check.then(|| self.script.call("check", [options.map.into()]))?;
+    pub fn check_known(&self, options: impl FnOnce() -> Options) -> Option<String> {
+        let said = self.uses.check.then(|| self.script.call("check", [options().map.into()]))?;
         said.ok()?.into_string().ok()
     }
 

@@ -38,7 +38,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LOOSE);
 const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LOOSE);
 
 /// How keys are to be understood.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Reading {
     pub(super) encoding: KeyEncoding,
     /// `None`: the mark in front of the key says it, and it is HMAC-SHA256 without one.

@@ -51,7 +51,7 @@ pub(super) enum Layout {
 }
 
 /// How something is signed, without the keys.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Outline {
     pub(super) layout: Layout,
     pub(super) header: HeaderName,

@@ -42,7 +42,8 @@ pub(super) fn compile(origin: Origin, node: &Node, kind: &Kind) -> Result<Tree, 
             return Err(compiler.found);
         }
     };
-    let Compiler { origin, needs, secrets, signing, warnings, .. } = compiler;
+    let Compiler { origin, needs, mut secrets, signing, warnings, .. } = compiler;
+    secrets.shrink_to_fit();
     Ok(Tree { root, kind: kind.clone(), origin, needs, secrets, signing, warnings })
 }
 
@@ -335,7 +336,8 @@ impl Compiler<'_> {
 
     fn secret(&mut self, name: &str, node: &Node) -> Part {
         self.name_secret(name.to_owned(), node, None);
-        Part::Secret(name.to_owned(), Box::new(node.clone()))
+        let place = Node { span: node.span, value: Value::Null, style: Style::Plain };
+        Part::Secret(name.to_owned(), Box::new(place))
     }
 
     fn name_secret(&mut self, name: String, node: &Node, at: Option<Range<usize>>) {

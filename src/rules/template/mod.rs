@@ -39,6 +39,7 @@ use self::signing::Signing;
 use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
 use crate::rules::manifest::Kind;
 use crate::rules::platform::{Given, RenderError, Signer};
+use crate::rules::signature::Outline;
 use crate::rules::yaml::reader::nearest;
 use crate::rules::yaml::{self, Node};
 use crate::words::event::Event;
@@ -69,6 +70,7 @@ enum Origin {
 enum Part {
     Fixed(Exact),
     Leaf(Box<Leaf>, Box<Node>),
+    /// A secret, and where it is named.
     Secret(String, Box<Node>),
     List(Vec<Self>),
     Map(Vec<(String, Self)>),
@@ -185,6 +187,16 @@ impl Tree {
     /// How the request is signed, where the option says it; without keys before they are known.
     pub fn outline(&self) -> Option<Signer> {
         self.signing.as_ref().map(Signing::outline)
+    }
+
+    /// The same as it was read, without keys.
+    pub fn outline_of(&self) -> Option<&Arc<Outline>> {
+        self.signing.as_ref().map(Signing::outline_of)
+    }
+
+    /// The same, to be exchanged for an equal one.
+    pub fn outline_mut(&mut self) -> Option<&mut Arc<Outline>> {
+        self.signing.as_mut().map(Signing::outline_mut)
     }
 
     /// The same with the keys of one attempt. It is put together anew only when they have changed.

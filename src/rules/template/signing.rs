@@ -137,6 +137,14 @@ impl Signing {
         Signer { outline: self.outline.clone(), scheme: None }
     }
 
+    pub(super) fn outline_of(&self) -> &Arc<Outline> {
+        &self.outline
+    }
+
+    pub(super) fn outline_mut(&mut self) -> &mut Arc<Outline> {
+        &mut self.outline
+    }
+
     /// With the keys of one attempt, which are the same as for the last one unless they come from the event or a secret
     /// was changed.
     pub(super) fn with_keys(&self, tree: &Tree, given: &Given<'_>) -> Result<Signer, RenderError> {

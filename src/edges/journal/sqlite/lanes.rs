@@ -62,7 +62,7 @@ struct Lane {
     fresh: BTreeMap<Key, Delivery>,
     claimed: HashSet<i64>,
     cold: Option<Key>,
-    reading: Option<Reading>,
+    reading: Option<Box<Reading>>,
     held: bool,
     tally: Tally,
     bell: Arc<Notify>,
@@ -280,7 +280,7 @@ impl Lanes {
     /// Merges what was read: the deliveries, and the first one that was left on disk. `None`: the read failed.
     pub(super) fn merge(&mut self, name: &Arc<str>, read: Option<(Vec<Delivery>, Option<Key>)>) {
         let Some(lane) = self.lanes.get_mut(name) else { return };
-        let meanwhile = lane.reading.take().unwrap_or_default();
+        let meanwhile = lane.reading.take().map(|reading| *reading).unwrap_or_default();
         let Some((deliveries, next)) = read else { return };
         for delivery in deliveries {
             let key = key(&delivery);
@@ -348,7 +348,7 @@ impl Lane {
 
     fn plan(&mut self, plan: Plan) -> Option<Plan> {
         let lane = self.row?;
-        self.reading = Some(Reading::default());
+        self.reading = Some(Box::default());
         let skip = self.claimed.iter().copied().chain(self.fresh.keys().map(|key| key.1)).collect();
         Some(Plan { lane, skip, ..plan })
     }

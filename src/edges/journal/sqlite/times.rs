@@ -42,7 +42,9 @@ pub(super) fn mend(conn: &Connection, now: Timestamp) -> rusqlite::Result<usize>
     let latest = now.saturating_add(micros_of(longest));
     let from = if ahead > 0 { now } else { latest };
     let mended = conn.execute(
-        "UPDATE deliveries SET due = max(?1, min(due - ?2, ?3)) WHERE outcome = 'waiting' AND due > ?4 AND due < ?5",
+        // Lane by lane: the index of what waits begins with the lane, and without it a million rows are looked at.
+        "UPDATE deliveries SET due = max(?1, min(due - ?2, ?3))
+         WHERE lane IN (SELECT id FROM lanes) AND outcome = 'waiting' AND due > ?4 AND due < ?5",
         [now, ahead, latest, from, PARKED],
     )?;
     if mended > 0 {
