@@ -1,12 +1,14 @@
 //! What is going on, whole: every hook, what waits, what is wrong.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
+use crate::edges::intake::spool;
 use crate::edges::journal::{JournalError, LaneCount};
 use crate::engine::desk::Desk;
 use crate::engine::standing;
@@ -24,6 +26,8 @@ pub struct About {
     pub emit: String,
     /// The TCP address, if there is one.
     pub http: Option<String>,
+    /// The spool, if there is one.
+    pub spool: Option<PathBuf>,
 }
 
 /// All of it.
@@ -43,6 +47,8 @@ pub async fn status(desk: &Desk, config: &Config, about: &About) -> Result<Json,
     }
     let sum = |key: &str| hooks.iter().filter_map(|hook| hook[key].as_u64()).sum::<u64>();
     let ignored: Vec<Json> = config.ignored.iter().map(|one| json!({"file": one.file, "why": one.why})).collect();
+    let mut problems = problems(&config.problems);
+    problems.extend(left_aside(about).await.iter().map(Diagnostic::to_json));
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
@@ -52,11 +58,30 @@ pub async fn status(desk: &Desk, config: &Config, about: &About) -> Result<Json,
         "dead": sum("dead"),
         "delivered": sum("delivered"),
         "hooks": hooks,
-        "problems": problems(&config.problems),
+        "problems": problems,
         "ignored": ignored,
         "storage": storage(desk, about),
-        "listen": {"emit": about.emit, "http": about.http},
+        "listen": {"emit": about.emit, "http": about.http, "spool": about.spool},
     }))
+}
+
+/// The files of the spool that are no events.
+async fn left_aside(about: &About) -> Vec<Diagnostic> {
+    let Some(folder) = about.spool.clone() else { return Vec::new() };
+    let looked = tokio::task::spawn_blocking(move || spool::bad(&folder)).await;
+    let (told, count) = looked.unwrap_or_default();
+    let more = count - told.len();
+    let mut found: Vec<Diagnostic> = told
+        .into_iter()
+        .map(|bad| {
+            Diagnostic::error("spool-file", format!("{} was left in the spool and is not taken: {}", bad.file, bad.why))
+                .help("mend it and move it back into the spool, or remove it; the reason stands beside it")
+        })
+        .collect();
+    if let Some(last) = found.pop() {
+        found.push(if more > 0 { last.note(format!("there are {more} more in the same folder")) } else { last });
+    }
+    found
 }
 
 /// What is known of the journal's files.
