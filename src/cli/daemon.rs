@@ -1,5 +1,7 @@
 //! Questions and orders to a running daemon, over its admin socket.
 
+use std::path::PathBuf;
+
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use serde_json::Value as Json;
@@ -20,6 +22,11 @@ impl Daemon {
     /// The daemon that this command is for. Nothing is asked yet.
     pub(crate) fn of(global: &Global) -> Self {
         Self { client: Client::new(global.admin_socket()) }
+    }
+
+    /// The daemon whose admin socket this is.
+    pub(crate) fn at(admin: PathBuf) -> Self {
+        Self { client: Client::new(admin) }
     }
 
     /// Asks for one object.

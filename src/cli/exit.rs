@@ -105,7 +105,7 @@ impl From<ClientError> for Exit {
                 format!("{} is for the group {group}, and you are not in it", path.display()),
             )
             .help(format!("`sudo usermod -aG {group} $USER`, then log in again")),
-            ClientError::Other { .. } => Self::new(Code::Failed, error.to_string()),
+            ClientError::Other { .. } | ClientError::TooLong(_) => Self::new(Code::Failed, error.to_string()),
         }
     }
 }

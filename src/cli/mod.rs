@@ -58,6 +58,7 @@ mod sources;
 mod status;
 mod test;
 mod verify;
+mod wrap;
 
 /// Sendmail for webhooks: takes events, keeps them, and delivers each to the hooks that want it until it arrives.
 #[derive(Debug, Parser)]
@@ -95,6 +96,7 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Emit(emit::Emit),
+    Wrap(wrap::Wrap),
     Test(test::Test),
     New(new::New),
     Check(check::Check),
@@ -139,7 +141,7 @@ enum Command {
 
 /// The overview's headings. clap prints one flat list, which sorts nothing by what it is for.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Send", &["emit", "test"]),
+    ("Send", &["emit", "wrap", "test"]),
     ("Hooks", &["new", "check", "render", "script", "platforms", "sources", "sign", "verify"]),
     ("Look", &["status", "log", "queue", "show", "explain"]),
     ("Act", &["replay", "flush", "drop", "hold", "release", "backup"]),
@@ -191,6 +193,7 @@ fn dispatch(Cli { global, command }: Cli) -> Result<ExitCode, Exit> {
     let global = &global;
     match command {
         Command::Prove => return Ok(proof::child::main()),
+        Command::Wrap(wrap) => return wait(wrap.run(global)),
         Command::Emit(emit) => wait(emit.run(global)),
         Command::Test(test) => wait(test.run(global)),
         Command::New(new) => new.run(global),
@@ -225,7 +228,7 @@ fn dispatch(Cli { global, command }: Cli) -> Result<ExitCode, Exit> {
 }
 
 /// One thread is enough for a command that asks and prints.
-fn wait(work: impl Future<Output = Result<(), Exit>>) -> Result<(), Exit> {
+fn wait<T>(work: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -281,11 +284,6 @@ impl Global {
             (_, 1) => LevelFilter::DEBUG,
             _ => LevelFilter::TRACE,
         }
-    }
-
-    /// The socket for events.
-    pub(crate) fn emit_socket(&self) -> PathBuf {
-        self.socket.clone().unwrap_or_else(|| self.paths().emit)
     }
 
     /// The socket for questions and orders.

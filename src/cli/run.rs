@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use crate::cli::{Global, logging};
 use crate::edges::config::{Keeper, Paths, ReloadRequest};
 use crate::edges::journal::{Journal, JournalError, sqlite::SqliteJournal};
 use crate::edges::proof::Prover;
+use crate::edges::spool;
 use crate::edges::systemd::Passed;
 use crate::engine::admin::About;
 use crate::engine::care::Care;
@@ -131,6 +132,7 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
     let about = About {
         journal: paths.state.join("journal.db").display().to_string(),
         emit: paths.emit.display().to_string(),
+        spool: spool_at(&paths.spool),
         http: http.as_ref().and_then(|listener| listener.local_addr().ok()).map(|address| address.to_string()),
     };
     let reload = mpsc::channel(16);
@@ -140,6 +142,7 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
         emit: Some(emit.listener),
         admin: Some(admin.listener),
         http,
+        spool: about.spool.clone(),
         care: Care::begin(&paths.state, Prover::own()),
         clock,
         about: about.clone(),
@@ -159,6 +162,18 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
     ended.map_err(|error| failed(error.to_string()))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The spool, made where it is missing. The daemon does without where it cannot have one.
+fn spool_at(folder: &Path) -> Option<PathBuf> {
+    match spool::make(folder) {
+        Ok(()) => Some(folder.to_owned()),
+        Err(error) => {
+            let folder = folder.display();
+            tracing::warn!("there is no spool, senders fail while the daemon is down: cannot make {folder}: {error}");
+            None
+        }
+    }
 }
 
 /// As many file descriptors as we may have: shells and old tools are given few for the sake of `select`.

@@ -34,6 +34,9 @@ pub enum ClientError {
         /// The group whose members may.
         group: &'static str,
     },
+    /// No socket can be there.
+    #[error("the path {} is longer than {} bytes, which no socket's may be", .0.display(), limits::SOCKET_PATH)]
+    TooLong(PathBuf),
     /// The connection broke, or the answer was none.
     #[error("talking to the daemon at {} failed: {why}", .path.display())]
     Other {
@@ -42,6 +45,13 @@ pub enum ClientError {
         /// What happened.
         why: String,
     },
+}
+
+impl ClientError {
+    /// Whether it may be otherwise in a moment: a daemon restarts.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::NoDaemon(_) | Self::Other { .. })
+    }
 }
 
 /// Talks HTTP to one socket, with a connection for each request.
@@ -270,7 +280,8 @@ impl EmitAnswers {
         let mut line = vec![];
         let mut bounded = (&mut self.from).take(limits::ADMIN_ANSWER as u64);
         let read = bounded.read_until(b'\n', &mut line).await.map_err(|error| trouble(&self.path, &error))?;
-        Ok((read > 0).then(|| text(line.strip_suffix(b"\n").unwrap_or(&line))))
+        // A line without its end was cut off, and is no answer.
+        Ok(line.strip_suffix(b"\n").filter(|_| read > 0).map(text))
     }
 }
 
@@ -286,10 +297,7 @@ fn trouble(path: &Path, error: &io::Error) -> ClientError {
             let admin = path.file_name().is_some_and(|name| name == "admin.sock");
             ClientError::Permission { path, group: if admin { "postrider-admin" } else { "postrider" } }
         }
-        io::ErrorKind::InvalidInput => {
-            let why = format!("the path is longer than {} bytes, which no socket's may be", limits::SOCKET_PATH);
-            ClientError::Other { path, why }
-        }
+        io::ErrorKind::InvalidInput => ClientError::TooLong(path),
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
             ClientError::Other { path, why: "it closed the connection".to_owned() }
         }

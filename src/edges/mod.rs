@@ -11,5 +11,6 @@ pub mod proof;
 pub mod secrets;
 pub mod send;
 pub mod sink;
+pub mod spool;
 pub mod systemd;
 pub mod users;

@@ -3,6 +3,7 @@
 //! Listeners, the journal and the stop signal are arguments, so a test binds port 0 and stops at will.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::edges::config::{Keeper, ReloadRequest};
 use crate::edges::intake::http::sources::Sources;
-use crate::edges::intake::{http, socket};
+use crate::edges::intake::{http, socket, spool};
 use crate::edges::journal::{Journal, JournalError};
 use crate::edges::send::Sender;
 use crate::edges::systemd;
@@ -44,6 +45,8 @@ pub struct Parts {
     pub admin: Option<UnixListener>,
     /// Senders over TCP.
     pub http: Option<TcpListener>,
+    /// A folder where events are left while nobody listens.
+    pub spool: Option<PathBuf>,
     /// What is done after a death.
     pub care: Care,
     /// The time; the journal goes by the same.
@@ -62,7 +65,7 @@ pub struct Parts {
 /// # Errors
 /// The journal could not be read at the start.
 pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalError> {
-    let Parts { keeper, config, journal, emit, admin, http, mut care, clock, about, reload, drain } = parts;
+    let Parts { keeper, config, journal, emit, admin, http, spool, mut care, clock, about, reload, drain } = parts;
     let (ask_reload, asked_reloads) = reload;
     journal.keep(config.settings.journal);
     let holds = journal.holds().await?;
@@ -89,6 +92,9 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     let acceptor = Arc::new(Acceptor::new(desk.clone(), config.clone(), stop.clone()));
     if let Some(listener) = emit {
         services.spawn(socket::serve(listener, acceptor.clone(), sources.clone(), stop.clone()));
+    }
+    if let Some(folder) = spool {
+        services.spawn(spool::serve(folder, acceptor.clone(), stop.clone()));
     }
     if let Some(listener) = http {
         services.spawn(http::serve_tcp(listener, acceptor, sources, token, stop.clone()));

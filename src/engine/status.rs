@@ -1,6 +1,7 @@
 //! What is going on, whole: every hook, what waits, what is wrong.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,6 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
+use crate::edges::intake::spool;
 use crate::edges::journal::{JournalError, LaneCount};
 use crate::engine::desk::Desk;
 use crate::engine::standing;
@@ -26,6 +28,8 @@ pub struct About {
     pub emit: String,
     /// The TCP address, if there is one.
     pub http: Option<String>,
+    /// The spool, if there is one.
+    pub spool: Option<PathBuf>,
 }
 
 /// All of it, in the order in which it is shown.
@@ -64,6 +68,8 @@ pub async fn status(desk: &Desk, config: &Config, about: &About) -> Result<Strin
     let written = |error: serde_json::Error| JournalError::Storage(format!("the status cannot be written: {error}"));
     hooks.rows.push(']');
     let rows = RawValue::from_string(hooks.rows).map_err(written)?;
+    let mut problems = problems(&config.problems);
+    problems.extend(left_aside(about).await.iter().map(Diagnostic::to_json));
     let whole = Whole {
         version: env!("CARGO_PKG_VERSION"),
         pid: std::process::id(),
@@ -73,10 +79,10 @@ pub async fn status(desk: &Desk, config: &Config, about: &About) -> Result<Strin
         dead: hooks.dead,
         delivered: hooks.delivered,
         hooks: &rows,
-        problems: problems(&config.problems),
+        problems,
         ignored: config.ignored.iter().map(|one| json!({"file": one.file, "why": one.why})).collect(),
         storage: storage(desk, about),
-        listen: json!({"emit": about.emit, "http": about.http}),
+        listen: json!({"emit": about.emit, "http": about.http, "spool": about.spool}),
     };
     serde_json::to_string(&whole).map_err(written)
 }
@@ -101,6 +107,25 @@ impl Hooks {
         self.dead += count.dead;
         self.delivered += count.delivered;
     }
+}
+
+/// The files of the spool that are no events.
+async fn left_aside(about: &About) -> Vec<Diagnostic> {
+    let Some(folder) = about.spool.clone() else { return Vec::new() };
+    let looked = tokio::task::spawn_blocking(move || spool::bad(&folder)).await;
+    let (told, count) = looked.unwrap_or_default();
+    let more = count - told.len();
+    let mut found: Vec<Diagnostic> = told
+        .into_iter()
+        .map(|bad| {
+            Diagnostic::error("spool-file", format!("{} was left in the spool and is not taken: {}", bad.file, bad.why))
+                .help("mend it and move it back into the spool, or remove it; the reason stands beside it")
+        })
+        .collect();
+    if let Some(last) = found.pop() {
+        found.push(if more > 0 { last.note(format!("there are {more} more in the same folder")) } else { last });
+    }
+    found
 }
 
 /// What is known of the journal's files.

@@ -113,6 +113,40 @@ pub const REPLAYS: usize = 100_000;
 /// Longest `replay_window`.
 pub const REPLAY_WINDOW_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
+// ---- senders ----
+
+/// How long a sender whose connection ended before the answer tries to hand the same in again: a restart takes a second
+/// or two.
+pub const EMIT_AGAIN: Duration = Duration::from_secs(10);
+/// Its first wait, which doubles …
+pub const EMIT_WAIT: Duration = Duration::from_millis(20);
+/// … up to this.
+pub const EMIT_WAIT_MAX: Duration = Duration::from_millis(500);
+/// Silence after which a sender takes the daemon for one that hangs, or that does not come up behind its socket. Disks
+/// that are busy take seconds.
+pub const EMIT_ANSWER: Duration = Duration::from_secs(30);
+/// A file of the spool must have been quiet for so long: whoever writes in its place, instead of renaming, is not read
+/// in the middle of it.
+pub const SPOOL_SETTLE: Duration = Duration::from_millis(500);
+/// How long the spool rests when the queue takes nothing, or a file cannot be opened for now.
+pub const SPOOL_REST: Duration = Duration::from_secs(2);
+/// Names of the spool that are looked at together, the first in their order.
+pub const SPOOL_NAMES: usize = 10_000;
+/// Bytes of one file of the spool: as much as one HTTP request.
+pub const SPOOL_FILE: usize = HTTP_BODY;
+/// Events in one file of the spool: as many as in one HTTP request.
+pub const SPOOL_EVENTS: usize = HTTP_BATCH;
+/// Files that the spool could not take of which `status` tells; of more it tells how many.
+pub const SPOOL_TOLD: usize = 10;
+/// Bytes of what is said of such a file that are read.
+pub const SPOOL_WHY: usize = 4 * 1024;
+/// How long `wrap` waits for the last output of a command that has ended; a process that it left behind may hold on to it.
+pub const WRAP_LINGER: Duration = Duration::from_millis(500);
+/// Bytes of one line of output that go into the event.
+pub const WRAP_LINE: usize = 1024;
+/// Bytes of output that go into the event: what a chat message can show, several times over.
+pub const WRAP_TAIL: usize = 16 * 1024;
+
 // ---- journal ----
 
 /// Commands taken into one commit. Whatever queued during the last commit is the batch, up to this.

@@ -296,7 +296,7 @@ async fn a_daemon_runs_here_refuses_a_second_and_stops_in_good_order() {
     assert!(sink.wait_for(1, PATIENCE).await);
     terminate(&daemon).await;
     assert_eq!(daemon.wait().await.expect("an end").code(), Some(0));
-    exits(&run(folder, &["--socket", ".postrider/emit.sock", "emit", "thing"]).await, 69);
+    exits(&run(folder, &["--socket", ".postrider/emit.sock", "emit", "thing", "--no-spool"]).await, 69);
 }
 
 #[tokio::test]

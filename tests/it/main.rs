@@ -30,6 +30,7 @@ mod readme;
 mod schema;
 mod seeds;
 mod seeds_receive;
+mod senders;
 mod sending;
 mod signatures;
 mod simulation;

@@ -299,6 +299,11 @@ fn the_page_of_the_disk_is_true() {
 }
 
 #[test]
+fn the_page_of_senders_is_true() {
+    page("senders.md");
+}
+
+#[test]
 fn the_page_of_operating_is_true() {
     page("operating.md");
 }

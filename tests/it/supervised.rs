@@ -15,7 +15,7 @@ use serde_json::Value as Json;
 use crate::support::{PATIENCE, write_hook};
 
 /// A folder, a manager that listens, and the sockets that it keeps.
-struct Manager {
+pub(crate) struct Manager {
     folder: tempfile::TempDir,
     heard: UnixDatagram,
     emit: UnixListener,
@@ -23,7 +23,7 @@ struct Manager {
 }
 
 impl Manager {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let hidden = folder.path().join(".postrider");
         fs::create_dir(&hidden).expect("a folder");
@@ -33,12 +33,12 @@ impl Manager {
         Self { folder, heard, emit, admin }
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// Starts the daemon; the shell puts the sockets where systemd puts them, and names the process that is meant.
-    fn start(&self) -> Child {
+    pub(crate) fn start(&self) -> Child {
         let given = "exec 3<&0 4<&1 0</dev/null 1>/dev/null; export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$0\" run --here";
         let log = fs::File::options().create(true).append(true).open(self.path().join("log")).expect("a log");
         let pass = |listener: &UnixListener| Stdio::from(OwnedFd::from(listener.try_clone().expect("a socket")));
@@ -65,7 +65,13 @@ impl Manager {
         }
     }
 
-    fn log(&self) -> String {
+    /// Takes what the daemon says and heeds none of it; unheard, it would wait for us in the end.
+    pub(crate) fn hears_nothing(&self) {
+        self.heard.set_read_timeout(Some(Duration::from_millis(100))).expect("a bound");
+        let _one_or_none = self.heard.recv(&mut [0; 4096]);
+    }
+
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path().join("log")).unwrap_or_default()
     }
 
@@ -85,7 +91,7 @@ impl Manager {
     }
 }
 
-fn signal(child: &Child, signal: Signal) {
+pub(crate) fn signal(child: &Child, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("a pid");
     kill_process(pid, signal).expect("it runs");
 }

@@ -68,6 +68,7 @@ impl Daemon {
             emit: Some(UnixListener::bind(&paths.emit).expect("the emit socket")),
             admin: Some(UnixListener::bind(&paths.admin).expect("the admin socket")),
             http: Some(tcp),
+            spool: None,
             care: Care::none(),
             clock,
             about: About::default(),

@@ -21,6 +21,8 @@ pub struct Paths {
     pub secrets: Vec<PathBuf>,
     /// Journal and last good versions.
     pub state: PathBuf,
+    /// Where events wait while there is no daemon.
+    pub spool: PathBuf,
     /// The emit socket.
     pub emit: PathBuf,
     /// The admin socket.
@@ -37,6 +39,7 @@ impl Paths {
             scripts: vec![lib.join("scripts"), etc.join("scripts")],
             secrets: vec![etc.join("secrets.d")],
             state: "/var/lib/postrider".into(),
+            spool: "/var/spool/postrider".into(),
             emit: run.join("emit.sock"),
             admin: run.join("admin.sock"),
         }
@@ -56,6 +59,7 @@ impl Paths {
             scripts: vec![folder.join("scripts")],
             secrets: vec![hidden.join("secrets.d")],
             state: hidden.join("state"),
+            spool: hidden.join("spool"),
             emit: hidden.join("emit.sock"),
             admin: hidden.join("admin.sock"),
         }
@@ -63,7 +67,7 @@ impl Paths {
 
     /// What a command uses when nothing is said: a daemon started with `run --here` in this folder, else the system's
     /// for root, else the user's own, unless only the system has a daemon: everybody may ask it, as far as the sockets
-    /// let them.
+    /// let them. Where there is no daemon, a spool says where one will be.
     pub fn find() -> Self {
         Self::find_in(Path::new("."), rustix::process::geteuid().is_root(), Self::system(), Self::user())
     }
@@ -90,9 +94,18 @@ impl Paths {
 
     fn find_in(folder: &Path, root: bool, system: Self, user: Self) -> Self {
         let here = Self::here(folder);
-        if here.admin.exists() {
+        // Whoever listens goes before whoever only left a spool.
+        let listens = |paths: &Self| paths.admin.exists();
+        let will = |paths: &Self| paths.spool.exists();
+        if listens(&here) {
             here
-        } else if root || (system.admin.exists() && !user.admin.exists()) {
+        } else if listens(&system) && (root || !listens(&user)) {
+            system
+        } else if listens(&user) && !root {
+            user
+        } else if will(&here) {
+            here
+        } else if root || (will(&system) && !will(&user)) {
             system
         } else {
             user
@@ -112,6 +125,7 @@ impl Paths {
             hooks: vec![config.join("hooks.d")],
             scripts: vec![config.join("scripts")],
             secrets: vec![config.join("secrets.d")],
+            spool: state.join("spool"),
             state,
             emit: run.join("emit.sock"),
             admin: run.join("admin.sock"),
@@ -152,6 +166,10 @@ mod tests {
             std::fs::write(&paths.admin, "").unwrap();
         };
         assert_eq!((find(true), find(false)), (system.clone(), user.clone()));
+        std::fs::create_dir_all(&system.spool).unwrap();
+        assert_eq!((find(true), find(false)), (system.clone(), system.clone()));
+        std::fs::create_dir_all(&here.spool).unwrap();
+        assert_eq!((find(true), find(false)), (here.clone(), here.clone()));
         start(&system);
         assert_eq!((find(true), find(false)), (system.clone(), system.clone()));
         start(&user);

@@ -11,6 +11,7 @@ mod door;
 pub mod http;
 pub mod native;
 pub mod socket;
+pub mod spool;
 
 /// The answer to one event.
 #[derive(Clone, Debug, PartialEq, Eq)]

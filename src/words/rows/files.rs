@@ -12,6 +12,12 @@ pub(super) static ACCEPTED: Row = Row {
     ],
 };
 
+pub(super) static SPOOLED: Row = Row {
+    name: "spooled",
+    about: "An event that waits in a file until there is a daemon.",
+    fields: &[field("id", TEXT_OR_NULL, "The event's id."), field("file", Holds::Text, "The file.")],
+};
+
 pub(super) static REFUSED: Row = Row {
     name: "refused",
     about: "An event that was not stored.",

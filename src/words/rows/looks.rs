@@ -104,7 +104,11 @@ pub(super) static STORAGE: Row = Row {
 pub(super) static LISTEN: Row = Row {
     name: "listen",
     about: "Where events come in.",
-    fields: &[field("emit", TEXT_OR_NULL, "The socket."), field("http", TEXT_OR_NULL, "The address and port.")],
+    fields: &[
+        field("emit", TEXT_OR_NULL, "The socket."),
+        field("http", TEXT_OR_NULL, "The address and port."),
+        field("spool", TEXT_OR_NULL, "The folder where events wait while there is no daemon."),
+    ],
 };
 
 pub(super) static ATTEMPT: Row = Row {

@@ -8,7 +8,7 @@ mod looks;
 use self::acts::{COPIED, DELIVERY_ID, HELD, ORDERED, RELEASED, RELOADED};
 use self::files::{
     ACCEPTED, CASE, DIAGNOSTIC, EVENT_MADE, IGNORED, PLATFORM, PROBED, RECEIVED, REFUSED, REQUEST, SIGNED, SOURCE,
-    VERIFIED,
+    SPOOLED, VERIFIED,
 };
 use self::looks::{ATTEMPT, DELIVERY, DELIVERY_WHOLE, EVENT_WHOLE, EXPLAINED, HOOK_EXPLAINED, SHAPE, STATUS};
 use crate::words::keys::VERDICTS;
@@ -72,7 +72,7 @@ pub enum Holds {
 
 /// Which command prints which objects. A command that is not here prints none.
 pub static COMMANDS: &[(&str, &[&Row])] = &[
-    ("emit", &[&ACCEPTED, &REFUSED, &HOOK_EXPLAINED]),
+    ("emit", &[&ACCEPTED, &SPOOLED, &REFUSED, &HOOK_EXPLAINED, &DELIVERY]),
     ("test", &[&PROBED]),
     ("check", &[&DIAGNOSTIC, &IGNORED]),
     ("render", &[&REQUEST]),

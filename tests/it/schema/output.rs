@@ -116,7 +116,10 @@ async fn every_command_prints_what_the_schema_says() {
     book.of("platforms", &json(folder, &["platforms", "dingtalk"]).await);
     book.of("sources", &json(folder, &["sources"]).await);
     book.of("sources", &json(folder, &["sources", "generic"]).await);
-    daemon.stop().await;
+    book.of("emit", &json(folder, &["emit", "thing", "--id", "e2", "--wait", "1ms"]).await);
+    let stopped = daemon.stop().await;
+    fs::create_dir(stopped.path().join(".postrider/spool")).expect("a folder");
+    book.of("emit", &json(stopped.path(), &["emit", "thing"]).await);
 
     let there = |path: &str| root.join(path).display().to_string();
     let (script, cases) = (there("tests/scripts/pager.rhai"), there("tests/scripts/pager.yaml"));

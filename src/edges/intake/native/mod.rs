@@ -13,6 +13,9 @@ use crate::words::json::Exact;
 use crate::words::limits;
 
 mod members;
+mod named;
+
+pub use self::named::{member, with_members};
 
 const EXAMPLE: &str = r#"{"type": "build.finished", "data": {}}"#;
 
