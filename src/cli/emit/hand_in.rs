@@ -184,3 +184,86 @@ impl Patience {
 pub(super) fn spooled(event: &[u8], file: &Path) -> Json {
     json!({"id": native::member(event, "id"), "file": file.display().to_string()})
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::UnixListener;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    const EVENT: &[u8] = br#"{"id":"7","type":"x","data":1}"#;
+
+    /// A door whose daemon answers its connections with these lines, one each; an empty one is a connection that ends
+    /// without. What it was handed in comes over the channel.
+    fn door(folder: &Path, answers: &'static [&'static str]) -> (Door, mpsc::UnboundedReceiver<String>) {
+        let socket = folder.join("emit.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let (heard, hears) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            for answer in answers {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut stream = BufReader::new(stream);
+                let mut line = String::new();
+                stream.read_line(&mut line).await.unwrap();
+                heard.send(line).unwrap();
+                if *answer == "silence" {
+                    std::future::pending::<()>().await;
+                }
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        std::fs::create_dir(folder.join("spool")).unwrap();
+        (Door { socket, spool: Spool::at(&folder.join("spool")) }, hears)
+    }
+
+    #[tokio::test]
+    async fn the_same_is_handed_in_again_until_it_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let answers = &[
+            "",
+            "{\"id\":\"7\",\"ho",
+            "{\"error\":{\"code\":\"unavailable\",\"message\":\"stopping\"}}\n",
+            "{\"id\":\"7\",\"hooks\":[],\"duplicate\":true}\n",
+        ];
+        let (door, mut hears) = door(folder.path(), answers);
+        let Ok(HandedIn::Answered(answer)) = door.hand_in(EVENT).await else { panic!("no answer") };
+        assert_eq!(answer.json, json!({"id": "7", "hooks": [], "duplicate": false}), "it is its own duplicate");
+        for _ in answers {
+            assert_eq!(hears.recv().await.unwrap().trim_end().as_bytes(), EVENT);
+        }
+        assert_eq!(std::fs::read_dir(folder.path().join("spool")).unwrap().count(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_says_nothing_is_not_waited_for_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut door, _hears) = door(folder.path(), &["silence"]);
+        let Ok(HandedIn::Spooled(file)) = door.hand_in(EVENT).await else { panic!("it is not in the spool") };
+        let spooled = std::fs::read(file).unwrap();
+        assert_eq!(native::member(&spooled, "id").as_deref(), Some("7"));
+        assert!(native::member(&spooled, "time").is_some());
+        door.spool = None;
+        let Err(exit) = door.hand_in(EVENT).await else { panic!("it is lost") };
+        assert_eq!(exit.code(), Code::TryAgain);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_gets_through_goes_to_the_spool_within_the_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        // It is there once, and then nobody is.
+        let (door, _hears) = door(folder.path(), &[""]);
+        let begun = Instant::now();
+        let Ok(HandedIn::Spooled(_)) = door.hand_in(EVENT).await else { panic!("it is not in the spool") };
+        let took = begun.elapsed();
+        assert!(took >= limits::EMIT_AGAIN && took < limits::EMIT_AGAIN + limits::EMIT_ANSWER, "{took:?}");
+    }
+
+    #[test]
+    fn a_named_socket_has_the_spool_beside_it() {
+        assert_eq!(spool_beside(Path::new("/run/postrider/emit.sock")), Path::new("/var/spool/postrider"));
+        assert_eq!(spool_beside(Path::new("/srv/a/emit.sock")), Path::new("/srv/a/spool"));
+        assert_eq!(spool_beside(Path::new("emit.sock")), Path::new("spool"));
+    }
+}
