@@ -119,10 +119,8 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
     let journal = open_journal(&paths.state, clock)?;
     let mut passed =
         Passed::from_environment().map_err(|error| failed(format!("cannot use a passed socket: {error}")))?;
-    let http = match config.settings.http {
-        None => None,
-        Some(address) => Some(listen_tcp(address, &mut passed).await?),
-    };
+    let http = listen_tcp("http", config.settings.http, &mut passed).await?;
+    let metrics = listen_tcp("metrics", config.settings.metrics, &mut passed).await?;
     let emit = Local::listen(&paths.emit, &mut passed)?;
     let admin = Local::listen(&paths.admin, &mut passed)?;
     for socket in passed.unused() {
@@ -131,7 +129,8 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
     let about = About {
         journal: paths.state.join("journal.db").display().to_string(),
         emit: paths.emit.display().to_string(),
-        http: http.as_ref().and_then(|listener| listener.local_addr().ok()).map(|address| address.to_string()),
+        http: address_of(http.as_ref()),
+        metrics: address_of(metrics.as_ref()),
     };
     let reload = mpsc::channel(16);
     let parts = Parts {
@@ -140,6 +139,7 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
         emit: Some(emit.listener),
         admin: Some(admin.listener),
         http,
+        metrics,
         care: Care::begin(&paths.state, Prover::own()),
         clock,
         about: about.clone(),
@@ -149,7 +149,7 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
     };
     let hooks = parts.config.hooks.len();
     tokio::spawn(on_signals(stop.clone(), reload.0));
-    tracing::info!(hooks, emit = about.emit, http = about.http, "ready");
+    tracing::info!(hooks, emit = about.emit, http = about.http, metrics = about.metrics, "ready");
     let ended = daemon::run(parts, stop).await;
     for (socket, ours) in [(&paths.emit, emit.ours), (&paths.admin, admin.ours)] {
         if ours {
@@ -220,16 +220,22 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn listen_tcp(address: SocketAddr, passed: &mut Passed) -> Result<TcpListener, Exit> {
+fn address_of(listener: Option<&TcpListener>) -> Option<String> {
+    listener?.local_addr().ok().map(|address| address.to_string())
+}
+
+/// Listens where the main file says at `listen.KEY`, if it does.
+async fn listen_tcp(key: &str, at: Option<SocketAddr>, passed: &mut Passed) -> Result<Option<TcpListener>, Exit> {
+    let Some(address) = at else { return Ok(None) };
     let listener = match passed.tcp(address) {
         Some(listener) => listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)),
         None => TcpListener::bind(address).await,
     };
-    listener.map_err(|error| {
+    listener.map(Some).map_err(|error| {
         let exit = failed(format!("cannot listen on {address}: {error}"));
         match error.kind() {
             io::ErrorKind::AddrInUse => exit.help(format!("see who does: ss -ltnp sport = :{}", address.port())),
-            _ => exit.help("it is `listen.http` in the main file"),
+            _ => exit.help(format!("it is `listen.{key}` in the main file")),
         }
     })
 }

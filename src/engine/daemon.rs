@@ -22,6 +22,7 @@ use crate::engine::admin::{About, Admin};
 use crate::engine::care::Care;
 use crate::engine::clock::Clock;
 use crate::engine::desk::Desk;
+use crate::engine::health::Health;
 use crate::engine::lane::Lane;
 use crate::engine::pulse;
 use crate::engine::recall::recall;
@@ -44,6 +45,8 @@ pub struct Parts {
     pub admin: Option<UnixListener>,
     /// Senders over TCP.
     pub http: Option<TcpListener>,
+    /// Whoever watches it, over TCP.
+    pub metrics: Option<TcpListener>,
     /// What is done after a death.
     pub care: Care,
     /// The time; the journal goes by the same.
@@ -62,7 +65,7 @@ pub struct Parts {
 /// # Errors
 /// The journal could not be read at the start.
 pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalError> {
-    let Parts { keeper, config, journal, emit, admin, http, mut care, clock, about, reload, drain } = parts;
+    let Parts { keeper, config, journal, emit, admin, http, metrics, mut care, clock, about, reload, drain } = parts;
     let (ask_reload, asked_reloads) = reload;
     journal.keep(config.settings.journal);
     let holds = journal.holds().await?;
@@ -93,8 +96,13 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     if let Some(listener) = http {
         services.spawn(http::serve_tcp(listener, acceptor, sources, token, stop.clone()));
     }
+    let health = Health::new(desk.clone(), config.clone(), stop.clone());
+    if let Some(listener) = metrics {
+        // Whoever watches may see how it ends.
+        services.spawn(http::server::serve_tcp(listener, Arc::new(health.clone()), landed_all.clone()));
+    }
     if let Some(listener) = admin {
-        let admin = Arc::new(Admin::new(desk, config, ask_reload, about));
+        let admin = Arc::new(Admin::new(desk, config, ask_reload, about, health));
         services.spawn(http::server::serve_unix(listener, Arc::new(admin), stop.clone()));
     }
 
@@ -158,14 +166,19 @@ async fn follow_settings(
         }
         let now = config.borrow_and_update().clone();
         token.send_replace(token_of(&now));
+        desk.totals.reloaded(desk.clock.now());
         if now.settings.network != before.network {
             desk.set_sender(Sender::new(now.settings.network.clone()));
         }
         if now.settings.journal != before.journal {
             desk.journal.keep(now.settings.journal);
         }
-        if now.settings.http != before.http {
-            tracing::warn!("listen.http changed: it takes effect at the next restart");
+        for (key, changed) in
+            [("http", now.settings.http != before.http), ("metrics", now.settings.metrics != before.metrics)]
+        {
+            if changed {
+                tracing::warn!("listen.{key} changed: it takes effect at the next restart");
+            }
         }
         before = now.settings.clone();
     }

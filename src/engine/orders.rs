@@ -292,7 +292,12 @@ impl Order<'_> {
         let revised = journal.revise(rows.iter().map(number).collect(), revision, now).await?;
         let changed: BTreeSet<i64> = revised.done.into_iter().collect();
         let in_flight: BTreeSet<i64> = revised.in_flight.into_iter().collect();
-        rows.iter().filter(|row| changed.contains(&number(row))).for_each(|row| self.done.add(row));
+        for row in rows.iter().filter(|row| changed.contains(&number(row))) {
+            self.done.add(row);
+            if matches!(self.act, Act::Drop(_)) {
+                self.desk.pulse(&row.hook.as_str().into()).tally().ended("dropped");
+            }
+        }
         Ok(rows.into_iter().filter(|row| in_flight.contains(&number(row))).collect())
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use crate::edges::journal::{JournalError, LaneCount};
 use crate::engine::desk::Desk;
-use crate::engine::standing;
+use crate::engine::{standing, tally};
 use crate::rules::config::Config;
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::Hook;
@@ -24,6 +24,8 @@ pub struct About {
     pub emit: String,
     /// The TCP address, if there is one.
     pub http: Option<String>,
+    /// The address of `/metrics`, if there is one.
+    pub metrics: Option<String>,
 }
 
 /// All of it.
@@ -55,7 +57,7 @@ pub async fn status(desk: &Desk, config: &Config, about: &About) -> Result<Json,
         "problems": problems(&config.problems),
         "ignored": ignored,
         "storage": storage(desk, about),
-        "listen": {"emit": about.emit, "http": about.http},
+        "listen": {"emit": about.emit, "http": about.http, "metrics": about.metrics},
     }))
 }
 
@@ -70,7 +72,10 @@ fn storage(desk: &Desk, about: &About) -> Json {
 }
 
 fn of_hook(desk: &Desk, config: &Config, name: &Arc<str>, hook: Option<&Arc<Hook>>, count: &LaneCount) -> Json {
-    let in_flight = desk.pulse(name).flying.load(Ordering::Relaxed);
+    let pulse = desk.pulse(name);
+    let in_flight = pulse.flying.load(Ordering::Relaxed);
+    let lately = pulse.tally_so_far().map(|tally| tally.history.read(tally::part(desk.clock.elapsed())));
+    let history = lately.unwrap_or_default().into_iter();
     // A receiver whose window is full keeps nobody waiting when nothing waits.
     let waits = count.waiting > in_flight as u64;
     let (state, until, why) = match hook {
@@ -90,10 +95,12 @@ fn of_hook(desk: &Desk, config: &Config, name: &Arc<str>, hook: Option<&Arc<Hook
         "delivered": count.delivered,
         "in_flight": in_flight,
         "oldest": count.oldest,
+        "history": history.map(|part| json!({"delivered": part.good, "failed": part.bad})).collect::<Vec<_>>(),
     })
 }
 
-fn state(desk: &Desk, config: &Config, hook: &Hook, waits: bool) -> (&'static str, Option<Timestamp>, String) {
+/// What a hook does right now, until when if that is known, and why.
+pub fn state(desk: &Desk, config: &Config, hook: &Hook, waits: bool) -> (&'static str, Option<Timestamp>, String) {
     let standing = standing::of_hook(desk, config, &hook.name);
     let gate = standing.gate.map(|(why, until)| (why, Some(until)));
     match standing.shut.or(gate) {

@@ -21,6 +21,7 @@ mod journal;
 mod kill;
 mod layers;
 mod manual;
+mod metrics;
 mod new_hooks;
 mod operators;
 mod pages;

@@ -145,6 +145,7 @@ async fn start_daemon(
         emit: Some(UnixListener::bind(&paths.emit).map_err(cannot)?),
         admin: None,
         http: Some(http),
+        metrics: None,
         care: Care::none(),
         clock: Clock::start(),
         about: About::default(),
