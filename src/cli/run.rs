@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::exit::{Code, Exit};
+use crate::cli::progress::Line;
 use crate::cli::{Global, logging};
 use crate::edges::config::{Keeper, Paths, ReloadRequest};
 use crate::edges::journal::{Journal, JournalError, sqlite::SqliteJournal};
@@ -24,7 +25,7 @@ use crate::edges::systemd::Passed;
 use crate::engine::admin::About;
 use crate::engine::care::Care;
 use crate::engine::clock::Clock;
-use crate::engine::daemon::{self, Parts};
+use crate::engine::daemon::{self, Landing, Parts};
 use crate::rules::diagnostic::Severity;
 use crate::rules::yaml::reader::parse_duration;
 use crate::words::limits;
@@ -72,34 +73,34 @@ impl Run {
         let paths = global.paths_or(known);
         logging::start(global);
         take_open_files();
-        let drain = self.drain;
+        let (drain, shown) = (self.drain, Line::new(global));
         match self.threads {
             // Tasks that are never moved are cheaper to wake. A thread of its own has a stack of a known size.
             1 => std::thread::Builder::new()
                 .stack_size(limits::STACK)
-                .spawn(move || live(Builder::new_current_thread(), paths, drain))
+                .spawn(move || live(Builder::new_current_thread(), paths, drain, shown))
                 .map_err(|error| failed(format!("cannot start a thread: {error}")))?
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             threads => {
                 let mut builder = Builder::new_multi_thread();
                 builder.worker_threads(usize::from(threads));
-                live(builder, paths, drain)
+                live(builder, paths, drain, shown)
             }
         }
     }
 }
 
-fn live(mut builder: Builder, paths: Paths, drain: Duration) -> Result<(), Exit> {
+fn live(mut builder: Builder, paths: Paths, drain: Duration, shown: Line) -> Result<(), Exit> {
     let runtime = builder.thread_stack_size(limits::STACK).enable_all().build();
     let runtime = runtime.map_err(|error| failed(format!("cannot start threads: {error}")))?;
-    let ended = runtime.block_on(serve(paths, drain));
+    let ended = runtime.block_on(serve(paths, drain, shown));
     // A name that is being resolved cannot be interrupted; the process need not wait for it.
     runtime.shutdown_background();
     ended
 }
 
-async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
+async fn serve(paths: Paths, drain: Duration, shown: Line) -> Result<(), Exit> {
     let stop = CancellationToken::new();
     bear_file_sizes();
     let mut keeper = Keeper::new(paths.clone(), true).proving(Prover::own());
@@ -145,6 +146,7 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
         about: about.clone(),
         reload: (reload.0.clone(), reload.1),
         drain,
+        landing: landing(shown),
         config,
     };
     let hooks = parts.config.hooks.len();
@@ -159,6 +161,15 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
     ended.map_err(|error| failed(error.to_string()))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Says at a terminal what a stopping daemon waits for.
+fn landing(shown: Line) -> Landing {
+    let shown = Mutex::new(shown);
+    Box::new(move |left| {
+        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.say(|| format!("{left} on the way; once more stops at once"));
+    })
 }
 
 /// As many file descriptors as we may have: shells and old tools are given few for the sake of `select`.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
@@ -57,7 +58,12 @@ pub struct Parts {
     pub reload: (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
     /// How long to wait for what is in the air when stopping.
     pub drain: Duration,
+    /// Hears meanwhile how much there is left.
+    pub landing: Landing,
 }
+
+/// Hears how many deliveries are still in the air.
+pub type Landing = Box<dyn Fn(usize) + Send + Sync>;
 
 /// Runs until `stop`: first nothing more is accepted or begun, then what is in the air lands or is abandoned at the
 /// bound (it is still in the journal), then the journal closes.
@@ -65,7 +71,8 @@ pub struct Parts {
 /// # Errors
 /// The journal could not be read at the start.
 pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalError> {
-    let Parts { keeper, config, journal, emit, admin, http, metrics, mut care, clock, about, reload, drain } = parts;
+    let Parts { keeper, config, journal, emit, admin, http, metrics, mut care, clock, about, reload, drain, landing } =
+        parts;
     let (ask_reload, asked_reloads) = reload;
     journal.keep(config.settings.journal);
     let holds = journal.holds().await?;
@@ -110,7 +117,10 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     stop.cancelled().await;
     systemd::stopping();
     let landed = tokio::time::timeout(drain, async {
-        let _lanes_ended = lanes.await;
+        tokio::select! {
+            _lanes_ended = lanes => {}
+            () = tell_landing(&own, &landing) => {}
+        }
         landed_all.cancel();
         while services.join_next().await.is_some() {}
     });
@@ -120,6 +130,14 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     let closed = journal.close().await;
     own.care.end();
     closed
+}
+
+/// Says again and again what is in the air.
+async fn tell_landing(desk: &Desk, landing: &Landing) {
+    loop {
+        tokio::time::sleep(limits::LANDING_LOOK).await;
+        landing(desk.pulses().iter().map(|(_, pulse)| pulse.flying.load(Ordering::Relaxed)).sum());
+    }
 }
 
 /// A lane for every hook there is, and for every hook that once was and is still owed something.

@@ -317,6 +317,8 @@ pub const TROUBLES: usize = 1024;
 pub const TROUBLE_EVERY: Duration = Duration::from_secs(60);
 /// Bytes of one field in the system's journal: a datagram must hold them all.
 pub const LOG_FIELD: usize = 16 * 1024;
+/// How often whoever waits for a daemon to stop is told what is still in the air.
+pub const LANDING_LOOK: Duration = Duration::from_millis(200);
 /// How long a lane sleeps at most: a clock that was set must be noticed, and what expires while nothing may be sent.
 pub const LANE_SLEEP: Duration = Duration::from_secs(60);
 /// How much later than that a lane may look at its queue before it counts as stuck: a busy machine is no standstill.

@@ -43,6 +43,7 @@ mod stopping;
 mod storage;
 mod supervised;
 mod support;
+mod terminals;
 mod texts;
 mod troubles;
 mod typos;

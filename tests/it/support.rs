@@ -78,6 +78,7 @@ impl Daemon {
             about: About::default(),
             reload: mpsc::channel(4),
             drain: Duration::from_secs(5),
+            landing: Box::new(|_| {}),
         };
         let running = tokio::spawn(daemon::run(parts, stop.clone()));
         Self { folder, journal, http, metrics, stop, running }

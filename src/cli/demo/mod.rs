@@ -151,6 +151,7 @@ async fn start_daemon(
         about: About::default(),
         reload: mpsc::channel(1),
         drain: daemon::DRAIN,
+        landing: Box::new(|_| {}),
     };
     let stop = CancellationToken::new();
     Ok((address, stop.clone(), tokio::spawn(daemon::run(parts, stop))))
