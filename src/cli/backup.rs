@@ -1,6 +1,5 @@
 //! `postrider backup`: a copy of the journal while it is in use.
 
-use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,7 +8,7 @@ use serde_json::{Value as Json, json};
 use crate::cli::Global;
 use crate::cli::daemon::{Daemon, refused};
 use crate::cli::exit::{Code, Exit};
-use crate::cli::output;
+use crate::cli::{output, progress};
 
 /// Copy the journal to a file, while it is in use
 ///
@@ -34,17 +33,15 @@ impl Backup {
             .map_err(|error| Exit::caused(Code::Usage, format!("{} is no file", self.file.display()), &error))?;
         let order = json!({"file": file, "force": self.force});
         let mut lines = Daemon::of(global).follow("/v1/backup", &order).await?;
-        let shows = std::io::stderr().is_terminal() && !global.json && !global.quiet;
+        let mut shown = progress::Line::new(global);
         let mut last = Json::Null;
         while let Some(line) = lines.next_line().await? {
             last = serde_json::from_str(&line).unwrap_or_default();
-            if shows && last["pages"].is_u64() {
-                progress(&last);
+            if last["pages"].is_u64() {
+                shown.say(|| progress::percent(output::number(&last, "pages"), output::number(&last, "of")));
             }
         }
-        if shows {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
+        drop(shown);
         if last["error"].is_object() {
             return Err(refused(500, last.to_string().as_bytes()));
         }
@@ -58,10 +55,4 @@ impl Backup {
         global.note(format!("{}: {mebibytes:.1} MiB", output::clean_line(&output::text(&last, "file"))));
         Ok(())
     }
-}
-
-fn progress(line: &Json) {
-    let (done, all) = (output::number(line, "pages"), output::number(line, "of").max(1));
-    let mut stderr = std::io::stderr();
-    let _ = write!(stderr, "\r{:3} %", done * 100 / all).and_then(|()| stderr.flush());
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use clap::Args;
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use serde_json::json;
 
 use crate::cli::exit::{Code, Exit};
 use crate::cli::output::{self, BAD, DIM, GOOD, count, paint};
+use crate::cli::progress::{self, Line};
 use crate::cli::{Global, local};
 use crate::edges::config::{Keeper, Paths, exposed};
 use crate::edges::proof::{Prover, Surroundings, Verdict};
@@ -44,11 +46,11 @@ impl Check {
         let mut findings = Findings::default();
         let paths = global.paths();
         if self.paths.is_empty() {
-            findings.folders(paths.clone());
+            findings.folders(paths.clone(), global);
         }
         for path in &self.paths {
             if path.is_dir() {
-                findings.folders(Paths { hooks: vec![path.clone()], ..paths.clone() });
+                findings.folders(Paths { hooks: vec![path.clone()], ..paths.clone() }, global);
             } else if is_main(path, &paths) {
                 findings.main_file(&local::source(path, limits::HOOK_FILE)?, &paths);
             } else if path == Path::new("-") {
@@ -82,9 +84,13 @@ struct Findings {
 
 impl Findings {
     /// Everything that the daemon would read.
-    fn folders(&mut self, paths: Paths) {
+    fn folders(&mut self, paths: Paths, global: &Global) {
         let main = paths.main.display().to_string();
-        let config = match Keeper::new(paths, false).proving(Prover::own()).load() {
+        let prover = Prover::own();
+        let tried = prover.tried();
+        let how_far = || format!("reading: {} tried", count(tried.load(Ordering::Relaxed), "file"));
+        let mut keeper = Keeper::new(paths, false).proving(prover);
+        let config = match progress::during(global, how_far, || keeper.load()) {
             Ok(config) => config,
             Err(problems) => return problems.into_iter().for_each(|problem| self.add(problem)),
         };
@@ -95,7 +101,9 @@ impl Findings {
             self.add(problem.clone());
         }
         self.ignored.extend(config.ignored.iter().cloned());
-        for hook in config.hooks.values() {
+        let mut line = Line::new(global);
+        for (done, hook) in config.hooks.values().enumerate() {
+            line.say(|| format!("testing: {} of {}", done + 1, count(config.hooks.len() as u64, "hook")));
             self.prove(hook, &config.secrets);
         }
     }

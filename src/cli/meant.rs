@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
 
-use crate::cli::daemon::Daemon;
+use crate::cli::daemon::{Daemon, refused};
 use crate::cli::exit::{Code, Exit};
 use crate::cli::output::{self, Columns, DIM, cell, count, paint, styled};
+use crate::cli::progress::Line;
 use crate::cli::{Global, local};
 use crate::rules::template::select::Selection;
 use crate::words::limits;
@@ -130,6 +131,27 @@ impl Order {
             add(&mut sum, &daemon.post(path, &order).await?);
         }
         Ok(sum)
+    }
+}
+
+/// Gives an order to replay that a filter describes, and says at a terminal how far it is.
+pub(crate) async fn replay(order: &Order, daemon: &Daemon, global: &Global) -> Result<Json, Exit> {
+    if order.named || !std::io::stderr().is_terminal() {
+        return order.give(daemon, "/v1/replay", false).await;
+    }
+    let mut body = order.body.clone();
+    body["progress"] = true.into();
+    let mut lines = daemon.follow("/v1/replay", &body).await?;
+    let (mut shown, mut last) = (Line::new(global), Json::Null);
+    while let Some(line) = lines.next_line().await? {
+        last = serde_json::from_str(&line).unwrap_or_default();
+        shown.say(|| format!("{} wait again", count(output::number(&last, "done"), "delivery")));
+    }
+    match (last["error"].is_object(), last["count"].is_u64()) {
+        (true, _) => Err(refused(500, last.to_string().as_bytes())),
+        (false, true) => Ok(last),
+        (false, false) => Err(Exit::new(Code::Failed, "the daemon stopped before all were replayed")
+            .help("begin again: what waits already is left alone")),
     }
 }
 

@@ -57,7 +57,7 @@ impl Replay {
                 }
             }
         }
-        let done = order.give(&daemon, "/v1/replay", false).await?;
+        let done = meant::replay(&order, &daemon, global).await?;
         let replayed = output::list(&done, "deliveries");
         for id in replayed {
             match global.json {

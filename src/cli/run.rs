@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::exit::{Code, Exit};
+use crate::cli::progress::Line;
 use crate::cli::{Global, logging};
 use crate::edges::config::{Keeper, Paths, ReloadRequest};
 use crate::edges::journal::{Journal, JournalError, sqlite::SqliteJournal};
@@ -25,7 +26,7 @@ use crate::edges::systemd::Passed;
 use crate::engine::admin::About;
 use crate::engine::care::Care;
 use crate::engine::clock::Clock;
-use crate::engine::daemon::{self, Parts};
+use crate::engine::daemon::{self, Landing, Parts};
 use crate::rules::diagnostic::Severity;
 use crate::rules::yaml::reader::parse_duration;
 use crate::words::limits;
@@ -73,34 +74,34 @@ impl Run {
         let paths = global.paths_or(known);
         logging::start(global);
         take_open_files();
-        let drain = self.drain;
+        let (drain, shown) = (self.drain, Line::new(global));
         match self.threads {
             // Tasks that are never moved are cheaper to wake. A thread of its own has a stack of a known size.
             1 => std::thread::Builder::new()
                 .stack_size(limits::STACK)
-                .spawn(move || live(Builder::new_current_thread(), paths, drain))
+                .spawn(move || live(Builder::new_current_thread(), paths, drain, shown))
                 .map_err(|error| failed(format!("cannot start a thread: {error}")))?
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             threads => {
                 let mut builder = Builder::new_multi_thread();
                 builder.worker_threads(usize::from(threads));
-                live(builder, paths, drain)
+                live(builder, paths, drain, shown)
             }
         }
     }
 }
 
-fn live(mut builder: Builder, paths: Paths, drain: Duration) -> Result<(), Exit> {
+fn live(mut builder: Builder, paths: Paths, drain: Duration, shown: Line) -> Result<(), Exit> {
     let runtime = builder.thread_stack_size(limits::STACK).enable_all().build();
     let runtime = runtime.map_err(|error| failed(format!("cannot start threads: {error}")))?;
-    let ended = runtime.block_on(serve(paths, drain));
+    let ended = runtime.block_on(serve(paths, drain, shown));
     // A name that is being resolved cannot be interrupted; the process need not wait for it.
     runtime.shutdown_background();
     ended
 }
 
-async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
+async fn serve(paths: Paths, drain: Duration, shown: Line) -> Result<(), Exit> {
     let stop = CancellationToken::new();
     bear_file_sizes();
     let mut keeper = Keeper::new(paths.clone(), true).proving(Prover::own());
@@ -120,10 +121,8 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
     let journal = open_journal(&paths.state, clock)?;
     let mut passed =
         Passed::from_environment().map_err(|error| failed(format!("cannot use a passed socket: {error}")))?;
-    let http = match config.settings.http {
-        None => None,
-        Some(address) => Some(listen_tcp(address, &mut passed).await?),
-    };
+    let http = listen_tcp("http", config.settings.http, &mut passed).await?;
+    let metrics = listen_tcp("metrics", config.settings.metrics, &mut passed).await?;
     let emit = Local::listen(&paths.emit, &mut passed)?;
     let admin = Local::listen(&paths.admin, &mut passed)?;
     for socket in passed.unused() {
@@ -133,7 +132,8 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
         journal: paths.state.join("journal.db").display().to_string(),
         emit: paths.emit.display().to_string(),
         spool: spool_at(&paths.spool),
-        http: http.as_ref().and_then(|listener| listener.local_addr().ok()).map(|address| address.to_string()),
+        http: address_of(http.as_ref()),
+        metrics: address_of(metrics.as_ref()),
     };
     let reload = mpsc::channel(16);
     let parts = Parts {
@@ -143,16 +143,18 @@ async fn serve(paths: Paths, drain: Duration) -> Result<(), Exit> {
         admin: Some(admin.listener),
         http,
         spool: about.spool.clone(),
+        metrics,
         care: Care::begin(&paths.state, Prover::own()),
         clock,
         about: about.clone(),
         reload: (reload.0.clone(), reload.1),
         drain,
+        landing: landing(shown),
         config,
     };
     let hooks = parts.config.hooks.len();
     tokio::spawn(on_signals(stop.clone(), reload.0));
-    tracing::info!(hooks, emit = about.emit, http = about.http, "ready");
+    tracing::info!(hooks, emit = about.emit, http = about.http, metrics = about.metrics, "ready");
     let ended = daemon::run(parts, stop).await;
     for (socket, ours) in [(&paths.emit, emit.ours), (&paths.admin, admin.ours)] {
         if ours {
@@ -174,6 +176,15 @@ fn spool_at(folder: &Path) -> Option<PathBuf> {
             None
         }
     }
+}
+
+/// Says at a terminal what a stopping daemon waits for.
+fn landing(shown: Line) -> Landing {
+    let shown = Mutex::new(shown);
+    Box::new(move |left| {
+        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.say(|| format!("{left} on the way; once more stops at once"));
+    })
 }
 
 /// As many file descriptors as we may have: shells and old tools are given few for the sake of `select`.
@@ -235,16 +246,22 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn listen_tcp(address: SocketAddr, passed: &mut Passed) -> Result<TcpListener, Exit> {
+fn address_of(listener: Option<&TcpListener>) -> Option<String> {
+    listener?.local_addr().ok().map(|address| address.to_string())
+}
+
+/// Listens where the main file says at `listen.KEY`, if it does.
+async fn listen_tcp(key: &str, at: Option<SocketAddr>, passed: &mut Passed) -> Result<Option<TcpListener>, Exit> {
+    let Some(address) = at else { return Ok(None) };
     let listener = match passed.tcp(address) {
         Some(listener) => listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)),
         None => TcpListener::bind(address).await,
     };
-    listener.map_err(|error| {
+    listener.map(Some).map_err(|error| {
         let exit = failed(format!("cannot listen on {address}: {error}"));
         match error.kind() {
             io::ErrorKind::AddrInUse => exit.help(format!("see who does: ss -ltnp sport = :{}", address.port())),
-            _ => exit.help("it is `listen.http` in the main file"),
+            _ => exit.help(format!("it is `listen.{key}` in the main file")),
         }
     })
 }

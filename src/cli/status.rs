@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 use crate::cli::Global;
 use crate::cli::daemon::Daemon;
 use crate::cli::exit::{Code, Exit};
+use crate::cli::history;
 use crate::cli::output::{self, BAD, BOLD, Cell, Columns, DIM, WAITS, cell, count, paint, style_of, styled};
 use crate::rules::yaml::size;
 
@@ -62,14 +63,22 @@ fn page(status: &Json, global: &Global) -> Result<(), Exit> {
     let listens: Vec<String> =
         ["emit", "http"].iter().map(|key| output::text(listen, key)).filter(|place| !place.is_empty()).collect();
     output::say(paint(DIM, &format!("listens at {}", listens.join(" and "))))?;
+    let metrics = output::text(listen, "metrics");
+    if !metrics.is_empty() {
+        output::say(paint(DIM, &format!("metrics at http://{metrics}/metrics")))?;
+    }
 
     let hooks = output::list(status, "hooks");
     if hooks.is_empty() {
         output::say("there are no hooks")?;
     } else {
-        let rows: Vec<Vec<Cell>> = hooks.iter().map(row).collect();
-        Columns::new(output::terminal_width())
-            .print(&["HOOK", "PLATFORM", "STATE", "WAITING", "DEAD", "DELIVERED", "WHY"], &rows)?;
+        let mut head = vec!["HOOK", "PLATFORM", "STATE", "WAITING", "DEAD", "DELIVERED", "WHY"];
+        let mut rows: Vec<Vec<Cell>> = hooks.iter().map(row).collect();
+        // A picture is for eyes, and words come first where there is little room.
+        if output::terminal_width().is_some_and(|width| width >= ROOM_FOR_HISTORY) {
+            draw_histories(hooks, &mut head, &mut rows);
+        }
+        Columns::new(output::terminal_width()).print(&head, &rows)?;
     }
 
     let ignored = output::list(status, "ignored");
@@ -172,6 +181,22 @@ fn row(hook: &Json) -> Vec<Cell> {
         cell(output::text(hook, "delivered")),
         cell(why),
     ]
+}
+
+/// Columns of a terminal in which there is room for the histories besides all else.
+const ROOM_FOR_HISTORY: usize = 80;
+
+/// Puts what each hook did in the last hour before the last column, if any did something.
+fn draw_histories(hooks: &[Json], head: &mut Vec<&str>, rows: &mut [Vec<Cell>]) {
+    let plain = history::is_plain();
+    let drawn: Vec<String> = hooks.iter().map(|hook| history::draw(hook, plain)).collect();
+    if drawn.iter().all(String::is_empty) {
+        return;
+    }
+    head.insert(head.len() - 1, "LAST HOUR");
+    for (row, drawn) in rows.iter_mut().zip(drawn) {
+        row.insert(row.len() - 1, cell(drawn));
+    }
 }
 
 fn line(object: &Json, key: &str) -> String {

@@ -7,6 +7,7 @@ pub mod intake;
 pub mod journal;
 pub mod journald;
 pub mod marker;
+pub mod process;
 pub mod proof;
 pub mod secrets;
 pub mod send;

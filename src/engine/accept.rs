@@ -26,25 +26,25 @@ impl Acceptor {
     pub fn new(desk: Arc<Desk>, config: watch::Receiver<Arc<Config>>, stop: CancellationToken) -> Self {
         Self { desk, config, stop }
     }
+}
 
-    /// Why nothing can be accepted right now.
-    fn refusal(&self, config: &Config) -> Option<Refusal> {
-        if self.stop.is_cancelled() {
-            return Some(Refusal::new(Code::Unavailable, "postrider is stopping, send it again in a moment"));
-        }
-        if let Some(trouble) = self.desk.journal.refuses() {
-            return Some(refusal(&trouble));
-        }
-        let (waiting, bound) = (self.desk.journal.waiting(), config.settings.waiting);
-        if waiting >= bound {
-            let message = format!("{waiting} deliveries wait already (limits.waiting: {bound}), send it again later");
-            return Some(Refusal::new(Code::Busy, message));
-        }
-        if self.desk.journal.unwritten() > limits::UNWRITTEN {
-            return Some(Refusal::new(Code::Busy, "events come faster than the disk takes them, send it again later"));
-        }
-        None
+/// Why nothing can be accepted right now.
+pub fn closed(desk: &Desk, config: &Config, stop: &CancellationToken) -> Option<Refusal> {
+    if stop.is_cancelled() {
+        return Some(Refusal::new(Code::Unavailable, "postrider is stopping, send it again in a moment"));
     }
+    if let Some(trouble) = desk.journal.refuses() {
+        return Some(refusal(&trouble));
+    }
+    let (waiting, bound) = (desk.journal.waiting(), config.settings.waiting);
+    if waiting >= bound {
+        let message = format!("{waiting} deliveries wait already (limits.waiting: {bound}), send it again later");
+        return Some(Refusal::new(Code::Busy, message));
+    }
+    if desk.journal.unwritten() > limits::UNWRITTEN {
+        return Some(Refusal::new(Code::Busy, "events come faster than the disk takes them, send it again later"));
+    }
+    None
 }
 
 /// Answers, once there are any.
@@ -73,7 +73,7 @@ impl Accept for Acceptor {
         }
         let config = self.config.borrow().clone();
         let count = events.len();
-        if let Some(refusal) = self.refusal(&config) {
+        if let Some(refusal) = closed(&self.desk, &config, &self.stop) {
             return Box::pin(std::future::ready(vec![Answer::Refused(refusal); count]));
         }
         let batch = events.into_iter().map(|event| {
@@ -88,17 +88,42 @@ impl Accept for Acceptor {
             });
             Append { event: Arc::new(event), hooks, terms }
         });
-        let appended = self.desk.journal.append(batch.collect());
+        let batch: Vec<Append> = batch.collect();
+        let asked = once(&batch);
+        let appended = self.desk.journal.append(batch);
         let desk = self.desk.clone();
         Box::pin(async move {
             match appended.await {
                 Ok(appended) => {
+                    count_dropped(&desk, &asked, &appended);
                     desk.count_accepted(appended.iter().filter(|one| !one.duplicate).count());
                     appended.into_iter().map(answer).collect()
                 }
                 Err(error) => vec![Answer::Refused(refusal(&error)); count],
             }
         })
+    }
+
+    fn refused(&self, code: Code) {
+        self.desk.totals.refused(code);
+    }
+}
+
+/// Hooks that want the same only once, with the place of the event in its batch.
+fn once(batch: &[Append]) -> Vec<(usize, Arc<str>)> {
+    let of = |(place, append): (usize, &Append)| {
+        let hooks = append.terms.iter().filter(|(_, terms)| terms.once.is_some());
+        hooks.map(|(hook, _)| (place, append.hooks[*hook].clone())).collect::<Vec<_>>()
+    };
+    batch.iter().enumerate().flat_map(of).collect()
+}
+
+/// Counts deliveries that are not made because their hook had the same lately.
+fn count_dropped(desk: &Desk, asked: &[(usize, Arc<str>)], appended: &[Appended]) {
+    for (place, hook) in asked {
+        if appended.get(*place).is_some_and(|one| !one.duplicate && !one.hooks.contains(hook)) {
+            desk.pulse(hook).tally().ended("dropped");
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::edges::intake::http::server::{Answering, Body, Handler};
 use crate::edges::intake::{http, native};
 use crate::edges::journal::{Filter, JournalError, LogRow, Shown};
 use crate::engine::desk::Desk;
+use crate::engine::health::Health;
 use crate::engine::probe::probe;
 pub use crate::engine::status::About;
 use crate::engine::{explain, standing, status};
@@ -37,6 +38,7 @@ pub struct Admin {
     config: watch::Receiver<Arc<Config>>,
     reload: mpsc::Sender<ReloadRequest>,
     about: About,
+    health: Health,
 }
 
 /// What goes back.
@@ -63,8 +65,9 @@ impl Admin {
         config: watch::Receiver<Arc<Config>>,
         reload: mpsc::Sender<ReloadRequest>,
         about: About,
+        health: Health,
     ) -> Self {
-        Self { desk, config, reload, about }
+        Self { desk, config, reload, about, health }
     }
 
     /// Answers one request of somebody.
@@ -105,7 +108,6 @@ impl Admin {
                 Ok(Reply::Lines(rows.iter().map(line).collect()))
             }
             (true, "/v1/stream") => Ok(Reply::Stream(self.desk.log.subscribe(), self.known(filter(query)?).await?)),
-            (true, "/healthz") => Ok(self.health()),
             (false, "/v1/explain") => self.unsent_event(body),
             (false, "/v1/replay" | "/v1/flush" | "/v1/drop") => self.order(path, body, peer).await,
             (false, "/v1/backup") => self.backup(body, peer),
@@ -120,14 +122,6 @@ impl Admin {
                 _ => Err((404, "not_found", format!("nothing is at {path}"))),
             },
             _ => Err((404, "not_found", format!("nothing is at {method} {path}"))),
-        }
-    }
-
-    /// Whether events are taken.
-    fn health(&self) -> Reply {
-        match self.desk.journal.refuses() {
-            None => Reply::Json(200, json!({"ok": true})),
-            Some(why) => Reply::Json(503, json!({"ok": false, "why": why.to_string()})),
         }
     }
 
@@ -386,6 +380,11 @@ impl Handler for Arc<Admin> {
                 ));
             };
             let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+            if head.method == Method::GET
+                && let Some(answer) = admin.health.answer(path, &head.headers).await
+            {
+                return answer;
+            }
             respond(admin.answer(&head.method, path, query, &body.to_bytes(), peer).await)
         })
     }

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::edges::journal::{JournalError, LogRow};
-use crate::engine::desk::Desk;
+use crate::engine::desk::{Desk, Pulse};
 use crate::engine::gate::{Gate, Pass, Passes};
 use crate::engine::kept;
+use crate::engine::tally;
 use crate::engine::troubles::Trouble;
 use crate::rules::backoff;
 use crate::rules::breaker::Change;
@@ -34,7 +35,14 @@ struct Ended {
 
 /// Tries a delivery once and hands its outcome to the journal. Returns when the lane may go on; the outcome reaches
 /// the disk a little later, and until then it counts among `limits::UNSETTLED`.
-pub async fn deliver(desk: &Arc<Desk>, config: &Config, hook: &Hook, delivery: Delivery, pass: Option<Pass>) {
+pub async fn deliver(
+    desk: &Arc<Desk>,
+    config: &Config,
+    hook: &Hook,
+    pulse: &Arc<Pulse>,
+    delivery: Delivery,
+    pass: Option<Pass>,
+) {
     let permit = desk.unsettled.clone().acquire_owned().await.ok();
     let started = desk.clock.now();
     let given = Given {
@@ -50,22 +58,22 @@ pub async fn deliver(desk: &Arc<Desk>, config: &Config, hook: &Hook, delivery: D
     {
         tracing::error!(delivery = %delivery.id, hook = %delivery.hook, why, "given up so that the daemon lives");
         let attempt = (unsent(&delivery, started, why.clone()), delivery.attempts);
-        return record(desk, delivery, Some(attempt), Outcome::Dead { why }, permit);
+        return record(desk, pulse, delivery, Some(attempt), Outcome::Dead { why }, permit);
     }
     if delivery.event.damaged {
         let why = "its event was damaged on disk: its bytes are not those that were acknowledged";
         tracing::error!(delivery = %delivery.id, hook = %delivery.hook, why, "given up: what nobody said is not sent");
         let attempt = (unsent(&delivery, started, why.to_owned()), delivery.attempts);
-        return record(desk, delivery, Some(attempt), Outcome::Dead { why: why.to_owned() }, permit);
+        return record(desk, pulse, delivery, Some(attempt), Outcome::Dead { why: why.to_owned() }, permit);
     }
     let (pass, request) = match desk.care.watching(&delivery, || make(desk, hook, &given, &delivery, pass)) {
         Ok(made) => made,
         Err(Detained::Until(until, why)) => {
-            return record(desk, delivery, None, Outcome::Waiting { until, why }, permit);
+            return record(desk, pulse, delivery, None, Outcome::Waiting { until, why }, permit);
         }
         Err(Detained::Broken(error)) => {
             let ended = unrendered(desk, &delivery, started, &error);
-            return record_attempt(desk, delivery, ended, permit);
+            return record_attempt(desk, pulse, delivery, ended, permit);
         }
     };
     let begun = Instant::now();
@@ -73,6 +81,8 @@ pub async fn deliver(desk: &Arc<Desk>, config: &Config, hook: &Hook, delivery: D
     let took = begun.elapsed();
     let judged = desk.care.watching(&delivery, || judge(hook, &answer, desk.clock.now()));
     desk.care.survived(&delivery);
+    let status = answer.as_ref().ok().map(|response| response.status);
+    pulse.tally().attempted(&judged.verdict, status, took, desk.clock.elapsed());
     act_on(desk, config, hook, pass.gate(), &judged.verdict, &delivery.event).await;
     let change = pass.end(desk.clock.elapsed(), &judged.verdict, hook.breaker.as_ref());
     say(desk, hook, change, &judged.verdict);
@@ -83,7 +93,7 @@ pub async fn deliver(desk: &Arc<Desk>, config: &Config, hook: &Hook, delivery: D
         desk.journal.keep_body(&delivery, kept);
         desk.care.survived(&delivery);
     }
-    record_attempt(desk, delivery, ended, permit);
+    record_attempt(desk, pulse, delivery, ended, permit);
 }
 
 /// Why an attempt does not begin.
@@ -271,12 +281,19 @@ fn map_why(outcome: Outcome, clean: impl Fn(&str) -> String) -> Outcome {
 
 type Permit = Option<tokio::sync::OwnedSemaphorePermit>;
 
-fn record_attempt(desk: &Arc<Desk>, delivery: Delivery, ended: Ended, permit: Permit) {
-    record(desk, delivery, Some((ended.attempt, ended.attempts)), ended.outcome, permit);
+fn record_attempt(desk: &Arc<Desk>, pulse: &Arc<Pulse>, delivery: Delivery, ended: Ended, permit: Permit) {
+    record(desk, pulse, delivery, Some((ended.attempt, ended.attempts)), ended.outcome, permit);
 }
 
 /// Hands an outcome to the journal. The lane goes on; the permit is given back when the outcome is on disk.
-pub fn record(desk: &Arc<Desk>, delivery: Delivery, attempt: Option<(Attempt, u32)>, outcome: Outcome, permit: Permit) {
+pub fn record(
+    desk: &Arc<Desk>,
+    pulse: &Arc<Pulse>,
+    delivery: Delivery,
+    attempt: Option<(Attempt, u32)>,
+    outcome: Outcome,
+    permit: Permit,
+) {
     if let Outcome::Dead { why } = &outcome
         && let Some(trouble) = Trouble::dead(&delivery, why)
     {
@@ -293,9 +310,22 @@ pub fn record(desk: &Arc<Desk>, delivery: Delivery, attempt: Option<(Attempt, u3
     let bell = matches!(outcome, Outcome::Waiting { .. }).then(|| desk.journal.bell(&delivery.hook));
     let row = row.map(|row| (row, desk.log.clone()));
     let id = delivery.id.clone();
+    let end = tally::end(&outcome).map(|end| {
+        let age = desk.clock.steady().duration_since(delivery.created);
+        (end, Duration::try_from(age).unwrap_or_default(), pulse.clone(), desk.totals.clone())
+    });
     let then = move |recorded: Result<(), JournalError>| {
-        if let Err(error) = recorded {
-            tracing::error!(delivery = %id, %error, "an outcome was not recorded: it will be tried again");
+        match (recorded, end) {
+            (Err(error), _) => {
+                tracing::error!(delivery = %id, %error, "an outcome was not recorded: it will be tried again");
+            }
+            (Ok(()), Some((end, age, pulse, totals))) => {
+                pulse.tally().ended(end);
+                if end == "delivered" {
+                    totals.ages.note(age);
+                }
+            }
+            (Ok(()), None) => {}
         }
         drop(permit);
         if let Some(bell) = bell {

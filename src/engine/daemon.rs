@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
@@ -23,6 +24,7 @@ use crate::engine::admin::{About, Admin};
 use crate::engine::care::Care;
 use crate::engine::clock::Clock;
 use crate::engine::desk::Desk;
+use crate::engine::health::Health;
 use crate::engine::lane::Lane;
 use crate::engine::pulse;
 use crate::engine::recall::recall;
@@ -47,6 +49,8 @@ pub struct Parts {
     pub http: Option<TcpListener>,
     /// A folder where events are left while nobody listens.
     pub spool: Option<PathBuf>,
+    /// Whoever watches it, over TCP.
+    pub metrics: Option<TcpListener>,
     /// What is done after a death.
     pub care: Care,
     /// The time; the journal goes by the same.
@@ -57,7 +61,12 @@ pub struct Parts {
     pub reload: (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
     /// How long to wait for what is in the air when stopping.
     pub drain: Duration,
+    /// Hears meanwhile how much there is left.
+    pub landing: Landing,
 }
+
+/// Hears how many deliveries are still in the air.
+pub type Landing = Box<dyn Fn(usize) + Send + Sync>;
 
 /// Runs until `stop`: first nothing more is accepted or begun, then what is in the air lands or is abandoned at the
 /// bound (it is still in the journal), then the journal closes.
@@ -65,7 +74,22 @@ pub struct Parts {
 /// # Errors
 /// The journal could not be read at the start.
 pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalError> {
-    let Parts { keeper, config, journal, emit, admin, http, spool, mut care, clock, about, reload, drain } = parts;
+    let Parts {
+        keeper,
+        config,
+        journal,
+        emit,
+        admin,
+        http,
+        spool,
+        metrics,
+        mut care,
+        clock,
+        about,
+        reload,
+        drain,
+        landing,
+    } = parts;
     let (ask_reload, asked_reloads) = reload;
     journal.keep(config.settings.journal);
     let holds = journal.holds().await?;
@@ -99,8 +123,13 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     if let Some(listener) = http {
         services.spawn(http::serve_tcp(listener, acceptor, sources, token, stop.clone()));
     }
+    let health = Health::new(desk.clone(), config.clone(), stop.clone());
+    if let Some(listener) = metrics {
+        // Whoever watches may see how it ends.
+        services.spawn(http::server::serve_tcp(listener, Arc::new(health.clone()), landed_all.clone()));
+    }
     if let Some(listener) = admin {
-        let admin = Arc::new(Admin::new(desk, config, ask_reload, about));
+        let admin = Arc::new(Admin::new(desk, config, ask_reload, about, health));
         services.spawn(http::server::serve_unix(listener, Arc::new(admin), stop.clone()));
     }
 
@@ -108,7 +137,10 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     stop.cancelled().await;
     systemd::stopping();
     let landed = tokio::time::timeout(drain, async {
-        let _lanes_ended = lanes.await;
+        tokio::select! {
+            _lanes_ended = lanes => {}
+            () = tell_landing(&own, &landing) => {}
+        }
         landed_all.cancel();
         while services.join_next().await.is_some() {}
     });
@@ -118,6 +150,14 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     let closed = journal.close().await;
     own.care.end();
     closed
+}
+
+/// Says again and again what is in the air.
+async fn tell_landing(desk: &Desk, landing: &Landing) {
+    loop {
+        tokio::time::sleep(limits::LANDING_LOOK).await;
+        landing(desk.pulses().iter().map(|(_, pulse)| pulse.flying.load(Ordering::Relaxed)).sum());
+    }
 }
 
 /// A lane for every hook there is, and for every hook that once was and is still owed something.
@@ -179,14 +219,19 @@ async fn follow_settings(
         }
         let now = config.borrow_and_update().clone();
         token.send_replace(token_of(&now));
+        desk.totals.reloaded(desk.clock.now());
         if now.settings.network != before.network {
             desk.set_sender(Sender::new(now.settings.network.clone()));
         }
         if now.settings.journal != before.journal {
             desk.journal.keep(now.settings.journal);
         }
-        if now.settings.http != before.http {
-            tracing::warn!("listen.http changed: it takes effect at the next restart");
+        for (key, changed) in
+            [("http", now.settings.http != before.http), ("metrics", now.settings.metrics != before.metrics)]
+        {
+            if changed {
+                tracing::warn!("listen.{key} changed: it takes effect at the next restart");
+            }
         }
         before = now.settings.clone();
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,6 +13,7 @@ use crate::edges::send::Sender;
 use crate::engine::care::Care;
 use crate::engine::clock::Clock;
 use crate::engine::gate::Gate;
+use crate::engine::tally::{Tally, Totals};
 use crate::engine::troubles::{Bell, Trouble};
 use crate::rules::config::Config;
 use crate::rules::hook::{Hook, ReceiverKey};
@@ -27,12 +28,26 @@ pub struct Pulse {
     pub flying: AtomicUsize,
     /// When it last looked at its queue, in milliseconds of `Clock::elapsed`; 0 before the first time.
     looked: AtomicU64,
+    /// What came of its deliveries; most of many hooks have none for long.
+    tally: OnceLock<Box<Tally>>,
+    /// How many lanes there were before it.
+    pub number: usize,
 }
 
 impl Pulse {
     /// It has just looked.
     pub fn looked(&self, now: Duration) {
         self.looked.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// What came of its deliveries; made when something does.
+    pub fn tally(&self) -> &Tally {
+        self.tally.get_or_init(Box::default)
+    }
+
+    /// The same, if something did.
+    pub fn tally_so_far(&self) -> Option<&Tally> {
+        self.tally.get().map(AsRef::as_ref)
     }
 
     fn last_look(&self) -> Option<Duration> {
@@ -58,6 +73,8 @@ pub struct Desk {
     pulses: Mutex<HashMap<Arc<str>, Arc<Pulse>>>,
     /// Events accepted since the start.
     pub accepted: AtomicU64,
+    /// What else is counted since then.
+    pub totals: Arc<Totals>,
     /// Where troubles are raised.
     pub troubles: Bell,
     /// Hooks whose hold was not told, because an event that told of a trouble caused it.
@@ -87,6 +104,7 @@ impl Desk {
             holds: Mutex::new(holds.into_iter().collect()),
             pulses: Mutex::default(),
             accepted: AtomicU64::new(0),
+            totals: Arc::new(Totals::new(clock.now())),
             troubles,
             unsaid: Mutex::default(),
             since: clock.now(),
@@ -127,7 +145,18 @@ impl Desk {
     /// What the lane of a hook says of itself; made when it is new.
     pub fn pulse(&self, hook: &Arc<str>) -> Arc<Pulse> {
         let mut pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
-        pulses.entry(hook.clone()).or_default().clone()
+        if let Some(pulse) = pulses.get(hook) {
+            return pulse.clone();
+        }
+        let pulse = Arc::new(Pulse { number: pulses.len(), ..Pulse::default() });
+        pulses.insert(hook.clone(), pulse.clone());
+        pulse
+    }
+
+    /// The lanes that there were since the start.
+    pub fn pulses(&self) -> Vec<(Arc<str>, Arc<Pulse>)> {
+        let pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
+        pulses.iter().map(|(hook, pulse)| (hook.clone(), pulse.clone())).collect()
     }
 
     /// A lane that has begun and has not looked at its queue for `longest`. Every lane does so at least every

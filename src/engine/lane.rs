@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::edges::journal::JournalError;
 use crate::engine::attempt::{deliver, record, unsent};
-use crate::engine::desk::Desk;
+use crate::engine::desk::{Desk, Pulse};
 use crate::engine::gate::{Gate, Pass, Wait};
 use crate::rules::backoff;
 use crate::rules::config::Config;
@@ -35,6 +35,7 @@ pub struct Lane {
     /// The gate of a receiver that is the same for every event, found once per configuration.
     gate: Option<(Arc<Config>, Gate)>,
     bell: Arc<Notify>,
+    pulse: Arc<Pulse>,
     /// When what had grown too old was last given up although nothing could be sent.
     tidied: Option<Instant>,
 }
@@ -61,13 +62,14 @@ impl Lane {
     /// everything that still waits.
     pub fn new(name: Arc<str>, desk: Arc<Desk>, config: watch::Receiver<Arc<Config>>, stop: CancellationToken) -> Self {
         let bell = desk.journal.bell(&name);
-        Self { name, desk, config, stop, gate: None, bell, tidied: None }
+        let pulse = desk.pulse(&name);
+        Self { name, desk, config, stop, gate: None, bell, pulse, tidied: None }
     }
 
     /// Runs until the stop signal, then waits for what is in the air; whoever cannot wait aborts it without loss.
     pub async fn run(mut self: Box<Self>) {
         let bell = self.bell.clone();
-        let pulse = self.desk.pulse(&self.name);
+        let pulse = self.pulse.clone();
         let mut flights = JoinSet::new();
         loop {
             while flights.try_join_next().is_some() {}
@@ -136,6 +138,7 @@ impl Lane {
                     changes: self.config.clone(),
                     config: config.clone(),
                     hook: hook.clone(),
+                    pulse: self.pulse.clone(),
                     gate: gate.clone(),
                     stop: self.stop.clone(),
                 };
@@ -203,7 +206,7 @@ impl Lane {
                 self.desk.journal.unclaim(delivery);
             }
             for delivery in old {
-                bury(&self.desk, delivery, max_age, why);
+                bury(&self.desk, &self.pulse, delivery, max_age, why);
             }
             if before == 0 || !young.is_empty() {
                 return Ok(Rest::Until(Instant::now() + LONGEST_SLEEP));
@@ -219,6 +222,7 @@ struct Flight {
     changes: watch::Receiver<Arc<Config>>,
     config: Arc<Config>,
     hook: Arc<Hook>,
+    pulse: Arc<Pulse>,
     gate: Option<Gate>,
     stop: CancellationToken,
 }
@@ -227,7 +231,7 @@ impl Flight {
     async fn fly(self, first: Delivery, pass: Option<Pass>) {
         let mut next = Some((first, pass));
         while let Some((delivery, pass)) = next {
-            deliver(&self.desk, &self.config, &self.hook, delivery, pass).await;
+            deliver(&self.desk, &self.config, &self.hook, &self.pulse, delivery, pass).await;
             next = self.next();
         }
     }
@@ -254,14 +258,14 @@ impl Flight {
         if !backoff::expired(&self.hook.retry, delivery.created, now) {
             return Some(delivery);
         }
-        bury(&self.desk, delivery, self.hook.retry.max_age, "it was not delivered in time");
+        bury(&self.desk, &self.pulse, delivery, self.hook.retry.max_age, "it was not delivered in time");
         None
     }
 }
 
-fn bury(desk: &Arc<Desk>, delivery: Delivery, max_age: Duration, why: &str) {
+fn bury(desk: &Arc<Desk>, pulse: &Arc<Pulse>, delivery: Delivery, max_age: Duration, why: &str) {
     let why = format!("gave up at max_age {}: {why}", backoff::shown(max_age));
     let attempt = unsent(&delivery, desk.clock.now(), why.clone());
     let attempts = delivery.attempts;
-    record(desk, delivery, Some((attempt, attempts)), Outcome::Dead { why }, None);
+    record(desk, pulse, delivery, Some((attempt, attempts)), Outcome::Dead { why }, None);
 }

@@ -144,7 +144,7 @@ fn is_the_receivers(row: &DeliveryRow) -> bool {
     matches!(row.reason.as_deref(), Some("pause" | "pace" | "order"))
 }
 
-/// Carries out an order, or (`dry`) says what it would do.
+/// Carries out an order, or (`dry`) says what it would do. After each step `told` hears how many there are so far.
 ///
 /// # Errors
 /// The journal could not be read or written; what was done before stays done.
@@ -154,8 +154,9 @@ pub async fn carry_out(
     meant: &Meant,
     act: &Act,
     dry: bool,
+    told: &(dyn Fn(u64) + Sync),
 ) -> Result<Done, JournalError> {
-    let mut order = Order { desk, config, act, dry, done: Done::default(), late: Vec::new() };
+    let mut order = Order { desk, config, act, dry, told, done: Done::default(), late: Vec::new() };
     if meant.ids.is_empty() {
         order.walk(meant).await?;
     } else {
@@ -171,6 +172,7 @@ struct Order<'a> {
     config: &'a Config,
     act: &'a Act,
     dry: bool,
+    told: &'a (dyn Fn(u64) + Sync),
     done: Done,
     /// What somebody had in hand when it was its turn.
     late: Vec<DeliveryRow>,
@@ -249,6 +251,7 @@ impl Order<'_> {
         }
         let late = self.change(rows).await?;
         self.late.extend(late);
+        (self.told)(self.done.count());
         Ok(())
     }
 
@@ -292,7 +295,12 @@ impl Order<'_> {
         let revised = journal.revise(rows.iter().map(number).collect(), revision, now).await?;
         let changed: BTreeSet<i64> = revised.done.into_iter().collect();
         let in_flight: BTreeSet<i64> = revised.in_flight.into_iter().collect();
-        rows.iter().filter(|row| changed.contains(&number(row))).for_each(|row| self.done.add(row));
+        for row in rows.iter().filter(|row| changed.contains(&number(row))) {
+            self.done.add(row);
+            if matches!(self.act, Act::Drop(_)) {
+                self.desk.pulse(&row.hook.as_str().into()).tally().ended("dropped");
+            }
+        }
         Ok(rows.into_iter().filter(|row| in_flight.contains(&number(row))).collect())
     }
 

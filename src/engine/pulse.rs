@@ -57,7 +57,7 @@ pub async fn beat(desk: Arc<Desk>, mut config: watch::Receiver<Arc<Config>>, sto
 
 /// What stands still, if something does. Storage that fails and says so is trouble, not standstill: a restart would not
 /// mend it.
-async fn progress(desk: &Desk, patience: Duration) -> Option<String> {
+pub async fn progress(desk: &Desk, patience: Duration) -> Option<String> {
     // Nothing to append: only whoever writes must come to it.
     match timeout(patience, desk.journal.append(Vec::new())).await {
         Err(_) => return Some("the journal's writer does not answer".to_owned()),

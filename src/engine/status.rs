@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use crate::edges::intake::spool;
 use crate::edges::journal::{JournalError, LaneCount};
 use crate::engine::desk::Desk;
-use crate::engine::standing;
+use crate::engine::{standing, tally};
 use crate::rules::config::Config;
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::Hook;
@@ -30,6 +30,8 @@ pub struct About {
     pub http: Option<String>,
     /// The spool, if there is one.
     pub spool: Option<PathBuf>,
+    /// The address of `/metrics`, if there is one.
+    pub metrics: Option<String>,
 }
 
 /// All of it, in the order in which it is shown.
@@ -82,7 +84,7 @@ pub async fn status(desk: &Desk, config: &Config, about: &About) -> Result<Strin
         problems,
         ignored: config.ignored.iter().map(|one| json!({"file": one.file, "why": one.why})).collect(),
         storage: storage(desk, about),
-        listen: json!({"emit": about.emit, "http": about.http, "spool": about.spool}),
+        listen: json!({"emit": about.emit, "http": about.http, "metrics": about.metrics, "spool": about.spool}),
     };
     serde_json::to_string(&whole).map_err(written)
 }
@@ -139,7 +141,10 @@ fn storage(desk: &Desk, about: &About) -> Json {
 }
 
 fn of_hook(desk: &Desk, config: &Config, name: &Arc<str>, hook: Option<&Arc<Hook>>, count: &LaneCount) -> Json {
-    let in_flight = desk.pulse(name).flying.load(Ordering::Relaxed);
+    let pulse = desk.pulse(name);
+    let in_flight = pulse.flying.load(Ordering::Relaxed);
+    let lately = pulse.tally_so_far().map(|tally| tally.history.read(tally::part(desk.clock.elapsed())));
+    let history = lately.unwrap_or_default().into_iter();
     // A receiver whose window is full keeps nobody waiting when nothing waits.
     let waits = count.waiting > in_flight as u64;
     let (state, until, why) = match hook {
@@ -159,10 +164,12 @@ fn of_hook(desk: &Desk, config: &Config, name: &Arc<str>, hook: Option<&Arc<Hook
         "delivered": count.delivered,
         "in_flight": in_flight,
         "oldest": count.oldest,
+        "history": history.map(|part| json!({"delivered": part.good, "failed": part.bad})).collect::<Vec<_>>(),
     })
 }
 
-fn state(desk: &Desk, config: &Config, hook: &Hook, waits: bool) -> (&'static str, Option<Timestamp>, String) {
+/// What a hook does right now, until when if that is known, and why.
+pub fn state(desk: &Desk, config: &Config, hook: &Hook, waits: bool) -> (&'static str, Option<Timestamp>, String) {
     let standing = standing::of_hook(desk, config, &hook.name);
     let gate = standing.gate.map(|(why, until)| (why, Some(until)));
     match standing.shut.or(gate) {

@@ -10,6 +10,7 @@ pub mod config;
 pub mod diagnostic;
 pub mod digest;
 pub mod explain;
+pub mod exposition;
 pub mod hook;
 pub mod manifest;
 pub mod pace;

@@ -21,6 +21,8 @@ pub struct Settings {
     pub http: Option<SocketAddr>,
     /// The name of the secret that senders over TCP must present as a bearer token.
     pub http_token: Option<String>,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served over TCP, if at all.
+    pub metrics: Option<SocketAddr>,
     /// Who sends to `/in/NAME`, by name.
     pub sources: BTreeMap<String, Arc<NamedSource>>,
     /// What hooks are given when they do not say.
@@ -87,6 +89,7 @@ impl Default for Settings {
         Self {
             http: None,
             http_token: None,
+            metrics: None,
             sources: BTreeMap::new(),
             defaults: Defaults::default(),
             hooks_per_scope: None,
@@ -174,29 +177,22 @@ impl Settings {
         if let Some(node) = listen.get("http_token") {
             self.http_token = reader.secret("http_token", node).map(str::to_owned);
         }
-        let Some(node) = listen.get("http") else { return };
-        const EXAMPLE: &str = "write address and port, for example 127.0.0.1:8470 or \"[::1]:8470\"";
-        let Value::String(text) = &node.value else {
-            return reader.wrong("listen.http", node, "an address with a port", EXAMPLE);
-        };
-        match text.parse::<SocketAddr>() {
-            Ok(address) => {
-                self.http = Some(address);
-                if !address.ip().is_loopback() && listen.get("http_token").is_none() {
-                    let what = format!("{address} can be reached from other machines, and nothing says who may send");
-                    let help = "add http_token: {secret: NAME} below it, or listen on 127.0.0.1 behind a proxy";
-                    reader.error(node.span, "http-token", what, help);
-                }
+        if let Some((node, address)) = read_address(reader, listen, "http", 8470) {
+            self.http = Some(address);
+            if !address.ip().is_loopback() && listen.get("http_token").is_none() {
+                let what = format!("{address} can be reached from other machines, and nothing says who may send");
+                let help = "add http_token: {secret: NAME} below it, or listen on 127.0.0.1 behind a proxy";
+                reader.error(node.span, "http-token", what, help);
             }
-            Err(_) => {
-                let help = match text.rsplit_once(':') {
-                    Some(("" | "*", port)) => {
-                        format!("write 0.0.0.0:{port} for every address, or 127.0.0.1:{port} for this machine only")
-                    }
-                    Some(("localhost", port)) => format!("write 127.0.0.1:{port}"),
-                    _ => EXAMPLE.to_owned(),
-                };
-                reader.error(node.span, "address", format!("`listen.http` is no address with a port: {text:?}"), help);
+        }
+        if let Some((node, address)) = read_address(reader, listen, "metrics", 9470) {
+            self.metrics = Some(address);
+            if !address.ip().is_loopback() {
+                let what =
+                    format!("{address} can be reached from other machines, and /metrics asks nobody who they are");
+                let help =
+                    format!("listen on 127.0.0.1:{}, and put a proxy before it that knows its clients", address.port());
+                reader.error(node.span, "metrics-address", what, help);
             }
         }
     }
@@ -251,6 +247,33 @@ impl Settings {
             None => {}
         }
     }
+}
+
+/// The address and port at `listen.KEY`, with where it stands.
+fn read_address<'n>(
+    reader: &mut Reader<'_>,
+    listen: &Map<'n>,
+    key: &str,
+    usual: u16,
+) -> Option<(&'n Node, SocketAddr)> {
+    let (node, name) = (listen.get(key)?, listen.path(key));
+    let example = format!("write address and port, for example 127.0.0.1:{usual} or \"[::1]:{usual}\"");
+    let Value::String(text) = &node.value else {
+        reader.wrong(&name, node, "an address with a port", &example);
+        return None;
+    };
+    if let Ok(address) = text.parse() {
+        return Some((node, address));
+    }
+    let help = match text.rsplit_once(':') {
+        Some(("" | "*", port)) if key == "http" => {
+            format!("write 0.0.0.0:{port} for every address, or 127.0.0.1:{port} for this machine only")
+        }
+        Some(("" | "*" | "localhost", port)) => format!("write 127.0.0.1:{port}"),
+        _ => example,
+    };
+    reader.error(node.span, "address", format!("`{name}` is no address with a port: {text:?}"), help);
+    None
 }
 
 /// The total deadline of one attempt.

@@ -357,12 +357,65 @@ pub const TROUBLES: usize = 1024;
 pub const TROUBLE_EVERY: Duration = Duration::from_secs(60);
 /// Bytes of one field in the system's journal: a datagram must hold them all.
 pub const LOG_FIELD: usize = 16 * 1024;
+/// How often whoever waits for a daemon to stop is told what is still in the air.
+pub const LANDING_LOOK: Duration = Duration::from_millis(200);
 /// How long a lane sleeps at most: a clock that was set must be noticed, and what expires while nothing may be sent.
 pub const LANE_SLEEP: Duration = Duration::from_secs(60);
 /// How much later than that a lane may look at its queue before it counts as stuck: a busy machine is no standstill.
 pub const LANE_LATE: Duration = Duration::from_secs(60);
 /// How often the service manager is told that the queue makes progress, and what is going on.
 pub const PULSE: Duration = Duration::from_secs(5);
+/// Hooks that have metrics of their own, the first that there were; the others are `other`. Each is some twenty rows that
+/// a scraper keeps, and one answer stays below two megabytes.
+pub const METRIC_HOOKS: usize = 500;
+/// How long `/metrics` waits for what waits, which is read from the journal; then it goes without.
+pub const METRICS_WAIT: Duration = Duration::from_secs(5);
+/// Bounds of the histogram of attempts: from a receiver on this machine to the longest timeout that is common.
+pub static ATTEMPT_TIMES: [Duration; 11] = [
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_millis(2500),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+];
+/// Bounds of the histogram of ages at arrival: from at once to `MAX_AGE`.
+pub static AGE_TIMES: [Duration; 12] = [
+    Duration::from_millis(10),
+    Duration::from_millis(100),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(15 * 60),
+    Duration::from_secs(3600),
+    Duration::from_secs(6 * 3600),
+    Duration::from_secs(24 * 3600),
+    Duration::from_secs(3 * 24 * 3600),
+];
+/// Bounds of the histogram of commits: from a disk with a battery to one that is in trouble.
+pub static COMMIT_TIMES: [Duration; 12] = [
+    Duration::from_micros(250),
+    Duration::from_micros(500),
+    Duration::from_millis(1),
+    Duration::from_micros(2500),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+];
+/// One part of the history that `status` draws: `words::tally::SLOTS` of them are an hour.
+pub const HISTORY_PART: Duration = Duration::from_secs(3 * 60);
 /// How often the daemon looks whether the journal is in trouble, to say so in its log.
 pub const STORAGE_LOOK: Duration = Duration::from_secs(1);
 /// How often a quiet `log -f` is told that it is still connected.

@@ -9,4 +9,5 @@ pub mod keys;
 pub mod limits;
 pub mod rows;
 pub mod secret;
+pub mod tally;
 pub mod verdict;

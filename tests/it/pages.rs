@@ -2,8 +2,8 @@
 //!
 //! The block behind `<!-- write: PATH -->` becomes that file. In a block behind `<!-- shell -->` a line that begins with
 //! `$ ` is run by a shell, and what stands below it must come out: `…` in a line stands for anything, a line that is only
-//! `…` for any number of lines. A command that ends in `&` goes on beside the others. Ports 8470 to 8479 of this machine
-//! stand for free ones. `examples` and `samples` are `hooks.d` and `tests/events`.
+//! `…` for any number of lines. A command that ends in `&` goes on beside the others. Ports 8470 to 8479 and 9470 of
+//! this machine stand for free ones. `examples` and `samples` are `hooks.d` and `tests/events`.
 
 mod faults;
 mod table;
@@ -84,7 +84,8 @@ struct Story {
 impl Story {
     fn begin() -> Self {
         // Held at once, so that no two are the same.
-        let free: Vec<_> = (8470..8480).map(|port| (port, TcpListener::bind("127.0.0.1:0").expect("a port"))).collect();
+        let free: Vec<_> =
+            (8470..8480).chain([9470]).map(|port| (port, TcpListener::bind("127.0.0.1:0").expect("a port"))).collect();
         let ports = free.iter().map(|(port, held)| (*port, held.local_addr().expect("an address").port())).collect();
         let folder = tempfile::tempdir().expect("a folder");
         for (name, here) in [("examples", "hooks.d"), ("samples", "tests/events")] {
@@ -120,7 +121,8 @@ impl Story {
         }
         // Deliveries take a moment: a command that only looks is repeated until it sees them.
         let looks = ["log", "show", "status", "queue", "explain"].map(|look| format!("postrider {look}"));
-        let looks = looks.iter().map(String::as_str).chain(["cat ", "grep ", "tail "]);
+        let looks =
+            looks.iter().map(String::as_str).chain(["cat ", "grep ", "tail ", "curl -s http://127.0.0.1:9470/"]);
         let deadline = Instant::now()
             + if looks.clone().any(|look| command.starts_with(look)) { PATIENCE } else { Duration::ZERO };
         loop {
@@ -256,6 +258,11 @@ fn page(name: &str) {
 
 fn is_there(program: &str) -> bool {
     Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+}
+
+#[test]
+fn the_page_of_metrics_is_true() {
+    page("metrics.md");
 }
 
 #[test]

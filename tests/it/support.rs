@@ -32,6 +32,8 @@ pub(crate) struct Daemon {
     pub(crate) journal: Arc<dyn Journal>,
     /// Where it listens over TCP.
     pub(crate) http: String,
+    /// Where it says over TCP how it is.
+    pub(crate) metrics: String,
     stop: CancellationToken,
     running: JoinHandle<Result<(), JournalError>>,
 }
@@ -61,6 +63,8 @@ impl Daemon {
         let stop = CancellationToken::new();
         let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let http = tcp.local_addr().expect("an address").to_string();
+        let watched = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let metrics = watched.local_addr().expect("an address").to_string();
         let parts = Parts {
             keeper,
             config,
@@ -69,14 +73,21 @@ impl Daemon {
             admin: Some(UnixListener::bind(&paths.admin).expect("the admin socket")),
             http: Some(tcp),
             spool: None,
+            metrics: Some(watched),
             care: Care::none(),
             clock,
             about: About::default(),
             reload: mpsc::channel(4),
             drain: Duration::from_secs(5),
+            landing: Box::new(|_| {}),
         };
         let running = tokio::spawn(daemon::run(parts, stop.clone()));
-        Self { folder, journal, http, stop, running }
+        Self { folder, journal, http, metrics, stop, running }
+    }
+
+    /// Tells it to stop, and goes on.
+    pub(crate) fn begin_to_stop(&self) {
+        self.stop.cancel();
     }
 
     /// Stops it in good order; the folder is left for the next one.

@@ -146,11 +146,13 @@ async fn start_daemon(
         admin: None,
         http: Some(http),
         spool: None,
+        metrics: None,
         care: Care::none(),
         clock: Clock::start(),
         about: About::default(),
         reload: mpsc::channel(1),
         drain: daemon::DRAIN,
+        landing: Box::new(|_| {}),
     };
     let stop = CancellationToken::new();
     Ok((address, stop.clone(), tokio::spawn(daemon::run(parts, stop))))

@@ -69,6 +69,22 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every word.
+    pub const WORDS: [&str; 12] = [
+        "bad_event",
+        "unauthorized",
+        "forbidden",
+        "not_found",
+        "method_not_allowed",
+        "too_large",
+        "unsupported_media_type",
+        "refused",
+        "failed",
+        "busy",
+        "unavailable",
+        "storage_full",
+    ];
+
     /// The word in `{"error": {"code", …}}`.
     pub fn word(self) -> &'static str {
         match self {
@@ -117,4 +133,7 @@ impl Refusal {
 pub trait Accept: Send + Sync + 'static {
     /// One answer per event, in order. All events of one call are stored in one transaction, or none.
     fn accept(&self, events: Vec<Event>) -> Pin<Box<dyn Future<Output = Vec<Answer>> + Send>>;
+
+    /// A sender hears a refusal, whoever decided it.
+    fn refused(&self, code: Code);
 }

@@ -63,8 +63,8 @@ async fn connection(
         let (from, to) = stream.split();
         let outstanding = Arc::new(Semaphore::new(limits::PIPELINE));
         let (groups, answered) = mpsc::channel(limits::PIPELINE);
-        let reader = Reader { from, lines: Lines::new(begun), peer, accept, outstanding, groups };
-        tokio::join!(reader.run(stop), write(to, answered));
+        let reader = Reader { from, lines: Lines::new(begun), peer, accept: accept.clone(), outstanding, groups };
+        tokio::join!(reader.run(stop), write(to, answered, &*accept));
     }
 }
 
@@ -133,7 +133,7 @@ impl Reader<'_> {
 }
 
 /// Writes the answers in the order of the lines. Goes on without a reader: the lines still count.
-async fn write(mut to: WriteHalf<'_>, mut answered: mpsc::Receiver<Group>) {
+async fn write(mut to: WriteHalf<'_>, mut answered: mpsc::Receiver<Group>, accept: &dyn Accept) {
     let mut text = vec![];
     let mut heard = true;
     while let Some(group) = answered.recv().await {
@@ -147,6 +147,9 @@ async fn write(mut to: WriteHalf<'_>, mut answered: mpsc::Receiver<Group>) {
                 Some(refusal) => Answer::Refused(refusal),
                 None => stored.next().unwrap_or_else(|| Answer::Refused(lost())),
             };
+            if let Answer::Refused(refusal) = &answer {
+                accept.refused(refusal.code);
+            }
             native::write_answer(&mut text, &answer);
             text.push(b'\n');
         }

@@ -20,6 +20,8 @@ use crate::rules::hook::glob;
 use crate::words::delivery::{Attempt, Delivery, Kept, Key as Order, Outcome, Why};
 use crate::words::event::Event;
 use crate::words::keeping::Keeping;
+use crate::words::limits;
+use crate::words::tally::Spread;
 
 /// The journal in memory.
 pub struct MemoryJournal {
@@ -333,6 +335,10 @@ impl Journal for MemoryJournal {
     }
 
     /// It forgets everything when it ends, and nothing before.
+    fn commit_times(&self) -> Spread {
+        Spread::none(&limits::COMMIT_TIMES)
+    }
+
     fn keep(&self, _keeping: Keeping) {}
 
     fn usage(&self) -> Usage {

@@ -16,6 +16,7 @@ use crate::words::delivery::{Attempt, Delivery, Kept, Outcome, Terms};
 use crate::words::event::Event;
 use crate::words::keeping::Keeping;
 use crate::words::limits;
+use crate::words::tally::Spread;
 
 pub mod memory;
 pub mod sqlite;
@@ -332,6 +333,9 @@ pub trait Journal: Send + Sync + 'static {
     /// Why no event should be handed to `append` right now, if so: trouble, or too little space to be sure of what comes
     /// after it; cheap.
     fn refuses(&self) -> Option<JournalError>;
+
+    /// How long its commits took since the start, until they were on disk; cheap.
+    fn commit_times(&self) -> Spread;
 
     /// Says what is to be kept from now on.
     fn keep(&self, keeping: Keeping);

@@ -17,8 +17,9 @@ use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,8 @@ pub struct Prover {
     program: PathBuf,
     /// How long it goes on after a death.
     patience: Duration,
+    /// What it tried, for whoever waits.
+    tried: Arc<AtomicU64>,
 }
 
 /// What a script is for.
@@ -92,7 +95,12 @@ impl Prover {
 
     /// Proves by another program, for tests.
     pub fn program(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), patience: limits::PROOF_PATIENCE }
+        Self { program: program.into(), patience: limits::PROOF_PATIENCE, tried: Arc::default() }
+    }
+
+    /// Counts what was tried, for whoever waits for it.
+    pub fn tried(&self) -> Arc<AtomicU64> {
+        self.tried.clone()
     }
 
     /// One that goes on for longer although processes die.
@@ -216,7 +224,10 @@ impl Prover {
             while ended.verdicts.len() < work.len() {
                 match said.recv_timeout(limits::PROOF_SILENCE) {
                     Ok(Said::Step(what, place)) => ended.step = Some((what, place)),
-                    Ok(answer) => ended.verdicts.push(answer.into_verdict()),
+                    Ok(answer) => {
+                        self.tried.fetch_add(1, Ordering::Relaxed);
+                        ended.verdicts.push(answer.into_verdict());
+                    }
                     Err(RecvTimeoutError::Disconnected) => break,
                     Err(RecvTimeoutError::Timeout) => {
                         silent = true;

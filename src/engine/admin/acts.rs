@@ -13,6 +13,7 @@ use super::{Admin, Refused, Reply, filter, line, storage};
 use crate::edges::users;
 use crate::engine::orders::{self, Act, Meant};
 use crate::engine::{queue, standing};
+use crate::rules::config::Config;
 use crate::rules::template::select::Selection;
 use crate::words::delivery::Why;
 use crate::words::event::Peer;
@@ -37,6 +38,8 @@ struct Ordered {
     dry_run: bool,
     original: bool,
     reason: Option<String>,
+    /// Replay only: lines say how far it is, and the last one is the answer.
+    progress: bool,
 }
 
 /// An order to copy the journal.
@@ -98,10 +101,13 @@ impl Admin {
         if asked.ids.is_empty() && !filtered && act != Act::Flush {
             return Err(wrong("name deliveries, or say which are meant".to_owned()));
         }
-        let dry = asked.dry_run;
+        let (dry, progress) = (asked.dry_run, asked.progress && matches!(act, Act::Replay { .. }));
         let meant = self.meant(asked).await?;
         let config = self.config.borrow().clone();
-        let done = orders::carry_out(&self.desk, &config, &meant, &act, dry).await.map_err(storage)?;
+        if progress {
+            return Ok(self.replay_and_tell(config, meant, act, dry, who));
+        }
+        let done = orders::carry_out(&self.desk, &config, &meant, &act, dry, &|_| {}).await.map_err(storage)?;
         let mut answer = done.to_json();
         if act == Act::Flush {
             answer["receivers"] = self.hurry(meant.hook.as_ref(), &done.hooks.into_keys().collect::<Vec<_>>(), dry);
@@ -110,6 +116,32 @@ impl Admin {
             tracing::info!(by = who, order = path, count = answer["count"].as_u64(), "an operator gave an order");
         }
         Ok(Reply::Json(200, answer))
+    }
+
+    /// Replays, and says line by line how many there are. It goes on when nobody listens any more, as every order does.
+    fn replay_and_tell(&self, config: Arc<Config>, meant: Meant, act: Act, dry: bool, who: String) -> Reply {
+        let (lines, pieces) = mpsc::channel::<Bytes>(16);
+        let (listener, desk) = (lines.clone(), self.desk.clone());
+        tokio::spawn(async move {
+            // A listener who is slow misses some.
+            let told = move |count: u64| drop(listener.try_send(format!("{}\n", json!({"done": count})).into()));
+            let last = match orders::carry_out(&desk, &config, &meant, &act, dry, &told).await {
+                Ok(done) => {
+                    if !dry {
+                        tracing::info!(
+                            by = who,
+                            order = "/v1/replay",
+                            count = done.count(),
+                            "an operator gave an order"
+                        );
+                    }
+                    done.to_json()
+                }
+                Err(trouble) => json!({"error": {"code": "unavailable", "message": trouble.to_string()}}),
+            };
+            let _left = lines.send(format!("{last}\n").into()).await;
+        });
+        Reply::Pieces(pieces)
     }
 
     async fn meant(&self, asked: Ordered) -> Result<Meant, Refused> {

@@ -46,6 +46,12 @@ pub static LISTEN: Table = Table {
             Unless::Otherwise("required elsewhere than on loopback"),
             "What senders over TCP must present as a bearer token.",
         ),
+        key(
+            "metrics",
+            Shape::Address,
+            Unless::Otherwise("on the admin socket only"),
+            "Answers `/metrics`, `/healthz` and `/readyz` at this address of this machine, such as 127.0.0.1:9470.",
+        ),
     ],
 };
 

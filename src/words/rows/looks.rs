@@ -48,7 +48,7 @@ pub(super) static STATUS: Row = Row {
         field("problems", Holds::Many(&DIAGNOSTIC), "What is wrong with which file."),
         field("ignored", Holds::Many(&IGNORED_FILE), "Files that were passed over."),
         field("storage", Holds::One(&STORAGE), "The journal."),
-        field("listen", Holds::One(&LISTEN), "Where events come in."),
+        field("listen", Holds::One(&LISTEN), "Where it listens."),
     ],
 };
 
@@ -62,7 +62,17 @@ pub(super) static HOOK: Row = Row {
         field("enabled", Holds::Bool, "Whether its file does not say `enabled: false`."),
         field(
             "state",
-            Holds::Word(&["ready", "paused", "failing", "held", "secret missing", "storage", "disabled", "removed"]),
+            Holds::Word(&[
+                "ready",
+                "paced",
+                "paused",
+                "failing",
+                "held",
+                "secret missing",
+                "storage",
+                "disabled",
+                "removed",
+            ]),
             "What it does.",
         ),
         field("until", TIME_OR_NULL, "Until when."),
@@ -72,6 +82,20 @@ pub(super) static HOOK: Row = Row {
         field("delivered", Holds::Count, "Those on record that arrived."),
         field("in_flight", Holds::Count, "Those on their way."),
         field("oldest", TIME_OR_NULL, "When the oldest that waits was accepted."),
+        field(
+            "history",
+            Holds::Many(&HISTORY),
+            "The last hour in parts of three minutes, the oldest first; empty when nothing was sent since the start.",
+        ),
+    ],
+};
+
+pub(super) static HISTORY: Row = Row {
+    name: "history",
+    about: "A part of the last hour.",
+    fields: &[
+        field("delivered", Holds::Count, "Attempts that delivered."),
+        field("failed", Holds::Count, "Attempts that did not."),
     ],
 };
 
@@ -103,10 +127,11 @@ pub(super) static STORAGE: Row = Row {
 
 pub(super) static LISTEN: Row = Row {
     name: "listen",
-    about: "Where events come in.",
+    about: "Where it listens.",
     fields: &[
-        field("emit", TEXT_OR_NULL, "The socket."),
-        field("http", TEXT_OR_NULL, "The address and port."),
+        field("emit", TEXT_OR_NULL, "The socket for events."),
+        field("http", TEXT_OR_NULL, "The address and port for events."),
+        field("metrics", TEXT_OR_NULL, "The address and port for `/metrics`."),
         field("spool", TEXT_OR_NULL, "The folder where events wait while there is no daemon."),
     ],
 };

@@ -93,6 +93,7 @@ struct State {
     known: HashMap<String, usize>,
     begun: usize,
     calls: usize,
+    refused: Vec<&'static str>,
     stalled: bool,
     refusing: Option<Code>,
     panicking: bool,
@@ -122,6 +123,11 @@ impl Store {
 
     pub(super) fn begun(&self) -> usize {
         self.state.lock().unwrap().begun
+    }
+
+    /// The refusals that senders heard, as words.
+    pub(super) fn refused(&self) -> Vec<&'static str> {
+        self.state.lock().unwrap().refused.clone()
     }
 
     pub(super) fn calls(&self) -> usize {
@@ -172,6 +178,10 @@ impl Accept for Store {
             }
             answers
         })
+    }
+
+    fn refused(&self, code: Code) {
+        self.state.lock().unwrap().refused.push(code.word());
     }
 }
 

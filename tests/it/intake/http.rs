@@ -71,6 +71,7 @@ async fn every_request_has_its_status() {
         ("POST", "/v1/events", &[JSON, "origin: http://evil.example"], event, 403, "web pages"),
         ("POST", "/v1/events", &[JSON, "sec-fetch-site: cross-site"], event, 403, "forbidden"),
     ];
+    let mut counted = 0;
     for (method, path, headers, body, status, part) in &table {
         let mut connection = TcpStream::connect(&address).await.unwrap();
         let got = exchange(&mut connection, method, path, headers, body.as_bytes()).await;
@@ -85,8 +86,12 @@ async fn every_request_has_its_status() {
             assert!(problem["title"].is_string() && problem["error"]["code"].is_string(), "{shown}");
         }
         assert_eq!(got.headers.contains_key("allow"), *status == 405, "{shown}");
+        let heard = house.store.refused();
+        let lines = got.body.matches("{\"error\":").count().max(usize::from(*status >= 400));
+        assert_eq!(heard.len() - counted, lines, "every refusal is counted once: {shown}");
+        counted = heard.len();
     }
-    assert!(table.len() > 30);
+    assert!(table.len() > 30 && counted > 20);
 }
 
 #[tokio::test]

@@ -233,6 +233,7 @@ async fn a_refusal_of_the_store_is_the_answer() {
     session.send(b"{\"type\":\"t\"}\n").await;
     let lost = session.answer().await;
     assert_eq!(lost["error"]["code"], "unavailable", "{lost}");
+    assert_eq!(house.store.refused(), ["busy", "storage_full", "unavailable", "unavailable"]);
 }
 
 #[tokio::test]

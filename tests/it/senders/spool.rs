@@ -145,6 +145,8 @@ impl Accept for Full {
         };
         Box::pin(std::future::ready(answers))
     }
+
+    fn refused(&self, _: Code) {}
 }
 
 #[tokio::test]

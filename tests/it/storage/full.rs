@@ -49,7 +49,7 @@ async fn little_space_stops_intake_and_nothing_else() {
     assert_eq!(output.status.code(), Some(75), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("and journal.min_free is 1TiB: make room, it goes on by itself"), "{said}");
-    assert_eq!(daemon.get("/healthz").unwrap()["ok"], false);
+    assert_eq!(daemon.get("/readyz").unwrap()["ok"], false);
     assert!(desk.wait_for(1, PATIENCE).await, "it is told while it is so");
     daemon.post("/v1/release", &json!({"hook": "hook"})).unwrap();
     assert!(sink.wait_for(1, PATIENCE).await, "deliveries go on");

@@ -30,13 +30,13 @@ async fn a_journal_that_is_taken_away_is_noticed_without_traffic_and_never_begun
     await_that("it is noticed", || trouble(&daemon).0.contains("was moved or deleted while it was in use"));
     println!("a journal that was moved away was noticed after {:?}", began.elapsed());
     assert_eq!(trouble(&daemon).1, "storage");
-    assert_eq!(daemon.get("/healthz").unwrap()["ok"], false);
+    assert_eq!(daemon.get("/readyz").unwrap()["ok"], false);
     let refused = daemon.emit(&json!({"type": "thing", "id": "second"})).unwrap();
     assert_eq!(refused["error"]["code"], "unavailable", "{refused}");
     assert!(!file.exists(), "nothing begins a new one");
 
     fs::rename(&away, &file).unwrap();
-    await_that("it goes on by itself", || daemon.get("/healthz").is_some_and(|health| health["ok"] == true));
+    await_that("it goes on by itself", || daemon.get("/readyz").is_some_and(|health| health["ok"] == true));
     assert_eq!(daemon.emit(&json!({"type": "thing", "id": "second"})).unwrap()["duplicate"], false);
     assert!(sink.wait_for(2, PATIENCE).await);
 

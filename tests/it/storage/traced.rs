@@ -76,7 +76,7 @@ async fn survives(what: &str, inject: &[&str]) {
             Some(_) => _ = acked.insert(id),
             None => {
                 refused += 1;
-                unhealthy += usize::from(daemon.get("/healthz").is_some_and(|health| health["ok"] == false));
+                unhealthy += usize::from(daemon.get("/readyz").is_some_and(|health| health["ok"] == false));
                 std::thread::sleep(Duration::from_millis(100));
             }
         }

@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::edges::intake::{Accept, Answer, Code, Refusal, door, native};
+use crate::edges::intake::{Accept, Answer, Code, Refusal, native};
 use crate::rules::cloudevents::{self, CloudEvent, Fault};
 use crate::words::event::{Event, JSON, Peer};
 use crate::words::limits;
@@ -36,7 +36,7 @@ pub mod server;
 pub mod sources;
 
 use body::read;
-use server::{Answering, Body, Handler, Patience, serve_connection};
+use server::{Answering, Body, Handler};
 use sources::Sources;
 
 const NDJSON: &str = "application/x-ndjson";
@@ -51,10 +51,7 @@ pub async fn serve_tcp(
     stop: CancellationToken,
 ) {
     let handler: Arc<dyn Handler> = Arc::new(Routes { token: Some(token), ..Routes::local(accept, sources) });
-    door::keep(listener, server::BUSY, stop.clone(), |stream| {
-        serve_connection(stream, handler.clone(), None, Patience::TCP, stop.clone())
-    })
-    .await;
+    server::serve_tcp(listener, handler, stop).await;
 }
 
 /// The routes of intake.
@@ -109,6 +106,19 @@ impl Routes {
 
 impl Handler for Routes {
     fn handle(&self, request: Request<Incoming>, peer: Option<Peer>) -> Answering {
+        let (accept, answering) = (self.accept.clone(), self.answer(request, peer));
+        Box::pin(async move {
+            let response = answering.await;
+            if let Some(code) = response.extensions().get() {
+                accept.refused(*code);
+            }
+            response
+        })
+    }
+}
+
+impl Routes {
+    fn answer(&self, request: Request<Incoming>, peer: Option<Peer>) -> Answering {
         let (head, body) = request.into_parts();
         match (head.uri.path(), &head.method) {
             ("/healthz", &Method::GET | &Method::HEAD) => {
@@ -273,7 +283,10 @@ async fn lines(accept: &dyn Accept, parsed: Vec<Result<Event, Refusal>>) -> Resu
     let mut text = Vec::with_capacity(96 * slots.len());
     for refusal in &slots {
         match refusal {
-            Some(refusal) => native::write_answer(&mut text, &Answer::Refused(refusal.clone())),
+            Some(refusal) => {
+                accept.refused(refusal.code);
+                native::write_answer(&mut text, &Answer::Refused(refusal.clone()));
+            }
             None => native::write_answer(&mut text, &answers.next().ok_or_else(lost)?),
         }
         text.push(b'\n');
@@ -378,6 +391,8 @@ pub fn problem(refusal: &Refusal) -> Response<Body> {
     text.push(b'}');
 
     let mut response = answer(status, PROBLEM, text);
+    // For whoever counts.
+    response.extensions_mut().insert(refusal.code);
     match refusal.code {
         Code::Busy | Code::Unavailable | Code::Failed | Code::StorageFull => {
             let wait = HeaderValue::from(limits::BUSY_RETRY_AFTER.max(Duration::from_secs(1)).as_secs());

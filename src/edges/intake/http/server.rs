@@ -17,7 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -65,6 +65,14 @@ pub async fn serve_unix(listener: UnixListener, handler: Arc<dyn Handler>, stop:
     door::keep(listener, BUSY, stop.clone(), |stream| {
         let peer = peer(&stream);
         serve_connection(stream, handler.clone(), peer, Patience::OPERATORS, stop.clone())
+    })
+    .await;
+}
+
+/// Serves HTTP over TCP until `stop`.
+pub async fn serve_tcp(listener: TcpListener, handler: Arc<dyn Handler>, stop: CancellationToken) {
+    door::keep(listener, BUSY, stop.clone(), |stream| {
+        serve_connection(stream, handler.clone(), None, Patience::TCP, stop.clone())
     })
     .await;
 }

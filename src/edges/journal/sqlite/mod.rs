@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
 use self::chores::Chores;
+use self::commits::Commits;
 use self::health::Checking;
 use self::lanes::{Lanes, Next, Plan};
 use self::queue::{Commands, queue};
@@ -27,9 +28,11 @@ use crate::words::delivery::{Attempt, Delivery, Kept, Outcome};
 use crate::words::event::Event;
 use crate::words::keeping::Keeping;
 use crate::words::limits;
+use crate::words::tally::Spread;
 
 mod backup;
 mod chores;
+mod commits;
 mod health;
 mod lanes;
 mod log;
@@ -87,7 +90,7 @@ struct Shared {
     lanes: Mutex<Lanes>,
     waiting: AtomicU64,
     unwritten: AtomicUsize,
-    commits: AtomicU64,
+    commits: Commits,
     trouble: Mutex<Option<JournalError>>,
     /// Why intake must stop although all is well: little space.
     low: Mutex<Option<JournalError>>,
@@ -212,7 +215,7 @@ impl SqliteJournal {
 
     /// Commits since the start.
     pub fn commits(&self) -> u64 {
-        self.shared.commits.load(Ordering::Relaxed)
+        self.shared.commits.read().count()
     }
 
     fn is_open(&self) -> Result<(), JournalError> {
@@ -378,6 +381,10 @@ impl Journal for SqliteJournal {
 
     fn refuses(&self) -> Option<JournalError> {
         self.trouble().or_else(|| self.shared.low.lock().expect("no thread panics with it").clone())
+    }
+
+    fn commit_times(&self) -> Spread {
+        self.shared.commits.read()
     }
 
     fn keep(&self, keeping: Keeping) {

@@ -220,10 +220,11 @@ impl Writer {
     ) -> Result<(Vec<Done>, Effects), Failure> {
         self.is_in_place().map_err(Failure::Storage)?;
         let mut effects = Effects::default();
+        let began = Instant::now();
         match transact(conn, sql, &mut self.book, &mut effects, &self.shared.lanes, (batch, self.clock.now()), touch) {
             Ok(done) => {
                 if !matches!(batch, [Command::Prune { .. }]) {
-                    self.shared.commits.fetch_add(1, Ordering::Relaxed);
+                    self.shared.commits.note(began.elapsed());
                 }
                 Ok((done, effects))
             }
