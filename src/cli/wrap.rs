@@ -52,10 +52,12 @@ impl Wrap {
     pub(crate) async fn run(self, global: &Global) -> Result<ExitCode, Exit> {
         // What is wrong with the event is said before anything is done.
         native::check_name("type", &self.kind).map_err(|refusal| Exit::new(Code::Usage, refusal.message))?;
+        // Before there is a command: from its first moment on, what is meant for it must not end us instead.
+        let signals = Signals::listen()?;
         let begun = Instant::now();
         let (end, tail, streams) = match start(&self.command, usize::from(self.tail)) {
             Ok(mut running) => {
-                let status = pass_signals(running.child.id(), move || running.child.wait()).await?;
+                let status = signals.pass(running.child.id(), move || running.child.wait()).await?;
                 (End::from(status), running.tail, running.streams)
             }
             Err(error) => {
@@ -182,42 +184,61 @@ fn pass_on(mut from: impl Read + Send + 'static, mut to: impl Write + Send + 'st
     })
 }
 
-/// Waits for the command, and hands on what is meant for it.
-async fn pass_signals(
-    pid: u32,
-    wait: impl FnOnce() -> io::Result<ExitStatus> + Send + 'static,
-) -> Result<ExitStatus, Exit> {
-    let failed = |error: io::Error| Exit::caused(Code::Failed, "cannot wait for the command", &error);
-    let listen = |kind| signal(kind).map_err(failed);
-    let (mut term, mut hup) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
-    let mut int = listen(SignalKind::interrupt())?;
-    // What is typed on a terminal goes to the command as well, without us.
-    let typed = io::stdin().is_terminal() || io::stderr().is_terminal();
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let mut ended = tokio::task::spawn_blocking(wait);
-    loop {
-        let sent = tokio::select! {
-            biased;
-            status = &mut ended => {
-                return match status {
-                    Ok(status) => status.map_err(failed),
-                    Err(error) => Err(Exit::caused(Code::Failed, "cannot wait for the command", &error)),
-                };
-            }
-            _ = term.recv() => Signal::TERM,
-            _ = hup.recv() => Signal::HUP,
-            _ = int.recv() => {
-                if typed {
-                    continue;
+/// What is meant for the command and comes to us.
+struct Signals {
+    term: tokio::signal::unix::Signal,
+    hup: tokio::signal::unix::Signal,
+    int: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Exit> {
+        let listen = |kind| signal(kind).map_err(|error| cannot_wait(&error));
+        Ok(Self {
+            term: listen(SignalKind::terminate())?,
+            hup: listen(SignalKind::hangup())?,
+            int: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the command, and hands them on.
+    async fn pass(
+        mut self,
+        pid: u32,
+        wait: impl FnOnce() -> io::Result<ExitStatus> + Send + 'static,
+    ) -> Result<ExitStatus, Exit> {
+        // What is typed on a terminal goes to the command as well, without us.
+        let typed = io::stdin().is_terminal() || io::stderr().is_terminal();
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let mut ended = tokio::task::spawn_blocking(wait);
+        loop {
+            let sent = tokio::select! {
+                biased;
+                status = &mut ended => {
+                    return match status {
+                        Ok(status) => status.map_err(|error| cannot_wait(&error)),
+                        Err(error) => Err(cannot_wait(&error)),
+                    };
                 }
-                Signal::INT
+                _ = self.term.recv() => Signal::TERM,
+                _ = self.hup.recv() => Signal::HUP,
+                _ = self.int.recv() => {
+                    if typed {
+                        continue;
+                    }
+                    Signal::INT
+                }
+            };
+            if let Some(pid) = pid {
+                // It may have ended in this moment.
+                let _perhaps_gone = kill_process(pid, sent);
             }
-        };
-        if let Some(pid) = pid {
-            // It may have ended in this moment.
-            let _perhaps_gone = kill_process(pid, sent);
         }
     }
+}
+
+fn cannot_wait(error: &dyn std::error::Error) -> Exit {
+    Exit::caused(Code::Failed, "cannot wait for the command", error)
 }
 
 /// The last lines of both streams, in the order in which they came.

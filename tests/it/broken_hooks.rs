@@ -22,6 +22,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("bug", "src/edges/config/mod.rs"),
     ("file", "src/rules/cases/source.rs"),
     ("folder-unreadable", "src/edges/config/folders.rs"),
+    ("spool-file", "src/engine/status.rs"),
     ("last-good", "src/edges/config/last_good.rs"),
     ("missing-secret", "src/cli/check.rs"),
     ("readable-secret", "src/edges/config/mod.rs"),
