@@ -99,8 +99,11 @@ fn is_token(word: &str) -> bool {
 /// The values of keys whose names say that they are credentials.
 fn values(text: &str) -> Vec<Range<usize>> {
     let mut hidden = Vec::new();
-    let ends_name = text.char_indices().filter(|(_, c)| matches!(c, ':' | '='));
-    for (at, _) in ends_name {
+    for (at, _) in text.match_indices([':', '=']) {
+        // `==` compares.
+        if text[at..].starts_with("==") || text[..at].ends_with(['=', '!', '<', '>']) {
+            continue;
+        }
         let before = text[..at].trim_end_matches(['"', '\'', ' ']);
         let name_starts = before
             .rfind(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-')))
@@ -116,10 +119,11 @@ fn values(text: &str) -> Vec<Range<usize>> {
     hidden
 }
 
-/// Whether a key of a file says so. `sign` and `signed` say how, `token_header` says where.
+/// Whether a key of a file says so. `sign` and `signed` say how, `token_header` says where, and a `key` is also what an
+/// event is known by.
 fn holds_credential(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    names_credential(&name) && !name.starts_with("sign") && !name.ends_with("header")
+    names_credential(&name) && name != "key" && !name.starts_with("sign") && !name.ends_with("header")
 }
 
 /// The literal value that begins here, if one does.
@@ -145,7 +149,9 @@ fn literal(text: &str, start: usize) -> Option<Range<usize>> {
     let skipped =
         if SCHEMES.contains(&word.to_ascii_lowercase().as_str()) { (word.len() + 1).min(value.len()) } else { 0 };
     let hidden = inner + skipped..inner + value.len();
-    (hidden.len() >= SHORTEST && !matches!(value, "true" | "false" | "null")).then_some(hidden)
+    // In a script, what is called gives the value.
+    let is_called = quote.is_none() && value.contains('(') && kept.is_empty();
+    (hidden.len() >= SHORTEST && !is_called && !matches!(value, "true" | "false" | "null")).then_some(hidden)
 }
 
 /// Where templates stand.
@@ -199,7 +205,13 @@ mod tests {
                 "message: {{ version.humanized_content_size }} of a-file-with-a-long-name-2",
                 "message: {{ version.humanized_content_size }} of a-file-with-a-long-name-2",
             ),
-            ("key: a{{ x }}bcdef", "key: *{{ x }}*****"),
+            ("secret: a{{ x }}bcdef", "secret: *{{ x }}*****"),
+            ("dedupe: {key: data.id, for: 10}", "dedupe: {key: data.id, for: 10}"),
+            ("when: \"json.token == secret('x')\"", "when: \"json.token == secret('x')\""),
+            (
+                "options: #{token: required(\"secret\", (), \"ours\")}",
+                "options: #{token: required(\"secret\", (), \"ours\")}",
+            ),
         ] {
             let got = line(given);
             assert_eq!(got, shown);
