@@ -98,7 +98,7 @@ fn answer(target: &str, turn: usize, said: &str) -> Vec<u8> {
         5 => percent(false),
         6 => percent(true),
         // The bound of what is kept goes right through it.
-        7 => format!("{}{said}", " ".repeat(1024 - said.len().min(1024) / 2)),
+        7 => format!("{}{said}", " ".repeat(1024 - said.find("4nArY").unwrap_or(0).min(1000) - 8)),
         _ => json(),
     };
     if target.starts_with("/garbage") {

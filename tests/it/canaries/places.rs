@@ -34,7 +34,7 @@ impl Place {
 }
 
 /// Hooks try again quickly, and quote the receiver in every way they can.
-pub(super) const COMMON: &str = "events: [canary]\nretry: {first: 100ms, max: 100ms}\nbreaker: {after: 1000}\nverdict:\n  \
+pub(super) const COMMON: &str = "events: [canary]\nretry: {first: 100ms, max: 100ms}\nbreaker: false\nverdict:\n  \
     - {when: status == 418, hold: \"said {{ text }}\"}\n  - {when: status == 429, pause: 1h, why: \"said {{ text }}\"}\n  \
     - {when: status == 422, reject: \"said {{ text }} {{ headers['x-said'] }}\"}\n";
 
