@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use hmac::{Hmac, KeyInit, Mac};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 
@@ -294,6 +295,12 @@ fn no_secret_comes_out_anywhere() {
     search(&house);
 }
 
+fn hmac_of(body: &str, key: &str) -> String {
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What comes to the doors: right tokens, wrong ones, and what a stranger might try.
 fn knock(house: &mut House) {
     let [listener, token, wrong] =
@@ -311,6 +318,7 @@ fn knock(house: &mut House) {
         ("POST /in/signed HTTP/1.1\nx-github-event: push\nx-hub-signature-256: sha256=00\n\n{}".to_owned(), "401", "signature"),
         (format!("POST /in/signed?b=1 HTTP/1.1\nx-github-event: push\nx-hub-signature-256: {wrong}\n\n{{}}"), "401", "signature"),
         (format!("POST /in/nobody HTTP/1.1\nauthorization: Bearer {wrong}\n\n{{}}"), "401", "http_token"),
+        (format!("POST /in/signed?c=1 HTTP/1.1\nx-github-event: push\nx-hub-signature-256: sha256={}\ncontent-type: application/json\n\n{{}}", hmac_of("{}", &house.secret("the key of a source"))), "202", "hooks"),
         ("GET /healthz HTTP/1.1".to_owned(), "200", "ok\n"),
     ];
     for (request, status, mark) in &table {
