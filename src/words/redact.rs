@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 /// Shorter ones are not secrets but switches, and would garble every text.
 const SHORTEST: usize = 6;
 /// Of a secret that is cut off at the end, so much is enough to be taken out.
@@ -35,7 +37,10 @@ pub fn parts(secret: &str) -> Vec<Cow<'_, str>> {
     for word in ["Bearer ", "Basic ", "whsec_"] {
         parts.extend(secret.strip_prefix(word).map(Cow::from));
     }
-    let Some((_, rest)) = secret.split_once("://") else { return parts };
+    let Some((_, rest)) = secret.split_once("://") else {
+        parts.extend(written(secret));
+        return parts;
+    };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, target) = rest.split_at(end);
     if let Some((login, _)) = authority.rsplit_once('@') {
@@ -52,6 +57,16 @@ pub fn parts(secret: &str) -> Vec<Cow<'_, str>> {
     let telling = |(name, value): &(&str, &str)| value.len() >= LONG_PART || names_credential(name);
     parts.extend(fields.filter(telling).map(|(_, value)| decoded(value)));
     parts
+}
+
+/// What a body, a form or a URL had to write otherwise: a receiver may put that into base64 or hex as a whole.
+fn written(secret: &str) -> Vec<Cow<'_, str>> {
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    let json = serde_json::Value::from(secret).to_string();
+    let json = json[1..json.len() - 1].to_owned();
+    let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let url = utf8_percent_encode(secret, KEPT).to_string();
+    [json, form, url].into_iter().filter(|other| other != secret).map(Cow::from).collect()
 }
 
 fn decoded(text: &str) -> Cow<'_, str> {
@@ -318,6 +333,9 @@ mod tests {
             assert_eq!(masked(&format!("<a>{written}<b>"), secret).replace("***=", "***"), "<a>***<b>", "{written}");
         }
         assert_eq!(masked("a hunter22 b hunter22", "hunter22"), "a *** b ***");
+        let body = STANDARD.encode(r#"{"t":"hun\"ter/2"}"#);
+        let known = [Cow::from("hun\"ter/2")].into_iter().chain(parts("hun\"ter/2")).collect::<Vec<_>>();
+        assert!(mask(&body, &known).contains(MASK), "base64 of JSON");
         assert_eq!(masked("68756E7465723232/68756e7465723232", "hunter22"), "***/***");
     }
 
@@ -348,7 +366,8 @@ mod tests {
              aaaabbbbccccdddd|to+ken"
         );
         assert_eq!(parts("https://h.example/hook").len(), 0);
-        assert_eq!(parts("Bearer abcdef"), ["abcdef"]);
+        assert_eq!(parts("Bearer abcdef"), ["abcdef", "Bearer+abcdef", "Bearer%20abcdef"]);
+        assert_eq!(parts("plain-token_1.~").len(), 1, "a form writes the tilde otherwise");
     }
 
     proptest! {
