@@ -201,17 +201,19 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|entry| below(entry.path())).collect()
 }
 
+/// What was seen of each file of /proc.
+type Seen = BTreeMap<&'static str, BTreeSet<Vec<u8>>>;
+
 /// Looks at the command lines and environments of our processes, the proving ones too, for as long as it lives.
 struct Watcher {
-    seen: Arc<Mutex<BTreeMap<&'static str, BTreeSet<Vec<u8>>>>>,
+    seen: Arc<Mutex<Seen>>,
     enough: Arc<AtomicBool>,
     watching: std::thread::JoinHandle<()>,
 }
 
 impl Watcher {
     fn start() -> Self {
-        let (seen, enough) =
-            (Arc::<Mutex<BTreeMap<&'static str, BTreeSet<Vec<u8>>>>>::default(), Arc::<AtomicBool>::default());
+        let (seen, enough) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
         let (kept, end) = (seen.clone(), enough.clone());
         let watching = std::thread::spawn(move || {
             let program = fs::canonicalize(env!("CARGO_BIN_EXE_postrider")).unwrap();
@@ -233,7 +235,7 @@ impl Watcher {
         Self { seen, enough, watching }
     }
 
-    fn end(self) -> BTreeMap<&'static str, BTreeSet<Vec<u8>>> {
+    fn end(self) -> Seen {
         self.enough.store(true, Ordering::Relaxed);
         self.watching.join().unwrap();
         std::mem::take(&mut self.seen.lock().unwrap())
