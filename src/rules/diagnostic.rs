@@ -194,6 +194,12 @@ impl Place {
     }
 }
 
+/// A text without the control characters beyond ASCII, which the renderer leaves alone: U+009B begins an escape in some
+/// terminals, and what a file or an event said must not. Each is one character before and after, so columns stay.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if ('\u{80}'..='\u{9f}').contains(&c) { '\u{fffd}' } else { c }).collect()
+}
+
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}:{}", self.file, self.line, self.column)
@@ -254,9 +260,9 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
         };
         // What a file or an event said may hold terminal escapes, and credentials.
-        let clean = |text: &str| annotate_snippets::normalize_untrusted_str(&conceal::sentence(text));
+        let clean = |text: &str| harmless(&annotate_snippets::normalize_untrusted_str(&conceal::sentence(text)));
         let mut group = level.primary_title(clean(&self.what)).id(self.code).elements(None::<Padding>);
-        let line = self.place.as_ref().map(|place| conceal::line(&place.text)).unwrap_or_default();
+        let line = self.place.as_ref().map(|place| harmless(&conceal::line(&place.text))).unwrap_or_default();
         if let Some(place) = &self.place {
             group = if line.is_empty() {
                 group.element(Origin::path(&place.file).line(place.line).char_column(place.column))
@@ -336,6 +342,10 @@ mod tests {
         assert_eq!(found.to_json()["text"], found.render(false));
         assert!(!found.render(false).contains('\u{1b}'), "a file cannot send escapes to the terminal");
         assert!(found.render(true).contains('\u{1b}'));
+        let place =
+            Place { text: "a: \u{9b}2J\u{1b}[2J b".to_owned(), line: 1, column: 12, ..Place::of_file("a.yaml") };
+        let found = Diagnostic::error("w", "\u{9b}2J").at(place).note("\u{90}x").help("\u{9d}0;x\u{9c}");
+        assert!(!found.render(false).contains(|c: char| c.is_control() && c != '\n'), "{:?}", found.render(false));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod examples;
 mod fake_platforms;
 mod faults;
 mod few_files;
+mod fuzzing;
 mod good_hooks;
 mod hostile;
 mod intake;

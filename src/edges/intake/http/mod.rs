@@ -50,7 +50,7 @@ pub async fn serve_tcp(
     token: watch::Receiver<Option<Secret>>,
     stop: CancellationToken,
 ) {
-    let handler: Arc<dyn Handler> = Arc::new(Routes { token: Some(token), ..Routes::local(accept, sources) });
+    let handler: Arc<dyn Handler> = Arc::new(Routes::guarded(accept, sources, token));
     server::serve_tcp(listener, handler, stop).await;
 }
 
@@ -67,6 +67,11 @@ impl Routes {
     /// The routes on a local socket, which the file system guards.
     pub fn local(accept: Arc<dyn Accept>, sources: Arc<Sources>) -> Self {
         Self { accept, sources, token: None, large: Arc::new(Semaphore::new(limits::HTTP_LARGE)) }
+    }
+
+    /// The routes behind a token, while there is one.
+    pub fn guarded(accept: Arc<dyn Accept>, sources: Arc<Sources>, token: watch::Receiver<Option<Secret>>) -> Self {
+        Self { token: Some(token), ..Self::local(accept, sources) }
     }
 
     /// A vendor's request. It proves by itself where it comes from, or knows the token as everybody else.
