@@ -12,6 +12,7 @@ use crate::engine::desk::{Desk, Pulse};
 use crate::engine::gate::{Gate, Pass, Passes};
 use crate::engine::kept;
 use crate::engine::tally;
+use crate::engine::traces::Traced;
 use crate::engine::troubles::Trouble;
 use crate::rules::backoff;
 use crate::rules::breaker::Change;
@@ -19,6 +20,7 @@ use crate::rules::config::Config;
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::Hook;
 use crate::rules::platform::{Given, Judged, RenderError};
+use crate::rules::traces::Tried;
 use crate::words::delivery::{Attempt, Body, Delivery, Outcome, Why};
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response, SendError};
@@ -31,6 +33,17 @@ struct Ended {
     attempt: Attempt,
     attempts: u32,
     outcome: Outcome,
+}
+
+impl Ended {
+    fn tried<'a>(
+        &'a self,
+        delivery: &'a Delivery,
+        request: Option<&'a Request>,
+        error: Option<&'a SendError>,
+    ) -> Tried<'a> {
+        Tried { delivery, attempt: &self.attempt, outcome: self.outcome.word(), request, error }
+    }
 }
 
 /// Tries a delivery once and hands its outcome to the journal. Returns when the lane may go on; the outcome reaches
@@ -66,16 +79,19 @@ pub async fn deliver(
         let attempt = (unsent(&delivery, started, why.to_owned()), delivery.attempts);
         return record(desk, pulse, delivery, Some(attempt), Outcome::Dead { why: why.to_owned() }, permit);
     }
-    let (pass, request) = match desk.care.watching(&delivery, || make(desk, hook, &given, &delivery, pass)) {
+    let traced = Traced::begin(config, &delivery.event);
+    let (pass, mut request) = match desk.care.watching(&delivery, || make(desk, hook, &given, &delivery, pass)) {
         Ok(made) => made,
         Err(Detained::Until(until, why)) => {
             return record(desk, pulse, delivery, None, Outcome::Waiting { until, why }, permit);
         }
         Err(Detained::Broken(error)) => {
             let ended = unrendered(desk, &delivery, started, &error);
+            traced.end(&desk.traces, &ended.tried(&delivery, None, None));
             return record_attempt(desk, pulse, delivery, ended, permit);
         }
     };
+    traced.tell(&mut request);
     let begun = Instant::now();
     let answer = desk.sender().send(&request, hook.timeout).await;
     let took = begun.elapsed();
@@ -88,6 +104,7 @@ pub async fn deliver(
     say(desk, hook, change, &judged.verdict);
     let seen = Seen { started, took, request: &request, answer: &answer, judged: &judged };
     let ended = ended(desk, config, hook, &delivery, &seen);
+    traced.end(&desk.traces, &ended.tried(&delivery, Some(&request), answer.as_ref().err()));
     if matches!(ended.outcome, Outcome::Dead { .. }) {
         let kept = desk.care.watching(&delivery, || kept::of(config, hook, &given, &delivery, &request));
         desk.journal.keep_body(&delivery, kept);

@@ -21,5 +21,6 @@ pub mod recall;
 pub mod standing;
 pub mod status;
 pub mod tally;
+pub mod traces;
 pub mod troubles;
 pub mod wire;

@@ -23,6 +23,7 @@ pub mod signature;
 pub mod source;
 pub mod template;
 pub mod text;
+pub mod traces;
 pub mod waiting;
 pub(crate) mod xml;
 pub mod yaml;

@@ -423,6 +423,26 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Bytes of one answer that a command reads from the daemon.
 pub const ADMIN_ANSWER: usize = 256 * 1024 * 1024;
 
+// ---- traces ----
+
+/// Spans that wait for the collector; while they are so many, new ones are dropped and counted. Each has a dozen short
+/// texts, so that all of them are some five megabytes.
+pub const SPANS: usize = 4096;
+/// Spans in one request: some 500 kB, well below what collectors take (4 MiB and more).
+pub const SPAN_BATCH: usize = 512;
+/// Bytes of one text in a span: no name is longer, and of a reason the beginning says what it is.
+pub const SPAN_TEXT: usize = 256;
+/// How long a span waits for company.
+pub const SPAN_LINGER: Duration = Duration::from_secs(1);
+/// How long the collector may take for one request.
+pub const SPAN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The first wait after a collector took nothing, which doubles …
+pub const SPAN_RETRY: Duration = Duration::from_secs(1);
+/// … up to this.
+pub const SPAN_RETRY_MAX: Duration = Duration::from_secs(60);
+/// What is left of the spans is handed over within this when the daemon stops: they are no reason to wait longer.
+pub const SPAN_FLUSH: Duration = Duration::from_secs(3);
+
 // ---- the sink ----
 
 /// A request body that the sink reads: WeCom takes files of 20 MiB, and the form around them.

@@ -10,4 +10,5 @@ pub mod limits;
 pub mod rows;
 pub mod secret;
 pub mod tally;
+pub mod trace;
 pub mod verdict;

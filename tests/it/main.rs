@@ -46,6 +46,7 @@ mod supervised;
 mod support;
 mod terminals;
 mod texts;
+mod traces;
 mod troubles;
 mod typos;
 mod wrong_answers;

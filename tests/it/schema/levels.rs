@@ -62,6 +62,7 @@ pub(crate) const LEVELS: &[Level] = &[
     main_level(&keys::RETRY, "defaults: {retry: {@}}"),
     main_level(&keys::LIMITS, "limits: {@}"),
     main_level(&keys::NETWORK, "network: {@}"),
+    Level { beside: &[("endpoint", "\"http://127.0.0.1:4318\"")], ..main_level(&keys::TRACES, "traces: {@}") },
     main_level(&keys::SOURCE, "sources: {pgyer: {@}}"),
     main_level(&keys::SOURCE_OPTIONS, "sources: {pgyer: {options: {@}}}"),
 ];
@@ -104,6 +105,7 @@ impl Level {
         let more: &'static [(&str, &str)] = match (self.table.name, key) {
             ("verdict", "when") => &[("delivered", "true")],
             ("verdict", "why") => &[("pause", "60s")],
+            ("traces", "token_header") => &[("token", "{secret: k}")],
             _ => &[],
         };
         self.beside.iter().chain(more).copied()

@@ -7,7 +7,8 @@ use crate::edges::journal::micros;
 use crate::words::event::Event;
 
 /// The first eight bytes of a digest over everything that a request can be made of. Not against forgers, who could
-/// write the column as well; a digest because the processor has instructions for it.
+/// write the column as well; a digest because the processor has instructions for it. Not over the trace: a wrong one
+/// misleads who looks for it, which is no reason to send nothing.
 pub(super) fn sum(event: &Event) -> i64 {
     let mut digest = Context::new(&SHA256);
     let time = micros(event.time).to_le_bytes();
