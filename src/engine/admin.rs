@@ -25,6 +25,7 @@ use crate::engine::{explain, standing, status};
 use crate::rules::backoff;
 use crate::rules::config::Config;
 use crate::rules::hook::Hook;
+use crate::rules::traces;
 use crate::rules::yaml::reader::parse_duration;
 use crate::words::delivery::Why;
 use crate::words::event::{Event, Peer};

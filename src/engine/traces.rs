@@ -174,7 +174,7 @@ impl Exporter {
                         // Somebody may have mended it.
                         Ok(()) = self.config.changed() => {}
                     }
-                    wait *= 2;
+                    wait = (wait * 2).min(limits::SPAN_RETRY_MAX);
                 }
             }
         }

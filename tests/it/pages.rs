@@ -84,8 +84,10 @@ struct Story {
 impl Story {
     fn begin() -> Self {
         // Held at once, so that no two are the same.
-        let free: Vec<_> =
-            (8470..8480).chain([9470]).map(|port| (port, TcpListener::bind("127.0.0.1:0").expect("a port"))).collect();
+        let free: Vec<_> = (8470..8480)
+            .chain([4318, 9470])
+            .map(|port| (port, TcpListener::bind("127.0.0.1:0").expect("a port")))
+            .collect();
         let ports = free.iter().map(|(port, held)| (*port, held.local_addr().expect("an address").port())).collect();
         let folder = tempfile::tempdir().expect("a folder");
         for (name, here) in [("examples", "hooks.d"), ("samples", "tests/events")] {
@@ -263,6 +265,11 @@ fn is_there(program: &str) -> bool {
 #[test]
 fn the_page_of_metrics_is_true() {
     page("metrics.md");
+}
+
+#[test]
+fn the_page_of_traces_is_true() {
+    page("traces.md");
 }
 
 #[test]

@@ -12,6 +12,8 @@ use crate::support::{Daemon, PATIENCE, receiver, write_hook};
 const OTHER: &str = "00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-bbbbbbbbbbbbbbbb-01";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
+type Headers<'a> = Vec<(&'a str, &'a str)>;
+
 /// The trace of the one request that follows.
 async fn next(sink: &SinkHandle, seen: &mut u64) -> Option<String> {
     *seen += 1;
@@ -45,7 +47,7 @@ async fn a_trace_comes_in_by_every_door_and_goes_on_as_it_came_where_none_is_rec
     };
     let header = ("traceparent", CAME);
     let other = ("traceparent", OTHER);
-    let cases: Vec<(&str, Vec<(&str, &str)>, String)> = vec![
+    let cases: Vec<(&str, Headers<'_>, String)> = vec![
         ("/v1/events", vec![JSON, header], r#"{"type": "thing"}"#.into()),
         ("/v1/events", vec![JSON], native.clone()),
         // What the event says itself counts more than how it came.
