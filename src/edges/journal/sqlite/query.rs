@@ -10,7 +10,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::lanes::{Key, Plan};
-use super::sum::sum;
+use super::sum::fits;
 use crate::edges::journal::{
     DeliveryRow, Filter, Hold, LogRow, NOTHING_KEPT, PARKED, Shown, delivery_id, micros, timestamp,
 };
@@ -35,12 +35,12 @@ pub(super) fn window(
     plan: &Plan,
 ) -> rusqlite::Result<(Vec<Delivery>, Option<Key>)> {
     let snapshot = conn.unchecked_transaction()?;
-    let mut fetch = snapshot.prepare(&format!(
+    let mut fetch = snapshot.prepare_cached(&format!(
         "SELECT d.created, d.attempts, d.order_key, {ORIGINAL}, {EVENT} FROM deliveries d JOIN events e ON e.seq = d.event WHERE d.seq = ?1"
     ))?;
     let (mut taken, mut weight) = (Vec::new(), 0);
     for walk in WALK {
-        let mut walk = snapshot.prepare(walk)?;
+        let mut walk = snapshot.prepare_cached(walk)?;
         let mut rows = walk.query(params![plan.lane, plan.from.0, plan.from.1])?;
         while let Some(row) = rows.next()? {
             let (due, seq): Key = (row.get(0)?, row.get(1)?);
@@ -105,7 +105,7 @@ pub(super) fn event(row: &Row<'_>, at: usize) -> rusqlite::Result<Event> {
     }
     // What is no text there is damage, and as little a reason to stop as a text that is no trace.
     event.trace = row.get_ref(at + 11)?.as_str_or_null().ok().flatten().and_then(TraceParent::parse);
-    event.damaged = row.get::<_, Option<i64>>(at + 10)?.is_some_and(|kept| kept != sum(&event));
+    event.damaged = row.get::<_, Option<i64>>(at + 10)?.is_some_and(|kept| !fits(kept, &event));
     Ok(event)
 }
 
