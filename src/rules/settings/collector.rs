@@ -76,3 +76,28 @@ fn url(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     }
     Some(url.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::diagnostic::Source;
+    use crate::rules::settings::Settings;
+    use crate::rules::source::SourceScripts;
+
+    #[test]
+    fn the_endpoint_is_the_beginning_of_a_url() {
+        for (given, whole) in [
+            ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+            ("http://127.0.0.1:4318/", "http://127.0.0.1:4318/v1/traces"),
+            ("http://[::1]:4318/v1/traces", "http://[::1]:4318/v1/traces"),
+            ("https://otlp.example.com/otlp", "https://otlp.example.com/otlp/v1/traces"),
+            ("https://otlp.example.com/otlp/?tenant=a#x", "https://otlp.example.com/otlp/v1/traces?tenant=a"),
+        ] {
+            let text = format!("traces: {{endpoint: \"{given}\", token: {{secret: k}}, token_header: X-Key}}\n");
+            let read = Settings::parse(&Source::new("postrider.yaml", text), &SourceScripts::built_in());
+            let collector = read.expect("it is sound").0.traces.expect("a collector");
+            assert_eq!(collector.endpoint, whole, "{given}");
+            assert_eq!(collector.token.as_deref(), Some("k"));
+            assert_eq!(collector.token_header.as_ref().map(|name| name.as_str()), Some("x-key"));
+        }
+    }
+}
