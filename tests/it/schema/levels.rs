@@ -172,6 +172,7 @@ fn map(table: &'static Table) -> Option<String> {
         "event" => "{type: t}",
         "expect" => "{verdict: delivered}",
         "dedupe" => "{key: data.id, for: 1h}",
+        "traces" => "{endpoint: \"http://127.0.0.1:4318\"}",
         "rate_limit" => "{rate: 20/1m}",
         "network" => "{deny: [10.0.0.0/8]}",
         _ => "{}",
