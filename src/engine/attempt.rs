@@ -1,5 +1,7 @@
 //! One attempt at one delivery, whole: render, send, verdict, settle.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use crate::engine::kept;
 use crate::engine::tally;
 use crate::engine::traces::Traced;
 use crate::engine::troubles::Trouble;
+use crate::engine::wire::Mask;
 use crate::rules::backoff;
 use crate::rules::breaker::Change;
 use crate::rules::config::Config;
@@ -86,7 +89,7 @@ pub async fn deliver(
             return record(desk, pulse, delivery, None, Outcome::Waiting { until, why }, permit);
         }
         Err(Detained::Broken(error)) => {
-            let ended = unrendered(desk, &delivery, started, &error);
+            let ended = unrendered(desk, config, hook, &delivery, started, &error);
             traced.end(&desk.traces, &ended.tried(&delivery, None, None));
             return record_attempt(desk, pulse, delivery, ended, permit);
         }
@@ -95,7 +98,9 @@ pub async fn deliver(
     let begun = Instant::now();
     let answer = desk.sender().send(&request, hook.timeout).await;
     let took = begun.elapsed();
-    let judged = desk.care.watching(&delivery, || judge(hook, &answer, desk.clock.now()));
+    // Nothing of what a receiver said goes any further, into a log or a record, before the secrets are out of it.
+    let clean = cleaner(config, hook, &request);
+    let judged = desk.care.watching(&delivery, || judge(hook, &answer, desk.clock.now(), &clean));
     desk.care.survived(&delivery);
     let status = answer.as_ref().ok().map(|response| response.status);
     pulse.tally().attempted(&judged.verdict, status, took, desk.clock.elapsed());
@@ -103,7 +108,7 @@ pub async fn deliver(
     let change = pass.end(desk.clock.elapsed(), &judged.verdict, hook.breaker.as_ref());
     say(desk, hook, change, &judged.verdict);
     let seen = Seen { started, took, request: &request, answer: &answer, judged: &judged };
-    let ended = ended(desk, config, hook, &delivery, &seen);
+    let ended = ended(desk, hook, &delivery, &seen, &clean);
     traced.end(&desk.traces, &ended.tried(&delivery, Some(&request), answer.as_ref().err()));
     if matches!(ended.outcome, Outcome::Dead { .. }) {
         let kept = desk.care.watching(&delivery, || kept::of(config, hook, &given, &delivery, &request));
@@ -170,11 +175,17 @@ pub fn render_with(hook: &Hook, given: &Given<'_>, original: Option<&Arc<Body>>)
     })
 }
 
-/// What an answer, or none, means. No answer proves nothing, so it is tried again.
-pub fn judge(hook: &Hook, answer: &Result<Response, SendError>, now: Timestamp) -> Judged {
-    match answer {
+/// What an answer, or none, means, in clean words. No answer proves nothing, so it is tried again.
+pub fn judge(
+    hook: &Hook,
+    answer: &Result<Response, SendError>,
+    now: Timestamp,
+    clean: &dyn Fn(&str) -> String,
+) -> Judged {
+    let judged = match answer {
         Ok(response) => hook.verdict(response, now, |rule, why| {
             if rule.first_complaint() {
+                let why = clean(why);
                 tracing::warn!(hook = %hook.name, rule = %rule.place, why, "a verdict rule cannot be evaluated: skipped");
             }
         }),
@@ -186,7 +197,8 @@ pub fn judge(hook: &Hook, answer: &Result<Response, SendError>, now: Timestamp) 
             };
             Judged { verdict, warning: None }
         }
-    }
+    };
+    judged.with_words(clean)
 }
 
 /// Pauses the receiver or holds the hook, before anyone else uses them.
@@ -210,33 +222,39 @@ struct Seen<'a> {
     judged: &'a Judged,
 }
 
-fn ended(desk: &Desk, config: &Config, hook: &Hook, delivery: &Delivery, seen: &Seen<'_>) -> Ended {
+fn ended(desk: &Desk, hook: &Hook, delivery: &Delivery, seen: &Seen<'_>, clean: &dyn Fn(&str) -> String) -> Ended {
     let verdict = &seen.judged.verdict;
     let now = desk.clock.steady();
     let (attempts, outcome) =
         backoff::next(verdict, &hook.retry, delivery.created, delivery.attempts, now, fastrand::f64());
     let why = verdict.why().or(seen.judged.warning.as_deref()).unwrap_or_default();
     let (status, response) = match seen.answer {
-        Ok(response) => (Some(response.status), kept(response)),
-        Err(error) => (None, error.to_string()),
+        Ok(response) => (Some(response.status), beginning(response)),
+        Err(error) => (None, error.to_string().into()),
     };
-    let clean = |text: &str| redact(config, seen.request, text);
     let attempt = Attempt {
         number: delivery.attempts.saturating_add(1),
         started: seen.started,
         duration: seen.took,
         request: [seen.request.method.as_str(), " ", &shown_url(&seen.request.url)].concat(),
         status,
-        response: clean(&response),
+        response: cut(clean(&response)),
         verdict: verdict.word().to_owned(),
-        why: clean(why),
+        why: why.to_owned(),
     };
-    Ended { attempt, attempts, outcome: map_why(outcome, clean) }
+    Ended { attempt, attempts, outcome }
 }
 
 /// A request that could not be made: a missing secret is waited for, anything else would fail again and again.
-fn unrendered(desk: &Desk, delivery: &Delivery, started: Timestamp, error: &RenderError) -> Ended {
-    let why = format!("cannot be rendered: {error}");
+fn unrendered(
+    desk: &Desk,
+    config: &Config,
+    hook: &Hook,
+    delivery: &Delivery,
+    started: Timestamp,
+    error: &RenderError,
+) -> Ended {
+    let why = Mask::new(hook, &config.secrets).text(&format!("cannot be rendered: {error}"));
     let outcome = match error {
         RenderError::Secret { .. } => Outcome::Waiting {
             until: backoff::later(desk.clock.steady(), limits::POLL),
@@ -262,37 +280,25 @@ pub fn unsent(delivery: &Delivery, now: Timestamp, why: String) -> Attempt {
     }
 }
 
-/// The beginning of a response body, for people.
-fn kept(response: &Response) -> String {
-    let text = String::from_utf8_lossy(&response.body);
-    let end = text.floor_char_boundary(limits::RESPONSE_KEPT.min(text.len()));
-    text[..end].to_owned()
+/// The beginning of a response body, for people, with what follows it as far as a secret may reach.
+fn beginning(response: &Response) -> Cow<'_, str> {
+    let most = response.body.len().min(limits::RESPONSE_KEPT + limits::RESPONSE_BESIDE);
+    String::from_utf8_lossy(&response.body[..most])
 }
 
-/// Takes secrets out of what a receiver said: known secrets, and the request's own URL, which is a credential.
-pub fn redact(config: &Config, request: &Request, text: &str) -> String {
-    if text.is_empty() {
-        return String::new();
-    }
-    let mut clean = config.secrets.redact(text);
-    // A request's URL has been brought into form: the path begins where the host ends.
-    let path = request.url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
-    for part in [Some(&*request.url), path].into_iter().flatten() {
-        // A path as short as "/hook" is no credential, and replacing it would garble ordinary words.
-        if part.len() >= 12 && clean.contains(part) {
-            clean = clean.replace(part, "/…");
-        }
-    }
-    clean
+/// A text cut to what is kept of it.
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(limits::RESPONSE_KEPT.min(text.len())));
+    text
 }
 
-fn map_why(outcome: Outcome, clean: impl Fn(&str) -> String) -> Outcome {
-    match outcome {
-        Outcome::Dead { why } => Outcome::Dead { why: clean(&why) },
-        Outcome::Waiting { until, why } => {
-            Outcome::Waiting { until, why: Why::from_words(why.word(), &clean(why.detail())) }
-        }
-        other => other,
+/// Takes secrets out of what a receiver said: those of the hook, and what the request itself carried.
+fn cleaner<'a>(config: &'a Config, hook: &'a Hook, request: &'a Request) -> impl Fn(&str) -> String + 'a {
+    let mask = OnceCell::new();
+    move |text| match text {
+        // Most that arrives is answered with a word.
+        "" | "ok" => text.to_owned(),
+        _ => mask.get_or_init(|| Mask::of_request(hook, &config.secrets, request)).text(text),
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::edges::send::Sender;
-use crate::engine::attempt::{judge, redact, render};
+use crate::engine::attempt::{judge, render};
 use crate::engine::wire::{self, Mask};
 use crate::rules::config::Config;
 use crate::rules::hook::Hook;
@@ -43,7 +43,7 @@ pub async fn probe(
     let given = Given { id: "test-1", attempt: 1, now, hook: &hook.name, event, secrets: &config.secrets };
     let mut request = match render(hook, &given) {
         Ok(request) => request,
-        Err(error) => return unmade(&error.to_string()),
+        Err(error) => return unmade(&Mask::new(hook, &config.secrets).text(&error.to_string())),
     };
     if let Some(to) = to {
         match divert(&request.url, to) {
@@ -54,9 +54,9 @@ pub async fn probe(
     let begun = Instant::now();
     let answer = sender.send(&request, hook.timeout).await;
     let took = begun.elapsed();
-    let judged = judge(hook, &answer, now);
-    let mask = Mask::new(hook, &config.secrets);
-    let clean = |text: &str| mask.text(&redact(config, &request, text));
+    let mask = Mask::of_request(hook, &config.secrets, &request);
+    let clean = |text: &str| mask.text(text);
+    let judged = judge(hook, &answer, now, &clean);
     let (status, response) = match &answer {
         Ok(response) => (Some(response.status), Some(clean(&String::from_utf8_lossy(&wire::response(response))))),
         Err(_) => (None, None),
@@ -68,7 +68,7 @@ pub async fn probe(
         response,
         duration_ms: milliseconds(took),
         verdict: judged.verdict.word().to_owned(),
-        why: clean(why),
+        why: why.to_owned(),
     }
 }
 

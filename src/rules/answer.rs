@@ -34,6 +34,14 @@ pub struct Judged {
 /// The wait after a 429 that names none.
 const PAUSE: Duration = Duration::from_secs(60);
 
+impl Judged {
+    /// The same with other words, where there are some.
+    #[must_use]
+    pub fn with_words(self, other: impl Fn(&str) -> String) -> Self {
+        Self { verdict: self.verdict.with_why(&other), warning: self.warning.map(|warning| other(&warning)) }
+    }
+}
+
 impl From<Verdict> for Judged {
     fn from(verdict: Verdict) -> Self {
         Self { verdict, warning: None }
