@@ -2,7 +2,6 @@
 //! dropped and counted. No delivery ever waits for any of this.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::edges::process;
 use crate::edges::send::Sender;
 use crate::rules::answer::retry_after;
 use crate::rules::config::Config;
@@ -116,7 +116,7 @@ impl Traced {
 
 /// Hands over what is recorded until `stop`, then what is left.
 pub async fn hand_over(traces: Arc<Traces>, config: watch::Receiver<Arc<Config>>, stop: CancellationToken) {
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    let host = process::host();
     // Whoever wrote the URL of a collector on this machine means it, also where no webhook may go there.
     let sender = Sender::new(Network::default());
     let mut exporter = Exporter { traces, config, sender, host, away: false, told: (0, None) };

@@ -151,6 +151,7 @@ impl ResourceSpans {
     fn spans(&self) -> Vec<Span> {
         let resource = pairs(&self.resource.attributes);
         assert_eq!(resource.get("service.name").map(String::as_str), Some("postrider"));
+        assert!(resource.get("host.name").is_some_and(|host| !host.is_empty()), "{resource:?}");
         assert!(!self.scope_spans.is_empty());
         let scopes = self.scope_spans.iter().inspect(|scope| assert_eq!(scope.scope["name"], "postrider"));
         scopes.flat_map(|scope| scope.spans.iter().map(Written::span)).collect()
