@@ -21,6 +21,9 @@ use collector::{Collector, Span};
 pub(crate) const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 pub(crate) const CAME: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
+/// `/metrics` answers to who names this machine.
+const LOCAL: [(&str, &str); 1] = [("host", "localhost")];
+
 /// The `traceparent` of every request, in order.
 pub(crate) fn told(sink: &SinkHandle) -> Vec<Option<String>> {
     sink.records().iter().map(|record| record.request.header("traceparent").map(str::to_owned)).collect()
@@ -73,7 +76,7 @@ async fn a_request_with_a_trace_is_a_tree_that_reaches_the_receiver() {
     assert_eq!(seen, [(Some("503"), Some("503"), true), (None, Some("200"), false)]);
     assert_ne!(tries[0].id, tries[1].id);
 
-    let metrics = send(&daemon.metrics, "GET", "/metrics", &[], b"").await.body;
+    let metrics = send(&daemon.metrics, "GET", "/metrics", &LOCAL, b"").await.body;
     assert!(metrics.contains("postrider_spans_total{outcome=\"sent\"} 3\n"), "{metrics}");
     assert!(metrics.contains("postrider_spans_total{outcome=\"dropped\"} 0\n"), "{metrics}");
     daemon.stop().await;
@@ -277,7 +280,7 @@ async fn what_cannot_be_rendered_and_what_a_collector_refuses_are_seen() {
         daemon.emit(&json!({"type": "thing"})).await;
         let begun = Instant::now();
         let count = format!("postrider_spans_total{{outcome=\"dropped\"}} {dropped}\n");
-        while !send(&daemon.metrics, "GET", "/metrics", &[], b"").await.body.contains(&count) {
+        while !send(&daemon.metrics, "GET", "/metrics", &LOCAL, b"").await.body.contains(&count) {
             assert!(begun.elapsed() < PATIENCE, "round {round}: never {count}");
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
