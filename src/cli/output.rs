@@ -10,6 +10,7 @@ use jiff::{Span, SpanRelativeTo, Timestamp};
 use serde_json::Value as Json;
 
 use crate::cli::exit::Exit;
+pub(crate) use crate::words::plural::count;
 
 /// Good news.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
@@ -115,15 +116,6 @@ pub(crate) fn list<'a>(object: &'a Json, key: &str) -> &'a [Json] {
 pub(crate) fn names(object: &Json, key: &str) -> String {
     let names: Vec<&str> = list(object, key).iter().filter_map(Json::as_str).collect();
     names.join(", ")
-}
-
-/// `1 hook`, `2 hooks`.
-pub(crate) fn count(number: u64, one: &str) -> String {
-    match (number, one.strip_suffix('y')) {
-        (1, _) => format!("1 {one}"),
-        (_, Some(stem)) => format!("{number} {stem}ies"),
-        (_, None) => format!("{number} {one}s"),
-    }
 }
 
 /// A member that is a time, on the clock of the person who reads it.
@@ -349,12 +341,5 @@ mod tests {
             assert!(point_in_time(wrong, now, &zone).is_err(), "{wrong}");
         }
         assert_eq!(local_time(now, &zone), "2026-11-22 20:00:00");
-    }
-
-    #[test]
-    fn counts_in_words() {
-        assert_eq!(count(1, "hook"), "1 hook");
-        assert_eq!(count(0, "hook"), "0 hooks");
-        assert_eq!(count(2, "delivery"), "2 deliveries");
     }
 }

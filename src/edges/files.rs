@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, Metadata, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -90,6 +90,22 @@ pub fn read_text(path: &Path, bound: usize) -> Result<Text, Unreadable> {
     }
     let text = String::from_utf8(bytes).map_err(|error| Unreadable::NotUtf8(error.utf8_error().valid_up_to()))?;
     Ok(Text { text, mode: meta.mode() & 0o7777 })
+}
+
+/// Writes a file that is for us alone: beside its place, synced, and moved there. Whoever reads it, also after the power
+/// went, finds all of it or what was there before.
+///
+/// # Errors
+/// It cannot be written; then what was there before is still there.
+pub fn put(place: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = place.parent().unwrap_or(Path::new("."));
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let beside = folder.join(format!(".{name}.new"));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, place)?;
+    fs::File::open(folder)?.sync_all()
 }
 
 /// What the system says, without the number that only programmers read.
@@ -200,6 +216,19 @@ mod tests {
         assert_eq!(read_text(&file, 1024).unwrap_err().to_string(), "is larger than 1 KiB");
         fs::write(&file, b"caf\xe9").unwrap();
         assert_eq!(read_text(&file, 10).unwrap_err().to_string(), "is not UTF-8 text (byte 3)");
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_is_for_us_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x");
+        for text in ["one", "two"] {
+            put(&file, text.as_bytes()).unwrap();
+            let found = read_text(&file, 10).unwrap();
+            assert_eq!((found.text.as_str(), found.mode), (text, 0o600));
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert!(put(&folder.path().join("none/x"), b"").is_err());
     }
 
     #[test]

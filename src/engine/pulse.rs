@@ -13,6 +13,7 @@ use crate::edges::systemd;
 use crate::engine::desk::Desk;
 use crate::rules::config::Config;
 use crate::words::limits;
+use crate::words::plural::count;
 
 /// Until `stop`: looks, and tells what it saw.
 pub async fn beat(desk: Arc<Desk>, mut config: watch::Receiver<Arc<Config>>, stop: CancellationToken) {
@@ -70,7 +71,7 @@ pub async fn progress(desk: &Desk, patience: Duration) -> Option<String> {
 
 /// One line for `systemctl status`.
 fn summary(desk: &Desk, config: &Config) -> String {
-    let mut parts = vec![format!("{}, {} waiting", counted(config.hooks.len(), "hook"), desk.journal.waiting())];
+    let mut parts = vec![format!("{}, {} waiting", count(config.hooks.len() as u64, "hook"), desk.journal.waiting())];
     if let Some(trouble) = desk.journal.trouble() {
         parts.insert(0, format!("storage trouble: {trouble}"));
     }
@@ -82,11 +83,7 @@ fn summary(desk: &Desk, config: &Config) -> String {
     }
     let broken = config.problems.iter().filter(|problem| problem.is_error()).count();
     if broken > 0 {
-        parts.push(format!("{} in the configuration", counted(broken, "error")));
+        parts.push(format!("{} in the configuration", count(broken as u64, "error")));
     }
     parts.join("; ")
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -8,6 +8,7 @@ pub mod json;
 pub mod keeping;
 pub mod keys;
 pub mod limits;
+pub mod plural;
 pub mod redact;
 pub mod rows;
 pub mod secret;

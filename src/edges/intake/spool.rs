@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, Metadata, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::edges::files::plain;
+use crate::edges::files::{self, plain};
 use crate::edges::intake::{Accept, Answer, Code, native};
 use crate::words::event::{Event, Peer};
 use crate::words::limits;
@@ -383,10 +383,10 @@ fn set_aside(folder: &Path, name: &str, left: Option<Whole>, why: &str) -> io::R
         return Ok(false); // It changed meanwhile, and is read again.
     }
     let place = free_place(&bad, name, left.as_ref());
-    write_whole(&bad, &format!("{place}{WHY}"), why.as_bytes())?;
+    files::put(&bad.join(format!("{place}{WHY}")), why.as_bytes())?;
     match left {
         Some(left) => {
-            write_whole(&bad, &place, &left.bytes)?;
+            files::put(&bad.join(&place), &left.bytes)?;
             fs::remove_file(path)?;
         }
         None => fs::rename(path, bad.join(place))?,
@@ -403,15 +403,6 @@ fn free_place(bad: &Path, name: &str, left: Option<&Whole>) -> String {
         fs::symlink_metadata(&path).is_err() || holds_it()
     };
     candidates.into_iter().find(free).unwrap_or_else(|| name.to_owned())
-}
-
-fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let hidden = folder.join(format!(".{name}"));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&hidden)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&hidden, folder.join(name))?;
-    fs::File::open(folder)?.sync_all()
 }
 
 /// A file that could not be taken.

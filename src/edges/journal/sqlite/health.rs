@@ -4,9 +4,8 @@
 //! A check finds what is damaged in the structure of the file: before it is used where it is small or where something
 //! went wrong, beside the work where it is large. Nothing is ever repaired, removed or begun anew here.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -15,6 +14,7 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, ErrorCode, InterruptHandle};
 
 use super::{Shared, schema};
+use crate::edges::files;
 use crate::edges::journal::JournalError;
 use crate::words::limits;
 
@@ -102,12 +102,7 @@ pub(super) fn at_start(
 }
 
 fn name(mark: &Path, identity: &str) -> io::Result<()> {
-    let new = mark.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    writeln!(file, "{identity}")?;
-    file.sync_all()?;
-    fs::rename(&new, mark)?;
-    File::open(mark.parent().unwrap_or(Path::new(".")))?.sync_all()
+    files::put(mark, format!("{identity}\n").as_bytes())
 }
 
 /// The thread that checks a large journal beside the work.

@@ -197,7 +197,8 @@ pub(super) fn create_if_missing(path: &Path) -> Result<(), JournalError> {
 fn fill(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;")?;
     let _mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-    conn.execute_batch("PRAGMA synchronous = FULL; BEGIN;")?;
+    // It is synced once, when it is whole and before it has its name.
+    conn.execute_batch("PRAGMA synchronous = OFF; BEGIN;")?;
     conn.execute_batch(TABLES)?;
     conn.execute("INSERT INTO meta (key, value) VALUES ('identity', ?1)", [new_identity()])?;
     conn.execute_batch(&format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT}; COMMIT;"))
