@@ -22,4 +22,5 @@ pub mod standing;
 pub mod status;
 pub mod tally;
 pub mod troubles;
+pub mod turns;
 pub mod wire;

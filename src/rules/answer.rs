@@ -29,6 +29,10 @@ pub struct Judged {
     pub verdict: Verdict,
     /// A doubt about a delivered message.
     pub warning: Option<String>,
+    /// The markup is what was refused: the same may go out at once as plain text.
+    pub plain: bool,
+    /// How long the receiver is left alone although it took the message: its window is used up.
+    pub rest: Option<Duration>,
 }
 
 /// The wait after a 429 that names none.
@@ -36,7 +40,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 
 impl From<Verdict> for Judged {
     fn from(verdict: Verdict) -> Self {
-        Self { verdict, warning: None }
+        Self { verdict, warning: None, plain: false, rest: None }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod exposition;
 pub mod hook;
 pub mod manifest;
 pub mod pace;
+pub mod parts;
 pub mod platform;
 pub mod proof;
 pub mod schema;

@@ -59,7 +59,14 @@ pub(super) fn hook<'a>(
 pub(super) fn begins_by_itself(option: &OptionSpec) -> bool {
     let is_text = matches!(
         option.kind,
-        Kind::Text | Kind::Chat | Kind::Message | Kind::Markdown | Kind::Html | Kind::Mrkdwn | Kind::MarkdownV2
+        Kind::Text
+            | Kind::Chat
+            | Kind::Message
+            | Kind::Markdown
+            | Kind::Html
+            | Kind::Mrkdwn
+            | Kind::MarkdownV2
+            | Kind::At(_)
     );
     is_text && (option.required || option.name == "message")
 }
