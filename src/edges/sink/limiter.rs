@@ -76,6 +76,13 @@ impl Window {
         }
     }
 
+    /// How many it takes, how many more it takes now, and when it takes more.
+    pub(super) fn announced(&mut self, now: Timestamp) -> (u32, u32, Timestamp) {
+        self.full(now);
+        let taken = u32::try_from(self.hits.len()).unwrap_or(u32::MAX);
+        (self.limit.count, self.limit.count.saturating_sub(taken), self.free_at(now))
+    }
+
     fn counts(&self, hit: Timestamp, now: Timestamp) -> bool {
         let length = millis(self.limit.window);
         match self.limit.kind {
