@@ -68,7 +68,8 @@ pub(super) fn begins_by_itself(option: &OptionSpec) -> bool {
             | Kind::MarkdownV2
             | Kind::At(_)
     );
-    is_text && (option.required || option.name == "message")
+    // A required text of another name is an address: the chat, the topic.
+    is_text && (option.name == "message" || (option.required && option.kind != Kind::Text))
 }
 
 /// As YAML on one line. JSON is YAML, and a JSON string needs no thought about colons, braces and hashes.
