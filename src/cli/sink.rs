@@ -134,7 +134,8 @@ impl Sink {
         };
         if !platform.has_secret() && secret.is_some() {
             let what = format!("a {} receiver has no signing secret", platform.name());
-            return Err(Exit::new(Code::Usage, what).help("what stands in its URL or its body is the whole secret; --token names it"));
+            return Err(Exit::new(Code::Usage, what)
+                .help("what stands in its URL or its body is the whole secret; --token names it"));
         }
         if !platform.has_keywords() && !self.keyword.is_empty() {
             let what = format!("a {} receiver has no keywords", platform.name());

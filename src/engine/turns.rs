@@ -24,7 +24,9 @@ pub async fn next(desk: &Desk, delivery: &Delivery, parts: u32) -> u32 {
     let shown = desk.journal.show(&delivery.id).await.ok().flatten();
     let attempts = shown.map(|shown| shown.attempts).unwrap_or_default();
     let latest = attempts.iter().rev().find(|(attempt, _)| attempt.verdict == "delivered");
-    latest.and_then(|(attempt, _)| read(&attempt.why)).map_or(0, |(part, of)| if of == parts { part % parts } else { 0 })
+    latest
+        .and_then(|(attempt, _)| read(&attempt.why))
+        .map_or(0, |(part, of)| if of == parts { part % parts } else { 0 })
 }
 
 /// The reverse of `words`, also with more behind it; the part counts from 1.

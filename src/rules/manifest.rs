@@ -228,7 +228,11 @@ impl Kind {
             let kind = Self::read(&of.into())?;
             let is_text = AT.contains(&kind) || matches!(kind, Self::Mrkdwn | Self::At(_));
             let help = "write \"tree markdown\", or \"tree\" for texts that are no markup";
-            return if is_text { Ok(Self::TreeOf(Box::new(kind))) } else { Err(wrong(format!("there is no tree of `{of}`")).help(help)) };
+            return if is_text {
+                Ok(Self::TreeOf(Box::new(kind)))
+            } else {
+                Err(wrong(format!("there is no tree of `{of}`")).help(help))
+            };
         }
         let names = KINDS.map(|(word, _)| word);
         let found = wrong(format!("there is no kind `{}`", word.as_str()));

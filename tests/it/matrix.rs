@@ -37,6 +37,9 @@ const HOSTILE: &str = "<@all> <!channel> <@U1> <@1> @everyone @here @all @channe
     <at>Ann</at> <users/all> [bank](https://evil.example) <https://evil.example|bank> <a href=\"https://evil.example\">x</a> \
     <a href=\"tg://user?id=1\">x</a> *_~`|>#+-=.!{}()\\ </b> ```\n\"'\u{0}\u{1b}[31m\u{202e}";
 
+/// A message for which an answer is not waited for long.
+const SLOW: &str = "slow";
+
 /// One platform: its options with the sink's address in place of BASE and a robot's URL in place of HOOK.
 struct Row {
     platform: Platform,
@@ -65,27 +68,161 @@ const SIGNED: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OTHER: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
 fn rows() -> Vec<Row> {
-    let row = |platform, options, secret, bad, refused, too_long| Row { platform, options, secret, bad, refused, too_long };
+    let row =
+        |platform, options, secret, bad, refused, too_long| Row { platform, options, secret, bad, refused, too_long };
     vec![
-        row(Platform::Wecom, "url: HOOK\ntype: markdown", None, "url: BASE/cgi-bin/webhook/send?key=unknown", Refused::Code(40_033, "invalid char"), "delivered"),
-        row(Platform::Dingtalk, "url: HOOK\nsecret: {secret: key}\ntype: markdown", Some("SECdemo"), "url: HOOK\nsecret: {secret: other}", Refused::Code(310_000, "keywords not in content"), "delivered"),
-        row(Platform::Lark, "url: HOOK\nsecret: {secret: key}\ntitle: t", Some("demo"), "url: HOOK\nsecret: {secret: other}", Refused::Code(19_024, "Key Words Not Found"), "delivered"),
-        row(Platform::Slack, "url: HOOK", None, "url: BASE/services/T0/B0/unknown", Refused::Markup("blocks: [{type: nonsense}]"), "delivered"),
-        row(Platform::Discord, "url: HOOK", None, "url: BASE/api/webhooks/1/unknown", Refused::Code(50_035, "Invalid Form Body"), "delivered"),
-        row(Platform::Telegram, "url: BASE\ntoken: '123456:TOKEN'\nchat: '1'\ntype: html", None, "url: BASE\ntoken: '123456:unknown'\nchat: '1'", Refused::Markup("message: '<blink>x</blink>'"), "delivered"),
-        row(Platform::Teams, "url: HOOK", None, "url: BASE/workflows/unknown/triggers/manual/paths/invoke?sig=sig-unknown", Refused::Code(400, "TriggerInputSchemaMismatch"), "delivered"),
-        row(Platform::Mattermost, "url: HOOK", None, "url: BASE/hooks/unknown", Refused::Code(400, "parse"), "delivered"),
-        row(Platform::GoogleChat, "url: HOOK", None, "url: BASE/v1/spaces/S/messages?key=K&token=unknown", Refused::Code(400, "Invalid JSON payload received."), "delivered"),
-        row(Platform::Ntfy, "url: BASE\ntopic: TOKEN\ntoken: {secret: key}", Some("tk_1"), "url: BASE\ntopic: TOKEN\ntoken: {secret: other}", Refused::Code(40_007, "invalid request: priority parameter is invalid"), "delivered"),
-        row(Platform::Gotify, "url: BASE\ntoken: TOKEN", None, "url: BASE\ntoken: unknown", Refused::Code(400, "invalid"), "delivered"),
-        row(Platform::Bark, "url: BASE\nkey: TOKEN", None, "url: BASE\nkey: unknown", Refused::Code(400, "request bind failed"), "delivered"),
-        row(Platform::Pagerduty, "url: BASE/v2/enqueue\nrouting_key: R0123456789012345678901234567890x", None, "url: BASE/v2/enqueue\nrouting_key: R12345678901234567890123/unknown", Refused::Code(400, "'payload.severity' is invalid"), "delivered"),
-        row(Platform::Alertmanager, "url: BASE\ntoken: {secret: key}", Some("am"), "url: BASE\ntoken: {secret: other}", Refused::Code(400, "start time must be before end time"), "delivered"),
-        row(Platform::GithubDispatch, "url: BASE\nrepository: example/app\ntoken: {secret: key}", Some("gh"), "url: BASE\nrepository: example/app\ntoken: {secret: other}", Refused::Code(422, "Invalid request."), "delivered"),
-        row(Platform::StandardWebhooks, "url: BASE/\nsign: {preset: standard-webhooks, key: {secret: key}}", Some(SIGNED), "url: BASE/\nsign: {preset: standard-webhooks, key: {secret: other}}", Refused::Code(422, "no such type"), "reject"),
-        row(Platform::Pushpushgo, "url: BASE/\nproject_id: {secret: key}\nsubscriber_id: '{{ data.message }}'", Some("5e1f0c2ab3d4e5f607182930"), "url: BASE/\nproject_id: {secret: other}\nsubscriber_id: s", Refused::Code(400, "bad request"), "reject"),
-        row(Platform::Cloudevents, "url: BASE/\ntoken: {secret: key}", Some("ce"), "url: BASE/\ntoken: {secret: other}", Refused::Code(415, "not this format"), "reject"),
-        row(Platform::Plain, "url: BASE/\nsign: {preset: standard-webhooks, key: {secret: key}}", Some(SIGNED), "url: BASE/\nsign: {preset: standard-webhooks, key: {secret: other}}", Refused::Status(422), "reject"),
+        row(
+            Platform::Wecom,
+            "url: HOOK\ntype: markdown",
+            None,
+            "url: BASE/cgi-bin/webhook/send?key=unknown",
+            Refused::Code(40_033, "invalid char"),
+            "delivered",
+        ),
+        row(
+            Platform::Dingtalk,
+            "url: HOOK\nsecret: {secret: key}\ntype: markdown",
+            Some("SECdemo"),
+            "url: HOOK\nsecret: {secret: other}",
+            Refused::Code(310_000, "keywords not in content"),
+            "delivered",
+        ),
+        row(
+            Platform::Lark,
+            "url: HOOK\nsecret: {secret: key}\ntitle: t",
+            Some("demo"),
+            "url: HOOK\nsecret: {secret: other}",
+            Refused::Code(19_024, "Key Words Not Found"),
+            "delivered",
+        ),
+        row(
+            Platform::Slack,
+            "url: HOOK",
+            None,
+            "url: BASE/services/T0/B0/unknown",
+            Refused::Markup("blocks: [{type: nonsense}]"),
+            "delivered",
+        ),
+        row(
+            Platform::Discord,
+            "url: HOOK",
+            None,
+            "url: BASE/api/webhooks/1/unknown",
+            Refused::Code(50_035, "Invalid Form Body"),
+            "delivered",
+        ),
+        row(
+            Platform::Telegram,
+            "url: BASE\ntoken: '123456:TOKEN'\nchat: '1'\ntype: html",
+            None,
+            "url: BASE\ntoken: '123456:unknown'\nchat: '1'",
+            Refused::Markup("message: '<blink>x</blink>'"),
+            "delivered",
+        ),
+        row(
+            Platform::Teams,
+            "url: HOOK",
+            None,
+            "url: BASE/workflows/unknown/triggers/manual/paths/invoke?sig=sig-unknown",
+            Refused::Code(400, "TriggerInputSchemaMismatch"),
+            "delivered",
+        ),
+        row(
+            Platform::Mattermost,
+            "url: HOOK",
+            None,
+            "url: BASE/hooks/unknown",
+            Refused::Code(400, "parse"),
+            "delivered",
+        ),
+        row(
+            Platform::GoogleChat,
+            "url: HOOK",
+            None,
+            "url: BASE/v1/spaces/S/messages?key=K&token=unknown",
+            Refused::Code(400, "Invalid JSON payload received."),
+            "delivered",
+        ),
+        row(
+            Platform::Ntfy,
+            "url: BASE\ntopic: TOKEN\ntoken: {secret: key}",
+            Some("tk_1"),
+            "url: BASE\ntopic: TOKEN\ntoken: {secret: other}",
+            Refused::Code(40_007, "invalid request: priority parameter is invalid"),
+            "delivered",
+        ),
+        row(
+            Platform::Gotify,
+            "url: BASE\ntoken: TOKEN",
+            None,
+            "url: BASE\ntoken: unknown",
+            Refused::Code(400, "invalid"),
+            "delivered",
+        ),
+        row(
+            Platform::Bark,
+            "url: BASE\nkey: TOKEN",
+            None,
+            "url: BASE\nkey: unknown",
+            Refused::Code(400, "request bind failed"),
+            "delivered",
+        ),
+        row(
+            Platform::Pagerduty,
+            "url: BASE/v2/enqueue\nrouting_key: R0123456789012345678901234567890",
+            None,
+            "url: BASE/v2/enqueue\nrouting_key: R12345678901234567890123/unknown",
+            Refused::Code(400, "'payload.severity' is invalid"),
+            "delivered",
+        ),
+        row(
+            Platform::Alertmanager,
+            "url: BASE\ntoken: {secret: key}",
+            Some("am"),
+            "url: BASE\ntoken: {secret: other}",
+            Refused::Code(400, "start time must be before end time"),
+            "delivered",
+        ),
+        row(
+            Platform::GithubDispatch,
+            "url: BASE\nrepository: example/app\ntoken: {secret: key}",
+            Some("gh"),
+            "url: BASE\nrepository: example/app\ntoken: {secret: other}",
+            Refused::Code(422, "Invalid request."),
+            "delivered",
+        ),
+        row(
+            Platform::StandardWebhooks,
+            "url: BASE/\nsign: {preset: standard-webhooks, key: {secret: key}}",
+            Some(SIGNED),
+            "url: BASE/\nsign: {preset: standard-webhooks, key: {secret: other}}",
+            Refused::Code(422, "no such type"),
+            "reject",
+        ),
+        row(
+            Platform::Pushpushgo,
+            "url: BASE/\nproject_id: {secret: key}\nsubscriber_id: '{{ data.message }}'",
+            Some("5e1f0c2ab3d4e5f607182930"),
+            "url: BASE/\nproject_id: {secret: other}\nsubscriber_id: s",
+            Refused::Code(400, "bad request"),
+            "reject",
+        ),
+        row(
+            Platform::Cloudevents,
+            "url: BASE/\ntoken: {secret: key}",
+            Some("ce"),
+            "url: BASE/\ntoken: {secret: other}",
+            Refused::Code(415, "not this format"),
+            "reject",
+        ),
+        row(
+            Platform::Plain,
+            "url: BASE/\nsign: {preset: standard-webhooks, key: {secret: key}}",
+            Some(SIGNED),
+            "url: BASE/\nsign: {preset: standard-webhooks, key: {secret: other}}",
+            Refused::Status(422),
+            "reject",
+        ),
     ]
 }
 
@@ -109,8 +246,10 @@ impl Row {
     async fn send(&self, sink: &SinkHandle, options: &str, message: &str) -> Probed {
         let base = format!("http://{}", sink.addr);
         let hook = sink.url("TOKEN");
-        let indented: String = options.replace("BASE", &base).replace("HOOK", &hook).lines().map(|line| format!("  {line}\n")).collect();
-        let text = format!("events: [thing]\nplatform: {}\ntimeout: 2s\noptions:\n{indented}", self.name());
+        let indented: String =
+            options.replace("BASE", &base).replace("HOOK", &hook).lines().map(|line| format!("  {line}\n")).collect();
+        let timeout = if message == SLOW { "1s" } else { "30s" };
+        let text = format!("events: [thing]\nplatform: {}\ntimeout: {timeout}\noptions:\n{indented}", self.name());
         let source = Source::new("hook.yaml", text.as_str());
         let (hook, found) = Hook::parse(&source, &Platforms::built_in(), &Defaults::default());
         let found: Vec<_> = found.iter().map(|one| one.render(false)).collect();
@@ -164,7 +303,7 @@ impl Row {
             }
             "timeout" => {
                 script(Step::fault(Fault::Stall));
-                self.send(&sink, self.options, "x").await
+                self.send(&sink, self.options, SLOW).await
             }
             "reset after acceptance" => {
                 script(Step::fault(Fault::AcceptAndDrop));
@@ -173,7 +312,11 @@ impl Row {
                 let again = self.send(&sink, self.options, "x").await;
                 // The first one arrived as well: a repeat with the same bytes, which is what at least once means.
                 let records = sink.records();
-                assert!(records.len() == 2 && records.iter().all(|record| record.judgement.accepted), "{}", self.name());
+                assert!(
+                    records.len() == 2 && records.iter().all(|record| record.judgement.accepted),
+                    "{}",
+                    self.name()
+                );
                 again
             }
             _ => self.send(&sink, self.options, HOSTILE).await,

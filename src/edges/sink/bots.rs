@@ -141,7 +141,7 @@ impl Bot {
     }
 
     pub(super) fn free_at(&self, now: Timestamp) -> Timestamp {
-        self.windows.iter().map(|window| window.free_at(now)).max().unwrap_or(now)
+        self.windows.iter().filter(|window| window.is_full()).map(|window| window.free_at(now)).max().unwrap_or(now)
     }
 
     /// The first window: how many it takes, how many more it takes now, and when it takes one more or is empty again.

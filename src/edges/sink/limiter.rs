@@ -56,6 +56,11 @@ impl Window {
         while self.hits.front().is_some_and(|hit| !self.counts(*hit, now)) {
             self.hits.pop_front();
         }
+        self.is_full()
+    }
+
+    /// The same without forgetting what is over.
+    pub(super) fn is_full(&self) -> bool {
         self.hits.len() >= self.limit.count as usize
     }
 

@@ -52,8 +52,7 @@ pub(super) struct Answer {
     pub(super) warning: Option<String>,
 }
 
-const SENT: [&str; 10] =
-    ["name", "event", "options", "secrets", "time", "id", "attempt", "part", "plain", "expect"];
+const SENT: [&str; 10] = ["name", "event", "options", "secrets", "time", "id", "attempt", "part", "plain", "expect"];
 const EXPECT: [&str; 9] = ["method", "url", "headers", "json", "form", "text", "bytes", "parts", "error"];
 const ANSWER: [&str; 8] = ["name", "response", "verdict", "wait", "rest", "why", "warning", "time"];
 const VERDICTS: [&str; 6] = ["delivered", "retry", "pause", "hold", "reject", "plain"];

@@ -72,7 +72,10 @@ pub fn parts(text: &str, fit: &Fit<'_>) -> Result<Vec<String>, String> {
     if size <= limit {
         return Ok(vec![[head, text, tail].concat()]);
     }
-    let tokens = tokens::read(text, fit.markup, limit / 4);
+    // What cannot go out is not looked at: a character weighs something in every unit.
+    let most = limit.saturating_mul(if fit.overflow == Overflow::Split { limits::PARTS } else { 1 });
+    let text = text.char_indices().nth(most.saturating_add(1)).map_or(text, |(end, _)| &text[..end]);
+    let tokens = tokens::read(text, fit.markup, (limit / 4).min(limits::MARKUP_SPAN));
     match fit.overflow {
         Overflow::Fail => Err(format!("the text has {size} {}, {} takes {limit}", unit.name(), fit.of)),
         Overflow::Truncate => {
@@ -183,7 +186,10 @@ fn cut(tokens: &[Token<'_>], from: usize, open: &mut Vec<Open>, room: usize, uni
         }
     }
     let enough = [room / 2, room / 4 * 3, 0];
-    let found = ends.into_iter().zip(enough).find_map(|(end, least)| end.filter(|(at, size, _)| *at == tokens.len() || *size >= least));
+    let found = ends
+        .into_iter()
+        .zip(enough)
+        .find_map(|(end, least)| end.filter(|(at, size, _)| *at == tokens.len() || *size >= least));
     // Nothing fits: a limit that small is nobody's. One token keeps it going, cut to what there is.
     let (end, _, now) = found.unwrap_or_else(|| (from + 1, 0, open.clone()));
     let body: String = tokens[from..end.min(tokens.len())].iter().map(|token| token.text).collect();

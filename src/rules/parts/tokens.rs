@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::words::limits;
+
 /// What a text is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Markup {
@@ -47,7 +49,7 @@ pub(super) struct Token<'a> {
 #[derive(Clone, Debug)]
 enum Change {
     Nothing,
-    Open(Open),
+    Open(Box<Open>),
     Close,
 }
 
@@ -68,19 +70,20 @@ impl Token<'_> {
     pub(super) fn change(&self, open: &mut Vec<Open>) {
         match &self.change {
             Change::Nothing => {}
-            Change::Open(one) => open.push(one.clone()),
+            Change::Open(one) => open.push((**one).clone()),
             Change::Close => drop(open.pop()),
         }
     }
 }
 
-/// Reads a text. The tokens together are the text. A span of more bytes than `most` is none: it would not fit anywhere.
+/// Reads a text. The tokens together are the text. A span of more bytes than `most` is none: it would not fit anywhere, and
+/// whoever looked further would look through the whole text for each bracket.
 pub(super) fn read(text: &str, markup: Markup, most: usize) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let mut open: Vec<&str> = Vec::new();
     let mut at = 0;
     while at < text.len() {
-        let rest = &text[at..];
+        let rest = &text[at..text.floor_char_boundary(at.saturating_add(most).saturating_add(8))];
         let line_begins = at == 0 || text.as_bytes()[at - 1] == b'\n';
         let (len, change) = match markup {
             Markup::Text => (tag(rest, most).unwrap_or(0), Change::Nothing),
@@ -124,19 +127,20 @@ fn spans<'a>(
     open: &mut Vec<&'a str>,
 ) -> (usize, Change) {
     if line_begins && rest.starts_with("```") {
-        let line = rest.find('\n').filter(|end| *end < most).map_or("```", |end| &rest[..=end]);
+        let line = rest.find('\n').map_or("```", |end| &rest[..=end]);
         if open.pop().is_some() {
             return (line.len().min(3), Change::Close);
         }
         open.push("```");
         let again = format!("{}\n", line.trim_end_matches('\n'));
-        return (line.len(), Change::Open(Open { close: "\n```".to_owned(), again }));
+        return (line.len(), Change::Open(Box::new(Open { close: "\n```".to_owned(), again })));
     }
     if !open.is_empty() {
         return (0, Change::Nothing);
     }
     let known = tag(rest, most).or_else(|| entity(rest)).or_else(|| escape(rest, markup)).or_else(|| link(rest, most));
-    let known = known.or_else(|| ["**", "__", "~~", "||", "`", "*", "_", "~"].iter().find_map(|mark| span(rest, mark, most)));
+    let known =
+        known.or_else(|| ["**", "__", "~~", "||", "`", "*", "_", "~"].iter().find_map(|mark| span(rest, mark, most)));
     (known.unwrap_or(0), Change::Nothing)
 }
 
@@ -170,7 +174,8 @@ fn html<'a>(rest: &'a str, open: &mut Vec<&'a str>) -> (usize, Change) {
     let whole = &rest[..end + 2];
     let name = |text: &'a str| text.split([' ', '\n', '/', '>']).next().unwrap_or_default();
     let is_name = |name: &str| {
-        name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
     };
     if !is_name(name(whole[1..].trim_start_matches('/'))) {
         return (0, Change::Nothing);
@@ -186,7 +191,7 @@ fn html<'a>(rest: &'a str, open: &mut Vec<&'a str>) -> (usize, Change) {
             let name = name(&whole[1..]);
             open.push(name);
             let one = Open { close: format!("</{name}>"), again: whole.to_owned() };
-            (whole.len(), Change::Open(one))
+            (whole.len(), Change::Open(Box::new(one)))
         }
     }
 }
@@ -210,13 +215,13 @@ fn markdown_v2<'a>(rest: &'a str, most: usize, open: &mut Vec<&'a str>) -> (usiz
         return (mark.len(), Change::Close);
     }
     open.push(mark);
-    (mark.len(), Change::Open(Open { close: (*mark).to_owned(), again: (*mark).to_owned() }))
+    (mark.len(), Change::Open(Box::new(Open { close: (*mark).to_owned(), again: (*mark).to_owned() })))
 }
 
 /// The words of a text without its markup, for a platform that refuses it.
 pub fn plain(text: &str, markup: Markup) -> String {
     let mut out = String::with_capacity(text.len());
-    for token in read(text, markup, usize::MAX) {
+    for token in read(text, markup, limits::MARKUP_SPAN) {
         match (markup, &token.change) {
             (Markup::Html | Markup::MarkdownV2, Change::Open(_) | Change::Close) => {}
             (Markup::Html, _) if token.text.starts_with('<') && token.text.len() > 1 => {}

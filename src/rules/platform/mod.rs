@@ -151,8 +151,7 @@ impl Platform {
         let optional: [(&str, &[&str]); 2] = [("verdict", &["response"]), ("check", &["options"])];
         let (script, [verdict, check], declared) = Script::declaring(&source, ("request", &["delivery"]), optional)?;
         let manifest = Manifest::read(&declared).map_err(|found| script.in_manifest(found))?;
-        let [event, time, headers, plain] =
-            ["event", "time", "headers", "plain"].map(|member| script.reads(member));
+        let [event, time, headers, plain] = ["event", "time", "headers", "plain"].map(|member| script.reads(member));
         let uses = Uses { event, time, headers, verdict, check, plain };
         let judged = Mutex::default();
         let looks_at_options_only = script.reads_only("request", &[".options", ".remove(\"options\")", ".hook"]);

@@ -106,7 +106,8 @@ fn names(text: Cow<'_, str>) -> Cow<'_, str> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let calls = |at: usize| {
         let after = text[at + 1..].chars().next();
-        !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_') && after.is_none_or(|c| is_word(c) || c == '\\')
+        !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+            && after.is_none_or(|c| is_word(c) || c == '\\')
     };
     let calling: Vec<usize> = text.match_indices('@').map(|(at, _)| at).filter(|at| calls(*at)).collect();
     if calling.is_empty() {

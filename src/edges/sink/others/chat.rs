@@ -7,15 +7,16 @@ use crate::edges::sink::bots::State;
 use crate::edges::sink::shape::{text, unknown_members};
 
 pub(super) fn mattermost(mut call: Call<'_>) -> Judged {
-    const KNOWN: [&str; 10] = [
-        "text", "channel", "username", "icon_url", "icon_emoji", "attachments", "props", "type", "priority", "silent",
-    ];
+    const KNOWN: [&str; 10] =
+        ["text", "channel", "username", "icon_url", "icon_emoji", "attachments", "props", "type", "priority", "silent"];
     let Some(key) = call.request.path().strip_prefix("/hooks/").map(str::to_owned) else {
         return Err(Said::no_such_path("a Mattermost webhook is called at /hooks/KEY"));
     };
     match call.bot(&key).map(|(_, state)| state) {
         Some(State::Ok) => {}
-        Some(State::Disabled) => return Err(trouble(501, "disabled", "Incoming webhooks have been disabled by the system admin.")),
+        Some(State::Disabled) => {
+            return Err(trouble(501, "disabled", "Incoming webhooks have been disabled by the system admin."));
+        }
         Some(State::Disbanded) => return Err(trouble(404, "channel", "Couldn't find the channel.")),
         _ => return Err(trouble(400, "invalid", "Invalid webhook.")),
     }
@@ -77,8 +78,14 @@ pub(super) fn google_chat(mut call: Call<'_>) -> Judged {
         return Err(error(400, "INVALID_ARGUMENT", "Invalid JSON payload received."));
     };
     const KNOWN: [&str; 6] = ["text", "cardsV2", "thread", "accessoryWidgets", "fallbackText", "formattedText"];
-    if let Some(unknown) = message.as_object().and_then(|members| members.keys().find(|name| !KNOWN.contains(&name.as_str()))) {
-        return Err(error(400, "INVALID_ARGUMENT", &format!("Invalid JSON payload received. Unknown name \"{unknown}\": Cannot find field.")));
+    if let Some(unknown) =
+        message.as_object().and_then(|members| members.keys().find(|name| !KNOWN.contains(&name.as_str())))
+    {
+        return Err(error(
+            400,
+            "INVALID_ARGUMENT",
+            &format!("Invalid JSON payload received. Unknown name \"{unknown}\": Cannot find field."),
+        ));
     }
     if text(&message, "text").is_none() && message.get("cardsV2").is_none() {
         return Err(error(400, "INVALID_ARGUMENT", "Message cannot be empty."));

@@ -8,8 +8,22 @@ use crate::edges::sink::bots::State;
 use crate::edges::sink::shape::{text, texts, unknown_members};
 
 const KNOWN: [&str; 16] = [
-    "content", "username", "avatar_url", "tts", "embeds", "allowed_mentions", "components", "files", "payload_json",
-    "attachments", "flags", "thread_name", "applied_tags", "poll", "nonce", "sticker_ids",
+    "content",
+    "username",
+    "avatar_url",
+    "tts",
+    "embeds",
+    "allowed_mentions",
+    "components",
+    "files",
+    "payload_json",
+    "attachments",
+    "flags",
+    "thread_name",
+    "applied_tags",
+    "poll",
+    "nonce",
+    "sticker_ids",
 ];
 
 pub(super) fn judge(mut call: Call<'_>) -> Judged {
@@ -22,7 +36,14 @@ pub(super) fn judge(mut call: Call<'_>) -> Judged {
     let only_named = call.world.bots.only_named;
     match call.bot(&token).map(|(_, state)| state) {
         Some(State::Ok) => {}
-        Some(State::Disbanded) => return Err(refused(400, 220_001, "Webhooks posted to forum channels must have a thread_name or thread_id", "the channel is a forum")),
+        Some(State::Disbanded) => {
+            return Err(refused(
+                400,
+                220_001,
+                "Webhooks posted to forum channels must have a thread_name or thread_id",
+                "the channel is a forum",
+            ));
+        }
         None if only_named => return Err(refused(401, 50_027, "Invalid Webhook Token", "the token is another one")),
         _ => return Err(refused(404, 10_015, "Unknown Webhook", format!("there is no webhook {id}"))),
     }
@@ -89,7 +110,9 @@ fn refused(status: u16, code: i64, message: &str, why: impl Into<String>) -> Sai
 /// The first window as headers; the channel's is announced nowhere.
 fn announced(call: &mut Call<'_>, token: &str, said: Said) -> Said {
     let now = call.now;
-    let Some((limit, left, free)) = call.world.bots.get(token).and_then(|bot| bot.first_window(now)) else { return said };
+    let Some((limit, left, free)) = call.world.bots.get(token).and_then(|bot| bot.first_window(now)) else {
+        return said;
+    };
     let after = free.duration_since(now).as_secs_f64().max(0.0);
     let epoch = |time: Timestamp| time.as_millisecond() as f64 / 1000.0;
     said.header("x-ratelimit-limit", limit)

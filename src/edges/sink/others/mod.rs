@@ -100,7 +100,8 @@ impl Said {
     }
 
     fn no_such_path(where_it_is: &str) -> Self {
-        Self::text(404, format!("404 page not found: {where_it_is}\n")).why(format!("nobody is at this path: {where_it_is}"))
+        Self::text(404, format!("404 page not found: {where_it_is}\n"))
+            .why(format!("nobody is at this path: {where_it_is}"))
     }
 }
 

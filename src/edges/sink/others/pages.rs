@@ -85,19 +85,29 @@ pub(super) fn alertmanager(mut call: Call<'_>) -> Judged {
         return Err(Said::text(401, "Unauthorized\n").why("the token is another one"));
     }
     if let Err(wait) = call.charge(SERVER) {
-        return Err(Said::text(429, "too many requests\n").header("retry-after", wait).why("more than the proxy lets through"));
+        return Err(Said::text(429, "too many requests\n")
+            .header("retry-after", wait)
+            .why("more than the proxy lets through"));
     }
     let refused = |why: &str| Err(Said::json(400, &Value::from(why)).why(why));
     let Some(Value::Array(alerts)) = call.json() else {
-        return refused("parsing alerts body from \"\" failed, because json: cannot unmarshal into Go value of type models.PostableAlerts");
+        return refused(
+            "parsing alerts body from \"\" failed, because json: cannot unmarshal into Go value of type models.PostableAlerts",
+        );
     };
     for alert in &alerts {
         let labels = alert.get("labels").and_then(Value::as_object);
         let Some(labels) = labels.filter(|labels| !labels.is_empty()) else {
             return refused("at least one label pair required");
         };
-        if labels.values().chain(alert.get("annotations").and_then(Value::as_object).into_iter().flat_map(|map| map.values())).any(|value| !value.is_string()) {
-            return refused("parsing alerts body from \"\" failed, because json: cannot unmarshal into Go struct field of type string");
+        if labels
+            .values()
+            .chain(alert.get("annotations").and_then(Value::as_object).into_iter().flat_map(|map| map.values()))
+            .any(|value| !value.is_string())
+        {
+            return refused(
+                "parsing alerts body from \"\" failed, because json: cannot unmarshal into Go struct field of type string",
+            );
         }
         let time = |name: &str| text(alert, name).map(str::parse::<Timestamp>);
         let (starts, ends) = (time("startsAt"), time("endsAt"));
@@ -146,7 +156,11 @@ pub(super) fn github_dispatch(mut call: Call<'_>) -> Judged {
         return Err(message(422, "Invalid request.", "event_type has 1 to 100 characters"));
     }
     if event.get("client_payload").is_some_and(|payload| payload.as_object().is_none_or(|members| members.len() > 10)) {
-        return Err(message(422, "No more than 10 properties are allowed", "client_payload is a map of at most 10 members"));
+        return Err(message(
+            422,
+            "No more than 10 properties are allowed",
+            "client_payload is a map of at most 10 members",
+        ));
     }
     if let Some(scripted) = call.scripted(&repository).filter(|scripted| scripted.code != 0) {
         return Err(message(status_of(scripted.code), &scripted.message, "scripted"));
@@ -155,6 +169,7 @@ pub(super) fn github_dispatch(mut call: Call<'_>) -> Judged {
 }
 
 fn message(status: u16, message: &str, why: &str) -> Said {
-    let body = json!({"message": message, "documentation_url": "https://docs.github.com/rest", "status": status.to_string()});
+    let body =
+        json!({"message": message, "documentation_url": "https://docs.github.com/rest", "status": status.to_string()});
     Said::json(status, &body).why(why)
 }

@@ -8,8 +8,23 @@ use crate::edges::sink::shape::{text, unknown_members};
 
 pub(super) fn ntfy(mut call: Call<'_>) -> Judged {
     const KNOWN: [&str; 17] = [
-        "topic", "message", "title", "priority", "tags", "click", "icon", "actions", "delay", "markdown", "attach",
-        "filename", "email", "call", "cache", "firebase", "sequence_id",
+        "topic",
+        "message",
+        "title",
+        "priority",
+        "tags",
+        "click",
+        "icon",
+        "actions",
+        "delay",
+        "markdown",
+        "attach",
+        "filename",
+        "email",
+        "call",
+        "cache",
+        "firebase",
+        "sequence_id",
     ];
     if call.request.path() != "/" {
         return Err(Said::no_such_path("ntfy takes JSON at its root, with the topic in it"));
@@ -47,7 +62,8 @@ pub(super) fn ntfy(mut call: Call<'_>) -> Judged {
         call.judgement.notes.push("the message has more than 4096 bytes: it becomes a file".to_owned());
         call.judgement.stored = Some(json!({"message": "You received a file: attachment.txt"}));
     }
-    let body = json!({"id": "sPs71M8A2T", "time": call.now.as_second(), "event": "message", "topic": topic, "message": shown});
+    let body =
+        json!({"id": "sPs71M8A2T", "time": call.now.as_second(), "event": "message", "topic": topic, "message": shown});
     Ok(Said::json(200, &body))
 }
 
@@ -67,23 +83,37 @@ pub(super) fn gotify(mut call: Call<'_>) -> Judged {
         Some(State::Ok) => {}
         Some(State::Disabled) => return Err(wrong(403, "Forbidden", "you are not allowed to access this api")),
         _ => {
-            return Err(wrong(401, "Unauthorized", "you need to provide a valid access token or user credentials to access this api"));
+            return Err(wrong(
+                401,
+                "Unauthorized",
+                "you need to provide a valid access token or user credentials to access this api",
+            ));
         }
     }
     if let Err(wait) = call.charge(&token) {
-        return Err(Said::text(429, "too many requests\n").header("retry-after", wait).why("more than the proxy lets through"));
+        return Err(Said::text(429, "too many requests\n")
+            .header("retry-after", wait)
+            .why("more than the proxy lets through"));
     }
     let Some(message) = call.json().filter(Value::is_object) else {
         return Err(wrong(400, "Bad Request", "the body is not JSON"));
     };
-    unknown_members(&message, "", &["message", "title", "priority", "extras", "appid"], &mut call.judgement.ignored_members);
+    unknown_members(
+        &message,
+        "",
+        &["message", "title", "priority", "extras", "appid"],
+        &mut call.judgement.ignored_members,
+    );
     let Some(shown) = text(&message, "message") else {
         return Err(wrong(400, "Bad Request", "Field 'message' is required"));
     };
     if let Some(scripted) = call.scripted(&token).filter(|scripted| scripted.code != 0) {
         return Err(wrong(status_of(scripted.code), "Error", &scripted.message));
     }
-    Ok(Said::json(200, &json!({"id": 25, "appid": 5, "message": shown, "title": message.get("title"), "date": call.now.to_string()})))
+    Ok(Said::json(
+        200,
+        &json!({"id": 25, "appid": 5, "message": shown, "title": message.get("title"), "date": call.now.to_string()}),
+    ))
 }
 
 fn wrong(status: u16, error: &str, description: &str) -> Said {
@@ -104,7 +134,9 @@ pub(super) fn bark(mut call: Call<'_>) -> Judged {
     };
     let Some(first) = keys.first().cloned() else { return Err(said(400, "device key is empty")) };
     if let Err(wait) = call.charge(&first) {
-        return Err(Said::text(429, "too many requests\n").header("retry-after", wait).why("more than the proxy lets through"));
+        return Err(Said::text(429, "too many requests\n")
+            .header("retry-after", wait)
+            .why("more than the proxy lets through"));
     }
     let mut rows = Vec::new();
     for key in &keys {
@@ -118,12 +150,20 @@ pub(super) fn bark(mut call: Call<'_>) -> Judged {
         return Err(said(status_of(scripted.code), &scripted.message));
     }
     if many.is_some() {
-        let rows: Vec<Value> = rows.iter().map(|(code, message, key)| json!({"code": code, "message": message, "device_key": key})).collect();
-        return Ok(Said::json(200, &json!({"code": 200, "message": "success", "data": rows, "timestamp": call.now.as_second()})).code(200));
+        let rows: Vec<Value> = rows
+            .iter()
+            .map(|(code, message, key)| json!({"code": code, "message": message, "device_key": key}))
+            .collect();
+        return Ok(Said::json(
+            200,
+            &json!({"code": 200, "message": "success", "data": rows, "timestamp": call.now.as_second()}),
+        )
+        .code(200));
     }
     match rows.pop() {
         Some((200, ..)) | None => {
-            Ok(Said::json(200, &json!({"code": 200, "message": "success", "timestamp": call.now.as_second()})).code(200))
+            Ok(Said::json(200, &json!({"code": 200, "message": "success", "timestamp": call.now.as_second()}))
+                .code(200))
         }
         Some((code, message, _)) => Err(said(code, &message)),
     }

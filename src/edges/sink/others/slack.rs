@@ -9,8 +9,20 @@ use crate::edges::sink::shape::{text, unknown_members};
 
 const TEXT: usize = 40_000;
 const KNOWN: [&str; 14] = [
-    "text", "blocks", "attachments", "thread_ts", "unfurl_links", "unfurl_media", "mrkdwn", "channel", "username",
-    "icon_url", "icon_emoji", "link_names", "reply_broadcast", "metadata",
+    "text",
+    "blocks",
+    "attachments",
+    "thread_ts",
+    "unfurl_links",
+    "unfurl_media",
+    "mrkdwn",
+    "channel",
+    "username",
+    "icon_url",
+    "icon_emoji",
+    "link_names",
+    "reply_broadcast",
+    "metadata",
 ];
 
 pub(super) fn judge(mut call: Call<'_>) -> Judged {
@@ -27,7 +39,9 @@ pub(super) fn judge(mut call: Call<'_>) -> Judged {
         _ => return Err(Said::text(404, "no_service").why("the webhook was removed")),
     }
     if let Err(wait) = call.charge(&token) {
-        return Err(Said::text(429, "rate_limited").header("retry-after", wait).why("more than Slack takes in a second"));
+        return Err(Said::text(429, "rate_limited")
+            .header("retry-after", wait)
+            .why("more than Slack takes in a second"));
     }
     let Some(message) = read(&mut call) else {
         return Err(Said::text(400, "invalid_payload").why("the body is neither JSON nor a form with a payload"));

@@ -15,7 +15,9 @@ pub(super) fn standard_webhooks(mut call: Call<'_>) -> Judged {
     open(&mut call)?;
     for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
         if call.request.header(name).is_none() {
-            return Err(Said::json(400, &json!({"error": format!("missing header {name}")})).why(format!("there is no {name}")));
+            return Err(
+                Said::json(400, &json!({"error": format!("missing header {name}")})).why(format!("there is no {name}"))
+            );
         }
     }
     verify(&mut call, "standard-webhooks", None)?;

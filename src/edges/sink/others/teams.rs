@@ -31,12 +31,20 @@ pub(super) fn judge(mut call: Call<'_>) -> Judged {
     };
     if call.request.body.len() + ADDED > MOST {
         let size = call.request.body.len();
-        return Err(refused(413, "RequestEntityTooLarge", format!("{size} bytes, and Teams adds some before it counts {MOST}")));
+        return Err(refused(
+            413,
+            "RequestEntityTooLarge",
+            format!("{size} bytes, and Teams adds some before it counts {MOST}"),
+        ));
     }
     unknown_members(&message, "", &["type", "attachments", "summary"], &mut call.judgement.ignored_members);
     let card = message.get("attachments").and_then(|list| list.get(0));
     let adaptive = |card: &&Value| text(card, "contentType") == Some("application/vnd.microsoft.card.adaptive");
-    let Some(card) = card.filter(adaptive).and_then(|card| card.get("content")).filter(|card| text(card, "type") == Some("AdaptiveCard")) else {
+    let Some(card) = card
+        .filter(adaptive)
+        .and_then(|card| card.get("content"))
+        .filter(|card| text(card, "type") == Some("AdaptiveCard"))
+    else {
         return Err(refused(400, "TriggerInputSchemaMismatch", "there is no Adaptive Card among the attachments"));
     };
     if let Some(scripted) = call.scripted(&id).filter(|scripted| scripted.code != 0) {

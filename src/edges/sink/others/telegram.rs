@@ -32,15 +32,23 @@ pub(super) fn judge(mut call: Call<'_>) -> Judged {
     match chat.as_str() {
         "unknown" => return Err(refused(400, "Bad Request: chat not found", "there is no such chat")),
         "-1" => {
-            let said = refused(400, "Bad Request: group chat was upgraded to a supergroup chat", "the group is another one now");
+            let said = refused(
+                400,
+                "Bad Request: group chat was upgraded to a supergroup chat",
+                "the group is another one now",
+            );
             let body = json!({"ok": false, "error_code": 400, "description": "Bad Request: group chat was upgraded to a supergroup chat", "parameters": {"migrate_to_chat_id": -1_001_234_567_890_i64}});
             return Err(Said { body: body.to_string(), ..said });
         }
         _ => {}
     }
     match call.bot(&token).map(|(_, state)| state) {
-        Some(State::Disabled) => return Err(refused(403, "Forbidden: bot was blocked by the user", "the bot is blocked")),
-        Some(State::Disbanded) => return Err(refused(403, "Forbidden: the group chat was deleted", "the group is gone")),
+        Some(State::Disabled) => {
+            return Err(refused(403, "Forbidden: bot was blocked by the user", "the bot is blocked"));
+        }
+        Some(State::Disbanded) => {
+            return Err(refused(403, "Forbidden: the group chat was deleted", "the group is gone"));
+        }
         _ => {}
     }
     if parameters.get("message_thread_id").is_some_and(|topic| word(topic) == "404") {
@@ -49,7 +57,8 @@ pub(super) fn judge(mut call: Call<'_>) -> Judged {
     let place = place(&mut call, &token, &chat);
     if let Err(wait) = call.charge(&place) {
         let description = format!("Too Many Requests: retry after {wait}");
-        let body = json!({"ok": false, "error_code": 429, "description": description, "parameters": {"retry_after": wait}});
+        let body =
+            json!({"ok": false, "error_code": 429, "description": description, "parameters": {"retry_after": wait}});
         let said = Said::json(429, &body).code(429).header("retry-after", wait);
         return Err(said.why("more than a chat takes"));
     }
@@ -78,14 +87,20 @@ fn parsed(text: &str, mode: Option<&str>) -> Result<(String, Vec<Value>), Said> 
         return Err(refused(400, "Bad Request: message text is empty", "there is no text"));
     }
     if text.len() > 32_768 {
-        return Err(refused(400, "Bad Request: text is too long", format!("the text has {} of 32768 bytes", text.len())));
+        return Err(refused(
+            400,
+            "Bad Request: text is too long",
+            format!("the text has {} of 32768 bytes", text.len()),
+        ));
     }
     let parsed = match mode.unwrap_or_default().to_ascii_lowercase().as_str() {
         "" | "none" => Ok((text.to_owned(), Vec::new())),
         "html" => telegram_markup::html(text),
         "markdownv2" => telegram_markup::markdown_v2(text),
         "markdown" => Ok((text.to_owned(), Vec::new())),
-        other => return Err(refused(400, "Bad Request: unsupported parse_mode", format!("there is no parse_mode {other}"))),
+        other => {
+            return Err(refused(400, "Bad Request: unsupported parse_mode", format!("there is no parse_mode {other}")));
+        }
     };
     let (plain, entities) = parsed.map_err(|why| {
         refused(400, &format!("Bad Request: can't parse entities: {why}"), "the markup is not Telegram's")
@@ -95,7 +110,11 @@ fn parsed(text: &str, mode: Option<&str>) -> Result<(String, Vec<Value>), Said> 
     }
     let count = plain.chars().count();
     if count > 4096 {
-        return Err(refused(400, "Bad Request: message is too long", format!("the text has {count} of 4096 characters")));
+        return Err(refused(
+            400,
+            "Bad Request: message is too long",
+            format!("the text has {count} of 4096 characters"),
+        ));
     }
     Ok((plain, entities))
 }

@@ -5,10 +5,23 @@ use serde_json::{Value, json};
 type Parsed = Result<(String, Vec<Value>), String>;
 
 const TAGS: [(&str, &str); 17] = [
-    ("b", "bold"), ("strong", "bold"), ("i", "italic"), ("em", "italic"), ("u", "underline"), ("ins", "underline"),
-    ("s", "strikethrough"), ("strike", "strikethrough"), ("del", "strikethrough"), ("a", "text_link"),
-    ("span", "spoiler"), ("tg-spoiler", "spoiler"), ("tg-emoji", "custom_emoji"), ("tg-time", "date_time"),
-    ("code", "code"), ("pre", "pre"), ("blockquote", "blockquote"),
+    ("b", "bold"),
+    ("strong", "bold"),
+    ("i", "italic"),
+    ("em", "italic"),
+    ("u", "underline"),
+    ("ins", "underline"),
+    ("s", "strikethrough"),
+    ("strike", "strikethrough"),
+    ("del", "strikethrough"),
+    ("a", "text_link"),
+    ("span", "spoiler"),
+    ("tg-spoiler", "spoiler"),
+    ("tg-emoji", "custom_emoji"),
+    ("tg-time", "date_time"),
+    ("code", "code"),
+    ("pre", "pre"),
+    ("blockquote", "blockquote"),
 ];
 
 /// Something that was opened.
@@ -101,7 +114,8 @@ fn entity(rest: &str) -> Option<(char, usize)> {
         "quot" => '"',
         number => {
             let digits = number.strip_prefix('#')?;
-            let code = digits.strip_prefix('x').map_or_else(|| digits.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok());
+            let code =
+                digits.strip_prefix('x').map_or_else(|| digits.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok());
             char::from_u32(code?)?
         }
     };
@@ -111,22 +125,35 @@ fn entity(rest: &str) -> Option<(char, usize)> {
 /// Every mark that is not escaped opens or closes something, or is a mistake.
 pub(super) fn markdown_v2(text: &str) -> Parsed {
     const MARKS: [(&str, &str); 7] = [
-        ("```", "pre"), ("`", "code"), ("__", "underline"), ("||", "spoiler"), ("*", "bold"), ("_", "italic"),
+        ("```", "pre"),
+        ("`", "code"),
+        ("__", "underline"),
+        ("||", "spoiler"),
+        ("*", "bold"),
+        ("_", "italic"),
         ("~", "strikethrough"),
     ];
     let mut shown = Shown::default();
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
         let rest = &text[at..];
-        if let Some(escaped) = rest.strip_prefix('\\').and_then(|after| after.chars().next()).filter(|c| c.is_ascii() && *c != '\0') {
+        if let Some(escaped) =
+            rest.strip_prefix('\\').and_then(|after| after.chars().next()).filter(|c| c.is_ascii() && *c != '\0')
+        {
             shown.push(escaped);
             at += 1 + escaped.len_utf8();
             continue;
         }
         let in_code = shown.open.last().is_some_and(|open| open.mark.starts_with('`'));
         let mark = MARKS.iter().find(|(mark, _)| rest.starts_with(mark));
-        if let Some((mark, kind)) = mark.filter(|(mark, _)| !in_code || shown.open.last().is_some_and(|open| open.mark == *mark)) {
-            if shown.open.last().is_some_and(|open| open.mark == *mark) { shown.end() } else { shown.begin(kind, mark, at) }
+        if let Some((mark, kind)) =
+            mark.filter(|(mark, _)| !in_code || shown.open.last().is_some_and(|open| open.mark == *mark))
+        {
+            if shown.open.last().is_some_and(|open| open.mark == *mark) {
+                shown.end()
+            } else {
+                shown.begin(kind, mark, at)
+            }
             at += mark.len();
             continue;
         }
@@ -181,7 +208,10 @@ mod tests {
     #[test]
     fn markdown_is_read_as_telegram_does() {
         let shown = |text: &str| markdown_v2(text).map(|(text, entities)| (text, entities.len()));
-        assert_eq!(shown("*a* _b_ __c__ `d.e` [x](https://h.example/a\\)b) 1\\.2"), Ok(("a b c d.e x 1.2".to_owned(), 5)));
+        assert_eq!(
+            shown("*a* _b_ __c__ `d.e` [x](https://h.example/a\\)b) 1\\.2"),
+            Ok(("a b c d.e x 1.2".to_owned(), 5))
+        );
         assert_eq!(shown("```sh\nx.y\n```"), Ok(("sh\nx.y\n".to_owned(), 1)));
         assert!(shown("1.2").unwrap_err().starts_with("Character '.' is reserved and must be escaped"));
         assert!(shown("*a").unwrap_err().starts_with("Can't find end of bold entity at byte offset 0"));
@@ -191,7 +221,10 @@ mod tests {
     #[test]
     fn html_is_read_as_telegram_does() {
         let shown = |text: &str| html(text).map(|(text, entities)| (text, entities.len()));
-        assert_eq!(shown("<b>1 &lt; 2</b> <a href=\"https://h.example\">x</a> &amp; &#128512;"), Ok(("1 < 2 x & 😀".to_owned(), 2)));
+        assert_eq!(
+            shown("<b>1 &lt; 2</b> <a href=\"https://h.example\">x</a> &amp; &#128512;"),
+            Ok(("1 < 2 x & 😀".to_owned(), 2))
+        );
         assert!(shown("<blink>x</blink>").unwrap_err().starts_with("Unsupported start tag \"blink\" at byte offset 0"));
         assert!(shown("<b>x</i>").unwrap_err().starts_with("Unmatched end tag at byte offset 4"));
         assert!(shown("<b>x").unwrap_err().starts_with("Can't find end tag"));
