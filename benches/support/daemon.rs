@@ -13,13 +13,16 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::Fallible;
+use super::{Fallible, process};
 
 /// The platform that is DingTalk without its pace.
 pub(crate) const UNPACED: &str = "unpaced";
 
 /// How long a start, or the last outcomes, may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the processor must not have been used for a daemon to be at rest.
+const REST: Duration = Duration::from_millis(500);
 
 /// A running daemon; it ends, and its folder is removed, with this value.
 pub(crate) struct Daemon {
@@ -102,6 +105,22 @@ impl Daemon {
     pub(crate) fn http(&self) -> Fallible<SocketAddr> {
         let status = self.status()?;
         Ok(status["listen"]["http"].as_str().ok_or("the status names no HTTP listener")?.parse()?)
+    }
+
+    /// Waits until it does nothing: what follows a start is no part of what an event costs.
+    pub(crate) fn at_rest(&self) -> Fallible<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let (mut before, mut quiet) = (process::cpu_of(self.pid())?, 0);
+        while quiet < 5 {
+            if Instant::now() > deadline {
+                return Err(format!("the daemon comes to no rest: {}", self.log()).into());
+            }
+            std::thread::sleep(REST / 5);
+            let cpu = process::cpu_of(self.pid())?;
+            quiet = if cpu > before { 0 } else { quiet + 1 };
+            before = cpu;
+        }
+        Ok(())
     }
 
     /// Waits until no delivery waits.

@@ -112,6 +112,7 @@ impl Ground {
                 (format!("other-{number}"), text)
             }));
             let mut daemon = Daemon::start(&hooks)?;
+            daemon.at_rest()?;
             let idle = process::memory_of(daemon.pid(), "VmRSS")?;
             self.load(&daemon, WANTED, 0..WARM_UP, Speed::Full)?;
             let run = self.load(&daemon, WANTED, WARM_UP..WARM_UP + load.events, Speed::Full)?;

@@ -105,7 +105,7 @@ async fn serve(paths: Paths, drain: Duration, shown: Line) -> Result<(), Exit> {
     let stop = CancellationToken::new();
     bear_file_sizes();
     let mut keeper = Keeper::new(paths.clone(), true).proving(Prover::own());
-    let config = keeper.load().map_err(|problems| {
+    let config = keeper.start().map_err(|problems| {
         for problem in &problems {
             eprintln!("{}", problem.render(io::stderr().is_terminal()));
         }

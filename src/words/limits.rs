@@ -159,8 +159,9 @@ pub const COMMIT_BATCH: usize = 1024;
 pub const OUTCOME_LINGER: Duration = Duration::from_millis(10);
 /// Outcomes that do not wait for more of them: long before `UNSETTLED` of them would keep new deliveries from being sent.
 pub const OUTCOMES_AT_ONCE: usize = 256;
-/// Fresh deliveries that a lane is handed in memory; the rest it reads from the journal when it gets there.
-pub const FRESH_PER_LANE: usize = 1024;
+/// Fresh deliveries that a lane is handed in memory; the rest it reads from the journal when it gets there, which costs
+/// each of them a tenth more. A receiver that is down must not fill what all lanes share.
+pub const FRESH_PER_LANE: usize = 8192;
 /// Bytes of all events that are handed over in memory.
 pub const FRESH_BYTES: usize = 32 * 1024 * 1024;
 /// Deliveries read from the journal at once.
@@ -251,6 +252,9 @@ pub const VACUUM_PAGES: u32 = 128;
 pub const FREE_PAGES: i64 = 256;
 /// How often it is looked for what is to be removed, at the most; oftener where little is kept.
 pub const PRUNE_EVERY: Duration = Duration::from_secs(600);
+/// Pages of the log, of 4 KiB, after which it is folded into the database: pages that change again and again, as the ends
+/// of the tables do, are then written once for all of them.
+pub const LOG_PAGES: u32 = 4000;
 /// Silence after which the log is folded into the database and cut.
 pub const LOG_IDLE: Duration = Duration::from_secs(2);
 

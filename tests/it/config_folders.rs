@@ -13,6 +13,8 @@ use postrider::rules::diagnostic::{Diagnostic, Severity};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+mod many;
+
 /// A good hook file that says who it is.
 fn hook(description: &str) -> String {
     format!(
@@ -75,11 +77,8 @@ impl Place {
     /// Starts to watch.
     fn watch(&self, keeper: impl FnOnce(Keeper) -> Keeper) -> Watched {
         let mut keeper = keeper(self.keeper());
-        let (publish, configs) = watch::channel(Arc::new(keeper.load().unwrap()));
-        let (reload, requests) = mpsc::channel(4);
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(keeper.watch(publish, requests, stop.clone()));
-        Watched { configs, reload, stop, task }
+        let config = keeper.load().unwrap();
+        Watched::new(keeper, config)
     }
 }
 
@@ -91,6 +90,14 @@ struct Watched {
 }
 
 impl Watched {
+    fn new(keeper: Keeper, config: Config) -> Self {
+        let (publish, configs) = watch::channel(Arc::new(config));
+        let (reload, requests) = mpsc::channel(4);
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(keeper.watch(publish, requests, stop.clone()));
+        Self { configs, reload, stop, task }
+    }
+
     /// Waits until the published configuration is as it should be.
     async fn until(&mut self, what: &str, right: impl Fn(&Config) -> bool) -> Arc<Config> {
         let found = {

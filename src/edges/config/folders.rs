@@ -1,14 +1,13 @@
 //! Which files count, and what stands in them: folders in, texts out. Nothing is parsed here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, Metadata};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::edges::config::paths::Paths;
+use crate::edges::config::stamp;
 use crate::edges::files::{self, Unreadable};
 use crate::rules::config::Ignored;
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
@@ -67,41 +66,13 @@ impl File {
 pub(super) fn look<'k>(paths: &Paths, known: &impl Fn(&str) -> Option<&'k Source>) -> Seen {
     let mut seen = look_once(paths, known);
     for _ in 1..limits::LOOKS {
-        if stamp(paths) == seen.stamp {
+        if stamp::of_folders(paths) == seen.stamp {
             break;
         }
         std::thread::sleep(limits::DEBOUNCE / 4);
         seen = look_once(paths, known);
     }
     seen
-}
-
-/// Changes when anything changed that `look` would see: names, and of each file what the system knows of it.
-pub(super) fn stamp(paths: &Paths) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    stamp_file(&paths.main, &mut hasher);
-    let scripts = [PLATFORMS, SOURCES].into_iter().flat_map(|kind| script_folders(paths, kind));
-    for folder in paths.hooks.iter().cloned().chain(scripts) {
-        match list(&folder) {
-            Err(error) => error.kind().hash(&mut hasher),
-            Ok(listing) => {
-                for name in listing.names {
-                    stamp_file(&folder.join(&name), &mut hasher);
-                    name.hash(&mut hasher);
-                }
-            }
-        }
-    }
-    hasher.finish()
-}
-
-/// The same for single files.
-pub(super) fn stamp_files(files: impl IntoIterator<Item = PathBuf>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for file in files {
-        stamp_file(&file, &mut hasher);
-    }
-    hasher.finish()
 }
 
 /// The folder of platforms below each folder of scripts.
@@ -120,7 +91,7 @@ fn hook_name(file_name: &str) -> &str {
 }
 
 fn look_once<'k>(paths: &Paths, known: &impl Fn(&str) -> Option<&'k Source>) -> Seen {
-    let mut seen = Seen { stamp: stamp(paths), ..Seen::default() };
+    let mut seen = Seen { stamp: stamp::of_folders(paths), ..Seen::default() };
     seen.main = read(&paths.main, limits::HOOK_FILE, None, &mut seen.problems);
     look_at_hooks(paths, known, &mut seen);
     seen.platforms = look_at_scripts(paths, PLATFORMS, &mut seen);
@@ -216,16 +187,16 @@ fn choose(folders: &[PathBuf], extensions: &[&str]) -> Chosen {
 
 /// The names in a folder.
 #[derive(Debug, Default)]
-struct Listing {
+pub(super) struct Listing {
     /// Sorted.
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
     /// Those that are not UTF-8, as far as they can be shown.
     odd: Vec<String>,
     /// There are more than are looked at.
     more: bool,
 }
 
-fn list(folder: &Path) -> io::Result<Listing> {
+pub(super) fn list(folder: &Path) -> io::Result<Listing> {
     let mut listing = Listing::default();
     for entry in fs::read_dir(folder)? {
         if listing.names.len() == limits::HOOK_FILES {
@@ -265,10 +236,14 @@ fn passed_over(name: &str, extensions: &[&str]) -> Option<String> {
 
 /// Whether a file switches its name off: a link to /dev/null, or nothing in it.
 fn mask(path: &Path) -> Option<&'static str> {
-    if fs::read_link(path).is_ok() && fs::canonicalize(path).is_ok_and(|end| end == Path::new("/dev/null")) {
-        return Some("a link to /dev/null: this hook is switched off");
+    let mut meta = fs::symlink_metadata(path).ok()?;
+    if meta.is_symlink() {
+        if fs::canonicalize(path).is_ok_and(|end| end == Path::new("/dev/null")) {
+            return Some("a link to /dev/null: this hook is switched off");
+        }
+        meta = fs::metadata(path).ok()?;
     }
-    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == 0).then_some("empty: this hook is switched off")
+    (meta.is_file() && meta.len() == 0).then_some("empty: this hook is switched off")
 }
 
 /// Reads one file; `None` when it has gone meanwhile.
@@ -314,20 +289,6 @@ fn closed_folder(folder: &Path, error: &io::Error) -> Diagnostic {
         _ => format!("look at it: ls -ld {}", files::quoted(folder)),
     };
     Diagnostic::error("folder-unreadable", what).help(help)
-}
-
-fn stamp_file(path: &Path, hasher: &mut DefaultHasher) {
-    let facts = |meta: &Metadata| {
-        (
-            meta.dev(),
-            meta.ino(),
-            meta.size(),
-            meta.mode(),
-            (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()),
-        )
-    };
-    // A new name for a folder's file changes its ctime, so a swapped link shows by the file behind it.
-    fs::metadata(path).ok().as_ref().map(facts).hash(hasher);
 }
 
 #[cfg(test)]
@@ -498,8 +459,8 @@ mod tests {
     #[test]
     fn the_stamp_sees_what_a_reader_would_see() {
         let desk = desk(&[("low/a.yaml", "a"), ("low/b.yaml", "b")]);
-        let mut last = stamp(&desk.paths);
-        assert_eq!(stamp(&desk.paths), last, "reading changes nothing");
+        let mut last = stamp::of_folders(&desk.paths);
+        assert_eq!(stamp::of_folders(&desk.paths), last, "reading changes nothing");
         let at = |name: &str| desk.folder.path().join(name);
         let changes: [(&str, &dyn Fn()); 6] = [
             ("other text", &|| fs::write(at("low/a.yaml"), "aa").unwrap()),
@@ -511,8 +472,8 @@ mod tests {
         ];
         for (change, make) in changes {
             make();
-            assert_ne!(stamp(&desk.paths), last, "{change}");
-            last = stamp(&desk.paths);
+            assert_ne!(stamp::of_folders(&desk.paths), last, "{change}");
+            last = stamp::of_folders(&desk.paths);
         }
     }
 }

@@ -140,7 +140,17 @@ impl LastGood {
         self.broken.retain(|key| key.0 != kind || present(&key.1));
     }
 
-    /// Writes what the folder does not know yet. Trouble with it is a problem until it is over, and hinders nothing.
+    /// Whether so much is not written yet that it takes a while.
+    pub(super) fn has_many_unsaved(&self) -> bool {
+        self.unsaved.len() > limits::SYNC_EACH
+    }
+
+    /// What is wrong with the folder. It is a problem until it is over, and hinders nothing.
+    pub(super) fn trouble(&self) -> Option<Diagnostic> {
+        self.trouble.clone()
+    }
+
+    /// Writes what the folder does not know yet.
     pub(super) fn save(&mut self) -> Option<Diagnostic> {
         if let Some(folder) = self.folder.clone()
             && !self.unsaved.is_empty()

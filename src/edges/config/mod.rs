@@ -6,6 +6,7 @@ mod last_good;
 mod paths;
 mod proofs;
 mod scripts;
+mod stamp;
 mod watch;
 
 use std::cell::RefCell;
@@ -131,6 +132,19 @@ impl Keeper {
     /// # Errors
     /// The main file is broken and no earlier version of it was good.
     pub fn load(&mut self) -> Result<Config, Vec<Diagnostic>> {
+        self.read(true)
+    }
+
+    /// The same for a daemon that starts. Where very many files are newly good, it need not wait until they are written
+    /// down: `watch` does that first.
+    ///
+    /// # Errors
+    /// As for `load`.
+    pub fn start(&mut self) -> Result<Config, Vec<Diagnostic>> {
+        self.read(false)
+    }
+
+    fn read(&mut self, keep_many: bool) -> Result<Config, Vec<Diagnostic>> {
         let mut seen = folders::look(&self.paths, &|name| self.hooks.get(name).map(|last| &last.hook.source));
         self.stamps.0 = seen.stamp;
         let mut problems = std::mem::take(&mut seen.problems);
@@ -150,8 +164,10 @@ impl Keeper {
         problems.extend(hooks.values().filter_map(|hook| exposed(hook)));
         let secrets = self.load_secrets(&hooks, &settings, &mut problems);
         self.settings = Some(settings.clone());
-        problems.extend(self.good.save());
-        self.proofs.save();
+        if keep_many || !self.good.has_many_unsaved() {
+            self.keep();
+        }
+        problems.extend(self.good.trouble());
         problems.extend(settings.sources.values().filter_map(|source| source.prove(&secrets, Timestamp::now())));
         Ok(Config { settings, platforms, source_scripts, hooks, secrets, problems, ignored, ..Config::default() })
     }
@@ -164,6 +180,12 @@ impl Keeper {
         stop: CancellationToken,
     ) {
         watch::run(self, publish, reload, stop).await;
+    }
+
+    /// Writes down what is newly good and proven.
+    fn keep(&mut self) {
+        self.good.save();
+        self.proofs.save();
     }
 
     fn load_settings(
@@ -287,11 +309,11 @@ impl Keeper {
 
     /// Whether a look at the files' names, sizes and times says that something changed since `load`.
     fn differs(&self) -> bool {
-        self.proofs.is_open() || self.stamps != (folders::stamp(&self.paths), self.stamp_secrets())
+        self.proofs.is_open() || self.stamps != (stamp::of_folders(&self.paths), self.stamp_secrets())
     }
 
     fn stamp_secrets(&self) -> u64 {
-        folders::stamp_files(self.names.iter().flat_map(|name| self.secrets.candidates(name)))
+        stamp::of_files(self.names.iter().flat_map(|name| self.secrets.candidates(name)))
     }
 
     /// The folders whose whole content matters.

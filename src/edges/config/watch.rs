@@ -29,16 +29,22 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let (hint, mut hints) = watch::channel(());
-    // Whatever changed between the load and now was reported to nobody.
-    hint.send_replace(());
     let mut post = Post { eyes: Eyes::new(hint, keeper.reported), keeper };
+    // Whatever changed between the load and now was reported to nobody.
+    let mut first = Some(Reason::Poll);
     loop {
         let mut asked = Vec::new();
-        let Some(reason) = reason(&mut hints, &mut reload, &mut asked, post.eyes.interval(), &stop).await else {
-            return;
+        let reason = match first.take() {
+            Some(first) => Some(first),
+            None => reason(&mut hints, &mut reload, &mut asked, post.eyes.interval(), &stop).await,
         };
+        let Some(mut reason) = reason else { return };
         while let Ok(request) = reload.try_recv() {
             asked.push(request);
+        }
+        // Whoever asks wants to hear of everything, also when it is time for a look anyway.
+        if !asked.is_empty() {
+            reason = Reason::Asked;
         }
         hints.borrow_and_update();
         let old = publish.borrow().clone();
@@ -105,7 +111,10 @@ impl Post {
     fn turn(&mut self, reason: Reason, old: &Config) -> Next {
         // Before the look, so that nothing falls between the two.
         self.eyes.arm(&self.keeper);
-        if reason == Reason::Poll && !self.keeper.differs() {
+        let trouble = self.keeper.good.trouble();
+        self.keeper.keep();
+        let kept_as_before = trouble == self.keeper.good.trouble();
+        if reason == Reason::Poll && kept_as_before && !self.keeper.differs() {
             return Next::Same(Reloaded::default());
         }
         match self.keeper.load() {
@@ -251,7 +260,6 @@ impl Eyes {
         Ok(())
     }
 
-    /// Says once when the reports fail, and once when they are back.
     /// Says once when the reports fail, and once when they are back.
     fn tell(&mut self, outcome: notify::Result<()>) {
         let blind = outcome.is_err();

@@ -13,7 +13,7 @@ use super::{append, claim, dead, event, owed, retry};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backlog_comes_out_once_and_in_order() {
-    const BEFORE: usize = 5_000;
+    const BEFORE: usize = 10_000;
     const MEANWHILE: usize = 2_000;
     const { assert!(BEFORE > limits::FRESH_PER_LANE) };
     let dir = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::lanes::{Key, Plan};
-use super::sum::sum;
+use super::sum::fits;
 use crate::edges::journal::{
     DeliveryRow, Filter, Hold, LogRow, NOTHING_KEPT, PARKED, Shown, delivery_id, micros, timestamp,
 };
@@ -34,12 +34,12 @@ pub(super) fn window(
     plan: &Plan,
 ) -> rusqlite::Result<(Vec<Delivery>, Option<Key>)> {
     let snapshot = conn.unchecked_transaction()?;
-    let mut fetch = snapshot.prepare(&format!(
+    let mut fetch = snapshot.prepare_cached(&format!(
         "SELECT d.created, d.attempts, d.order_key, {ORIGINAL}, {EVENT} FROM deliveries d JOIN events e ON e.seq = d.event WHERE d.seq = ?1"
     ))?;
     let (mut taken, mut weight) = (Vec::new(), 0);
     for walk in WALK {
-        let mut walk = snapshot.prepare(walk)?;
+        let mut walk = snapshot.prepare_cached(walk)?;
         let mut rows = walk.query(params![plan.lane, plan.from.0, plan.from.1])?;
         while let Some(row) = rows.next()? {
             let (due, seq): Key = (row.get(0)?, row.get(1)?);
@@ -103,7 +103,7 @@ pub(super) fn event(row: &Row<'_>, at: usize) -> rusqlite::Result<Event> {
     if let (Some(uid), Some(gid)) = (row.get(at + 5)?, row.get(at + 6)?) {
         event.peer = Some(Peer { uid, gid, pid: row.get(at + 7)? });
     }
-    event.damaged = row.get::<_, Option<i64>>(at + 10)?.is_some_and(|kept| kept != sum(&event));
+    event.damaged = row.get::<_, Option<i64>>(at + 10)?.is_some_and(|kept| !fits(kept, &event));
     Ok(event)
 }
 

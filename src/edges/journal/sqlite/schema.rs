@@ -216,11 +216,12 @@ pub(super) fn writer(path: &Path) -> Result<(Connection, String), JournalError> 
             path.display()
         )));
     }
-    conn.execute_batch(
-        // The writer makes every row that another one names, so looking each of them up again would only cost.
+    // The writer makes every row that another one names, so looking each of them up again would only cost.
+    conn.execute_batch(&format!(
         "PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -4000;
-         PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 67108864;",
-    )
+         PRAGMA wal_autocheckpoint = {}; PRAGMA journal_size_limit = 67108864;",
+        limits::LOG_PAGES
+    ))
     .map_err(failed)?;
     upgrade(&conn, format).map_err(failed)?;
     conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, limits::JOURNAL_VALUE).map_err(failed)?;

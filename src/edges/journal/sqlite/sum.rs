@@ -1,22 +1,25 @@
 //! A checksum of what is sent of an event, kept beside it: SQLite has none for the content of a row, and a disk that
 //! flips a bit in a body would have us send what nobody said.
 
-use ring::digest::{Context, SHA256};
+use crc32fast::Hasher;
 
 use crate::edges::journal::micros;
 use crate::words::event::Event;
 
-/// The first eight bytes of a digest over everything that a request can be made of. Not against forgers, who could
-/// write the column as well; a digest because the processor has instructions for it.
+/// CRC-32 over everything that a request can be made of. Not against forgers, who could write the column as well.
 pub(super) fn sum(event: &Event) -> i64 {
-    let mut digest = Context::new(&SHA256);
+    let mut hasher = Hasher::new();
     let time = micros(event.time).to_le_bytes();
     let given = event.given_data().unwrap_or_default().as_bytes();
     let texts = [&event.id, &event.source, &event.kind, &event.content_type].map(|text| text.as_bytes());
     for part in texts.into_iter().chain([&time[..], &event.raw, given]) {
-        digest.update(&(part.len() as u64).to_le_bytes());
-        digest.update(part);
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
     }
-    let digest = digest.finish();
-    i64::from_le_bytes(digest.as_ref()[..8].try_into().expect("a digest has 32 bytes"))
+    i64::from(hasher.finalize())
+}
+
+/// Whether an event is what this was the sum of. What is no CRC-32 is of a build before there were any, and says nothing.
+pub(super) fn fits(kept: i64, event: &Event) -> bool {
+    u32::try_from(kept).is_err() || kept == sum(event)
 }
