@@ -268,7 +268,7 @@ fn ended(desk: &Desk, config: &Config, hook: &Hook, delivery: &Delivery, seen: &
         let warning = if why.is_empty() { String::new() } else { format!("; {why}") };
         why = [turns::words(turn.part, *parts), warning].concat();
         if turn.part + 1 < *parts {
-            // At its old place: nothing of its hook that is younger comes between two parts.
+            // Due since its old time: its next part is the first that the journal hands out.
             outcome = Outcome::Waiting { until: delivery.due, why: Why::Turn };
             attempts = delivery.attempts;
         }

@@ -1,8 +1,8 @@
 //! Which request of a delivery is next: a message may go out in several parts, and a part once more without its markup.
 //!
 //! ```text
-//! a part is delivered       its attempt says "part 2 of 3"; the delivery waits on at its old place, so that its next part
-//!                           goes out before any younger delivery of its hook
+//! a part is delivered       its attempt says "part 2 of 3"; the delivery waits on, due since its old time (a younger one that
+//!                           is at hand already may come between; with `order_by` none does)
 //! the next one is made      the journal is asked for the last part that was delivered: of as many parts → the one behind it,
 //!                           else (the text was cut otherwise since) → the first
 //! the last part is          the delivery is

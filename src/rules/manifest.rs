@@ -77,7 +77,7 @@ pub enum Kind {
     /// Telegram's MarkdownV2.
     MarkdownV2,
     /// One of `AT`, on a platform where a bare `@name` calls somebody: event data does not.
-    At(Box<Kind>),
+    At(Box<Self>),
     /// An XML document: a text, or a tree of elements. Scripts are given its text, which is always well-formed.
     Xml,
     /// A URL: scheme, user info, host and port are literal; the rest is component-encoded.
@@ -99,7 +99,7 @@ pub enum Kind {
     /// Any tree of templated leaves.
     Tree,
     /// The same, with its leaves escaped as this kind of text: a card.
-    TreeOf(Box<Kind>),
+    TreeOf(Box<Self>),
 }
 
 /// The kinds that are one word.

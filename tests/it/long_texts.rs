@@ -179,9 +179,10 @@ fn three() -> String {
 }
 
 #[tokio::test]
-async fn parts_go_out_in_their_order_and_nothing_of_the_hook_comes_between() {
+async fn parts_go_out_in_their_order_and_with_order_by_nothing_comes_between() {
     let sink = telegram().await;
-    let text = hook("telegram", Platform::Telegram, &format!("http://{}", sink.addr), "") + "rate_limit: 100/1s\n";
+    let text = hook("telegram", Platform::Telegram, &format!("http://{}", sink.addr), "");
+    let text = text + "rate_limit: 100/1s\norder_by: event.type\n";
     let daemon = Daemon::start(&[("hook", &text)]).await;
     sink.script(Step { delay_ms: 300, ..Step::default() }).expect("a step");
     daemon.emit(&json!({"type": "thing", "id": "long", "data": {"message": three()}})).await;

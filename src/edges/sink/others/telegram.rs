@@ -68,7 +68,7 @@ pub(super) fn judge(mut call: Call<'_>) -> Judged {
     for name in names(&plain) {
         call.judgement.mentions.user(&name);
     }
-    for id in text.split("tg://user?id=").skip(1) {
+    for id in text.split("<a href=\"tg://user?id=").skip(1) {
         call.judgement.mentions.user(&id.chars().take_while(char::is_ascii_digit).collect::<String>());
     }
     call.judgement.stored = (plain != text).then(|| json!({"text": plain}));
