@@ -43,6 +43,7 @@ mod man;
 mod meant;
 mod new;
 mod output;
+mod panics;
 mod platforms;
 mod progress;
 mod queue;
@@ -165,6 +166,7 @@ const STYLES: Styles = Styles::styled()
 
 /// Runs the program: the whole of `main`.
 pub fn main() -> ExitCode {
+    panics::install();
     completions::answer();
     let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {

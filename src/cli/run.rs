@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit, umask};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,6 +24,7 @@ use crate::edges::journal::{Journal, JournalError, sqlite::SqliteJournal};
 use crate::edges::proof::Prover;
 use crate::edges::spool;
 use crate::edges::systemd::Passed;
+use crate::edges::users;
 use crate::engine::admin::About;
 use crate::engine::care::Care;
 use crate::engine::clock::Clock;
@@ -123,8 +125,8 @@ async fn serve(paths: Paths, drain: Duration, shown: Line) -> Result<(), Exit> {
         Passed::from_environment().map_err(|error| failed(format!("cannot use a passed socket: {error}")))?;
     let http = listen_tcp("http", config.settings.http, &mut passed).await?;
     let metrics = listen_tcp("metrics", config.settings.metrics, &mut passed).await?;
-    let emit = Local::listen(&paths.emit, &mut passed)?;
-    let admin = Local::listen(&paths.admin, &mut passed)?;
+    let emit = Local::listen(&paths.emit, Open::ToGroup, &mut passed)?;
+    let admin = Local::listen(&paths.admin, Open::of_admin(&paths), &mut passed)?;
     for socket in passed.unused() {
         tracing::warn!(socket, "the service manager passed a socket that is not one of ours; nobody answers there");
     }
@@ -221,19 +223,44 @@ struct Local {
 
 impl Local {
     /// The socket that the service manager keeps for us, or one that is bound now.
-    fn listen(path: &Path, passed: &mut Passed) -> Result<Self, Exit> {
+    fn listen(path: &Path, open: Open, passed: &mut Passed) -> Result<Self, Exit> {
         let failed = |error: io::Error| failed(format!("cannot listen on {}: {error}", path.display()));
         if let Some(listener) = passed.unix(path) {
             listener.set_nonblocking(true).map_err(failed)?;
             return Ok(Self { listener: UnixListener::from_std(listener).map_err(failed)?, ours: false });
         }
-        Ok(Self { listener: bind(path).map_err(failed)?, ours: true })
+        Ok(Self { listener: bind(path, open).map_err(failed)?, ours: true })
     }
 }
 
-/// Binds a socket that the daemon's group may use. Whoever holds the journal's lock owns the sockets beside it, so a
-/// socket that is already there was left by a crash.
-fn bind(path: &Path) -> io::Result<UnixListener> {
+/// Whom a socket that we bind ourselves is open to, besides ourselves and root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Open {
+    /// The daemon's own group, which may hand in events.
+    ToGroup,
+    /// This group.
+    To(u32),
+    /// Nobody.
+    ToNobody,
+}
+
+impl Open {
+    /// Who hands in events is not an operator: the system's admin socket is for a group of its own, where there is one
+    /// that we are in, and a user's own is for that user.
+    fn of_admin(paths: &Paths) -> Self {
+        if paths.admin != Paths::system().admin {
+            return Self::ToNobody;
+        }
+        users::group_named(OPERATORS).map_or(Self::ToNobody, Self::To)
+    }
+}
+
+/// The group of operators, as packages make it.
+const OPERATORS: &str = "postrider-admin";
+
+/// Binds a socket. Whoever holds the journal's lock owns the sockets beside it, so a socket that is already there was
+/// left by a crash.
+fn bind(path: &Path, open: Open) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -241,8 +268,26 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    // It is closed until it is as it should be.
+    let before = umask(Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(path);
+    umask(before);
+    let listener = listener?;
+    let mode = match open {
+        Open::ToNobody => 0o600,
+        Open::ToGroup => 0o660,
+        Open::To(group) => match chown(path, None, Some(group)) {
+            Ok(()) => 0o660,
+            Err(error) => {
+                let path = path.display();
+                tracing::warn!(
+                    "{path} is for root and ourselves: it cannot be given to the group {OPERATORS}: {error}"
+                );
+                0o600
+            }
+        },
+    };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     Ok(listener)
 }
 

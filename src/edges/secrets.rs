@@ -83,7 +83,7 @@ impl SecretFolders {
         };
         let file = files::quoted(&folder.join(name));
         let install = if folder.starts_with("/etc/postrider") {
-            format!("install -m 640 -g postrider /dev/stdin {file}")
+            format!("install -m 600 -o postrider /dev/stdin {file}")
         } else {
             format!("install -D -m 600 /dev/stdin {file}")
         };
@@ -216,7 +216,7 @@ mod tests {
         let system = SecretFolders { credentials: None, folders: vec!["/etc/postrider/secrets.d".into()] };
         assert_eq!(
             system.missing("x"),
-            "no file x in secrets.d (create it: install -m 640 -g postrider /dev/stdin /etc/postrider/secrets.d/x)"
+            "no file x in secrets.d (create it: install -m 600 -o postrider /dev/stdin /etc/postrider/secrets.d/x)"
         );
         fs::create_dir(desk.high.join("folder")).unwrap();
         assert!(error(&desk, "folder").ends_with("is a directory, not a file"));

@@ -1,5 +1,7 @@
 //! One attempt at one delivery, whole: render, send, verdict, settle.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use crate::engine::kept;
 use crate::engine::tally;
 use crate::engine::troubles::Trouble;
 use crate::engine::turns;
+use crate::engine::wire::Mask;
 use crate::rules::backoff;
 use crate::rules::breaker::Change;
 use crate::rules::config::Config;
@@ -73,20 +76,22 @@ pub async fn deliver(
             return record(desk, pulse, delivery, None, Outcome::Waiting { until, why }, permit);
         }
         Err(Detained::Broken(error)) => {
-            let ended = unrendered(desk, &delivery, started, &error);
+            let ended = unrendered(desk, config, hook, &delivery, started, &error);
             return record_attempt(desk, pulse, delivery, ended, permit);
         }
     };
     if made.parts > 1 {
         made.turn.part = turns::next(desk, &delivery, made.parts).await;
         if let Err(error) = desk.care.watching(&delivery, || made.again(hook, &given, &delivery)) {
-            let ended = unrendered(desk, &delivery, started, &error);
+            let ended = unrendered(desk, config, hook, &delivery, started, &error);
             return record_attempt(desk, pulse, delivery, ended, permit);
         }
     }
     let begun = Instant::now();
-    let (answer, judged) = exchange(desk, hook, &given, &delivery, &mut made).await;
+    let (answer, judged) = exchange(desk, config, hook, &given, &delivery, &mut made).await;
     let took = begun.elapsed();
+    // Nothing of what a receiver said goes any further, into a log or a record, before the secrets are out of it.
+    let clean = cleaner(config, hook, &made.request);
     desk.care.survived(&delivery);
     let status = answer.as_ref().ok().map(|response| response.status);
     pulse.tally().attempted(&judged.verdict, status, took, desk.clock.elapsed());
@@ -94,7 +99,7 @@ pub async fn deliver(
     let change = pass.end(desk.clock.elapsed(), &judged.verdict, hook.breaker.as_ref());
     say(desk, hook, change, &judged.verdict);
     let seen = Seen { started, took, made: &made, answer: &answer, judged: &judged };
-    let ended = ended(desk, config, hook, &delivery, &seen);
+    let ended = ended(desk, hook, &delivery, &seen, &clean);
     if matches!(ended.outcome, Outcome::Dead { .. }) {
         let kept = match made.parts {
             1 => desk.care.watching(&delivery, || kept::of(config, hook, &given, &delivery, &made.request)),
@@ -147,16 +152,30 @@ impl Made {
     }
 }
 
+/// What an answer means, without the secrets that it may repeat.
+fn judge_clean(
+    desk: &Desk,
+    config: &Config,
+    hook: &Hook,
+    delivery: &Delivery,
+    request: &Request,
+    answer: &Result<Response, SendError>,
+) -> Judged {
+    let clean = cleaner(config, hook, request);
+    desk.care.watching(delivery, || judge(hook, answer, desk.clock.now(), &clean))
+}
+
 /// Sends it, and once more as plain text if its markup is refused.
 async fn exchange(
     desk: &Desk,
+    config: &Config,
     hook: &Hook,
     given: &Given<'_>,
     delivery: &Delivery,
     made: &mut Made,
 ) -> (Result<Response, SendError>, Judged) {
     let answer = desk.sender().send(&made.request, hook.timeout).await;
-    let judged = desk.care.watching(delivery, || judge(hook, &answer, desk.clock.now()));
+    let judged = judge_clean(desk, config, hook, delivery, &made.request, &answer);
     if !judged.plain || delivery.original.is_some() {
         return (answer, judged);
     }
@@ -166,7 +185,7 @@ async fn exchange(
     }
     let refused = judged.verdict.why().unwrap_or_default().to_owned();
     let answer = desk.sender().send(&made.request, hook.timeout).await;
-    let mut judged = desk.care.watching(delivery, || judge(hook, &answer, desk.clock.now()));
+    let mut judged = judge_clean(desk, config, hook, delivery, &made.request, &answer);
     if judged.verdict == Verdict::Delivered {
         judged.warning.get_or_insert_with(|| format!("sent as plain text: {refused}"));
     }
@@ -195,12 +214,8 @@ fn say(desk: &Desk, hook: &Hook, change: Option<Change>, verdict: &Verdict) {
     }
 }
 
-/// Renders; a panic inside a template or a script is that delivery's trouble, not the daemon's.
-pub fn render(hook: &Hook, given: &Given<'_>) -> Result<Request, RenderError> {
-    render_turn(hook, given, None, Turn::default()).map(|(request, _)| request)
-}
-
-/// One of the requests of a delivery, perhaps with a body of an earlier attempt, and how many parts its message has.
+/// One of the requests of a delivery, perhaps with a body of an earlier attempt, and how many parts its message has. A panic
+/// inside a template or a script is that delivery's trouble, not the daemon's.
 pub fn render_turn(
     hook: &Hook,
     given: &Given<'_>,
@@ -214,11 +229,17 @@ pub fn render_turn(
     })
 }
 
-/// What an answer, or none, means. No answer proves nothing, so it is tried again.
-pub fn judge(hook: &Hook, answer: &Result<Response, SendError>, now: Timestamp) -> Judged {
-    match answer {
+/// What an answer, or none, means, in clean words. No answer proves nothing, so it is tried again.
+pub fn judge(
+    hook: &Hook,
+    answer: &Result<Response, SendError>,
+    now: Timestamp,
+    clean: &dyn Fn(&str) -> String,
+) -> Judged {
+    let judged = match answer {
         Ok(response) => hook.verdict(response, now, |rule, why| {
             if rule.first_complaint() {
+                let why = clean(why);
                 tracing::warn!(hook = %hook.name, rule = %rule.place, why, "a verdict rule cannot be evaluated: skipped");
             }
         }),
@@ -230,7 +251,8 @@ pub fn judge(hook: &Hook, answer: &Result<Response, SendError>, now: Timestamp) 
             };
             verdict.into()
         }
-    }
+    };
+    judged.with_words(clean)
 }
 
 /// Pauses the receiver or holds the hook, before anyone else uses them.
@@ -257,7 +279,7 @@ struct Seen<'a> {
     judged: &'a Judged,
 }
 
-fn ended(desk: &Desk, config: &Config, hook: &Hook, delivery: &Delivery, seen: &Seen<'_>) -> Ended {
+fn ended(desk: &Desk, hook: &Hook, delivery: &Delivery, seen: &Seen<'_>, clean: &dyn Fn(&str) -> String) -> Ended {
     let verdict = &seen.judged.verdict;
     let now = desk.clock.steady();
     let Made { request, parts, turn } = seen.made;
@@ -274,26 +296,32 @@ fn ended(desk: &Desk, config: &Config, hook: &Hook, delivery: &Delivery, seen: &
         }
     }
     let (status, response) = match seen.answer {
-        Ok(response) => (Some(response.status), kept(response)),
-        Err(error) => (None, error.to_string()),
+        Ok(response) => (Some(response.status), beginning(response)),
+        Err(error) => (None, error.to_string().into()),
     };
-    let clean = |text: &str| redact(config, request, text);
     let attempt = Attempt {
         number: delivery.attempts.saturating_add(1),
         started: seen.started,
         duration: seen.took,
         request: [request.method.as_str(), " ", &shown_url(&request.url)].concat(),
         status,
-        response: clean(&response),
+        response: cut(clean(&response)),
         verdict: verdict.word().to_owned(),
-        why: clean(&why),
+        why,
     };
-    Ended { attempt, attempts, outcome: map_why(outcome, clean) }
+    Ended { attempt, attempts, outcome }
 }
 
 /// A request that could not be made: a missing secret is waited for, anything else would fail again and again.
-fn unrendered(desk: &Desk, delivery: &Delivery, started: Timestamp, error: &RenderError) -> Ended {
-    let why = format!("cannot be rendered: {error}");
+fn unrendered(
+    desk: &Desk,
+    config: &Config,
+    hook: &Hook,
+    delivery: &Delivery,
+    started: Timestamp,
+    error: &RenderError,
+) -> Ended {
+    let why = Mask::new(hook, &config.secrets).text(&format!("cannot be rendered: {error}"));
     let outcome = match error {
         RenderError::Secret { .. } => Outcome::Waiting {
             until: backoff::later(desk.clock.steady(), limits::POLL),
@@ -319,37 +347,25 @@ pub fn unsent(delivery: &Delivery, now: Timestamp, why: String) -> Attempt {
     }
 }
 
-/// The beginning of a response body, for people.
-fn kept(response: &Response) -> String {
-    let text = String::from_utf8_lossy(&response.body);
-    let end = text.floor_char_boundary(limits::RESPONSE_KEPT.min(text.len()));
-    text[..end].to_owned()
+/// The beginning of a response body, for people, with what follows it as far as a secret may reach.
+fn beginning(response: &Response) -> Cow<'_, str> {
+    let most = response.body.len().min(limits::RESPONSE_KEPT + limits::RESPONSE_BESIDE);
+    String::from_utf8_lossy(&response.body[..most])
 }
 
-/// Takes secrets out of what a receiver said: known secrets, and the request's own URL, which is a credential.
-pub fn redact(config: &Config, request: &Request, text: &str) -> String {
-    if text.is_empty() {
-        return String::new();
-    }
-    let mut clean = config.secrets.redact(text);
-    // A request's URL has been brought into form: the path begins where the host ends.
-    let path = request.url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
-    for part in [Some(&*request.url), path].into_iter().flatten() {
-        // A path as short as "/hook" is no credential, and replacing it would garble ordinary words.
-        if part.len() >= 12 && clean.contains(part) {
-            clean = clean.replace(part, "/…");
-        }
-    }
-    clean
+/// A text cut to what is kept of it.
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(limits::RESPONSE_KEPT.min(text.len())));
+    text
 }
 
-fn map_why(outcome: Outcome, clean: impl Fn(&str) -> String) -> Outcome {
-    match outcome {
-        Outcome::Dead { why } => Outcome::Dead { why: clean(&why) },
-        Outcome::Waiting { until, why } => {
-            Outcome::Waiting { until, why: Why::from_words(why.word(), &clean(why.detail())) }
-        }
-        other => other,
+/// Takes secrets out of what a receiver said: those of the hook, and what the request itself carried.
+fn cleaner<'a>(config: &'a Config, hook: &'a Hook, request: &'a Request) -> impl Fn(&str) -> String + 'a {
+    let mask = OnceCell::new();
+    move |text| match text {
+        // Most that arrives is answered with a word.
+        "" | "ok" => text.to_owned(),
+        _ => mask.get_or_init(|| Mask::of_request(hook, &config.secrets, request)).text(text),
     }
 }
 

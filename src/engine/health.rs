@@ -10,12 +10,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::edges::intake::http::server::{Answering, Body, Handler};
-use crate::edges::intake::http::{answer, wrong_method};
+use crate::edges::intake::http::{answer, not_a_browser, problem, wrong_method};
+use crate::edges::intake::{Code, Refusal};
 use crate::engine::accept::closed;
 use crate::engine::desk::Desk;
 use crate::engine::{metrics, pulse};
 use crate::rules::config::Config;
 use crate::rules::exposition::{self, Form};
+use crate::rules::host;
 use crate::words::limits;
 
 /// Says how the daemon is.
@@ -62,6 +64,16 @@ impl Health {
     }
 }
 
+/// Metrics name hooks and say how much they do: nothing for a web page that is open on this machine.
+fn not_a_web_page(headers: &HeaderMap) -> Result<(), Refusal> {
+    not_a_browser(headers)?;
+    if host::is_this_machine(headers) {
+        return Ok(());
+    }
+    let what = "this is asked of another host than this machine: a proxy before it must name it, as Host: localhost";
+    Err(Refusal::new(Code::Forbidden, what))
+}
+
 fn verdict(wrong: Option<String>) -> Response<Body> {
     let (status, body) = match wrong {
         None => (StatusCode::OK, json!({"ok": true})),
@@ -77,6 +89,11 @@ impl Handler for Health {
         Box::pin(async move {
             if request.method() != Method::GET {
                 return wrong_method("GET");
+            }
+            if request.uri().path() == "/metrics"
+                && let Err(refusal) = not_a_web_page(request.headers())
+            {
+                return problem(&refusal);
             }
             let nothing = || {
                 answer(

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::edges::send::Sender;
-use crate::engine::attempt::{judge, redact, render_turn};
+use crate::engine::attempt::{judge, render_turn};
 use crate::engine::wire::{self, Mask};
 use crate::rules::config::Config;
 use crate::rules::hook::Hook;
@@ -71,7 +71,9 @@ async fn probe_one(
     let given = Given { id: "test-1", attempt: 1, now, hook: &hook.name, event, secrets: &config.secrets };
     let (mut request, parts) = match render_turn(hook, &given, None, turn) {
         Ok(made) => made,
-        Err(error) => return (unmade(&error.to_string()), 1, false),
+        Err(error) => {
+            return (unmade(&Mask::new(hook, &config.secrets).text(&error.to_string())), 1, false);
+        }
     };
     if let Some(to) = to {
         match divert(&request.url, to) {
@@ -82,9 +84,9 @@ async fn probe_one(
     let begun = Instant::now();
     let answer = sender.send(&request, hook.timeout).await;
     let took = begun.elapsed();
-    let judged = judge(hook, &answer, now);
-    let mask = Mask::new(hook, &config.secrets);
-    let clean = |text: &str| mask.text(&redact(config, &request, text));
+    let mask = Mask::of_request(hook, &config.secrets, &request);
+    let clean = |text: &str| mask.text(text);
+    let judged = judge(hook, &answer, now, &clean);
     let (status, response) = match &answer {
         Ok(response) => (Some(response.status), Some(clean(&String::from_utf8_lossy(&wire::response(response))))),
         Err(_) => (None, None),
@@ -96,7 +98,7 @@ async fn probe_one(
         response,
         duration_ms: milliseconds(took),
         verdict: judged.verdict.word().to_owned(),
-        why: clean(why),
+        why: why.to_owned(),
     };
     (probed, parts, judged.plain)
 }

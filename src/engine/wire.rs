@@ -1,44 +1,55 @@
 //! Requests and answers as text, with the secrets taken out.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::rules::hook::Hook;
 use crate::words::exchange::{Request, Response};
+use crate::words::redact::{self, names_credential};
 use crate::words::secret::{Secrets, shown_url};
 
-/// Takes out what must not be shown.
+/// Takes out what must not be shown: the secrets of one hook, and the credentials in one request of it.
 pub struct Mask<'a> {
-    secrets: &'a Secrets,
-    written: Vec<String>,
+    known: Vec<Cow<'a, str>>,
 }
 
 impl<'a> Mask<'a> {
     /// For the secrets of one hook.
     pub fn new(hook: &Hook, secrets: &'a Secrets) -> Self {
         let values = hook.secrets().filter_map(|(name, _)| secrets.get(name).ok());
-        Self::of(values.map(|secret| secret.expose().to_owned()), secrets)
+        Self::of(values.map(|secret| secret.expose()))
     }
 
-    /// Besides the secrets as they are, those that a body had to write another way.
-    fn of(values: impl Iterator<Item = String>, secrets: &'a Secrets) -> Self {
-        let mut written: Vec<String> = Vec::new();
-        for value in values.filter(|value| value.len() >= 6) {
-            let json = serde_json::Value::String(value.clone()).to_string();
-            written.push(json[1..json.len() - 1].to_owned());
-            written.push(url::form_urlencoded::byte_serialize(value.as_bytes()).collect());
-            written.push(percent_encoding::utf8_percent_encode(&value, percent_encoding::NON_ALPHANUMERIC).to_string());
+    /// For the same and what a request carries: its URL is a credential, and so are some headers, wherever they are from.
+    pub fn of_request(hook: &Hook, secrets: &'a Secrets, request: &'a Request) -> Self {
+        let mut mask = Self::new(hook, secrets);
+        mask.know(&request.url);
+        for (name, value) in &request.headers {
+            if names_credential(name.as_str())
+                && let Ok(value) = value.to_str()
+            {
+                mask.know(value);
+            }
         }
-        Self { secrets, written }
+        mask
+    }
+
+    fn of(values: impl Iterator<Item = &'a str>) -> Self {
+        let mut mask = Self { known: Vec::new() };
+        values.for_each(|value| mask.know(value));
+        mask
+    }
+
+    fn know(&mut self, value: &'a str) {
+        self.known.push(value.into());
+        self.known.extend(redact::parts(value));
     }
 
     /// The text without them.
     pub fn text(&self, text: &str) -> String {
-        let mut clean = self.secrets.redact(text);
-        for written in &self.written {
-            clean = clean.replace(written, "***");
-        }
-        clean
+        redact::mask(text, &self.known).into_owned()
     }
 
     /// The request without them: of the URL stays the host, for on chat platforms the rest is the password.
@@ -47,24 +58,18 @@ impl<'a> Mask<'a> {
         masked.url = shown_url(&request.url);
         for (name, value) in &mut masked.headers {
             let shown = match value.to_str() {
-                _ if is_credential(name.as_str()) => "***".to_owned(),
+                _ if names_credential(name.as_str()) => "***".to_owned(),
                 Ok(text) => self.text(text),
                 Err(_) => continue,
             };
             *value = shown.parse().unwrap_or_else(|_| http::HeaderValue::from_static("***"));
         }
-        if let Ok(body) = std::str::from_utf8(&request.body) {
-            masked.body = self.text(body).into();
+        let body = String::from_utf8_lossy(&request.body);
+        if let Cow::Owned(clean) = redact::mask(&body, &self.known) {
+            masked.body = clean.into();
         }
         masked
     }
-}
-
-/// A header whose value opens something, or is signed with what does.
-fn is_credential(name: &str) -> bool {
-    ["auth", "token", "secret", "signature", "sign", "cookie", "password", "api-key", "apikey"]
-        .iter()
-        .any(|word| name.contains(word))
 }
 
 /// The request as it goes over the wire, readable.
@@ -146,7 +151,6 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Method};
 
     use super::*;
-    use crate::words::secret::Secret;
 
     fn sample(body: &'static [u8]) -> Request {
         let mut headers = HeaderMap::new();
@@ -163,11 +167,8 @@ mod tests {
 
     #[test]
     fn nothing_secret_is_shown() {
-        let mut secrets = Secrets::default();
         let value = "hun\"ter/22";
-        secrets.insert("a", Ok(Secret::new(value)));
-        secrets.insert("b", Ok(Secret::new("hunter22")));
-        let mask = Mask::of([value.to_owned(), "hunter22".to_owned()].into_iter(), &secrets);
+        let mask = Mask::of([value, "hunter22"].into_iter());
         let shown = mask.request(&sample(br#"{"t":"hunter22","j":"hun\"ter/22","u":"hun%22ter%2F22"}"#));
         let text = String::from_utf8(request(&shown)).unwrap();
         assert_eq!(

@@ -38,6 +38,15 @@ pub struct Judged {
 /// The wait after a 429 that names none.
 const PAUSE: Duration = Duration::from_secs(60);
 
+impl Judged {
+    /// The same with other words, where there are some.
+    #[must_use]
+    pub fn with_words(self, other: impl Fn(&str) -> String) -> Self {
+        let warning = self.warning.map(|warning| other(&warning));
+        Self { verdict: self.verdict.with_why(&other), warning, ..self }
+    }
+}
+
 impl From<Verdict> for Judged {
     fn from(verdict: Verdict) -> Self {
         Self { verdict, warning: None, plain: false, rest: None }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Padding, Renderer, Snippet};
 
+use crate::words::conceal;
+
 /// A text with the name it is shown under: a hook file, the main file, a script.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -185,11 +187,17 @@ impl Place {
         self
     }
 
-    /// The bytes of `text` that the caret underlines.
-    fn underlined(&self) -> Range<usize> {
-        let byte = |column: usize| self.text.char_indices().nth(column).map_or(self.text.len(), |(at, _)| at);
+    /// The bytes of the line, as it is shown, that the caret underlines.
+    fn underlined(&self, line: &str) -> Range<usize> {
+        let byte = |column: usize| line.char_indices().nth(column).map_or(line.len(), |(at, _)| at);
         byte(self.column - 1)..byte(self.column - 1 + self.length)
     }
+}
+
+/// A text without the control characters beyond ASCII, which the renderer leaves alone: U+009B begins an escape in some
+/// terminals, and what a file or an event said must not. Each is one character before and after, so columns stay.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if ('\u{80}'..='\u{9f}').contains(&c) { '\u{fffd}' } else { c }).collect()
 }
 
 impl std::fmt::Display for Place {
@@ -251,15 +259,16 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
             Severity::Error => Level::ERROR,
         };
-        // What a file or an event said may hold terminal escapes.
-        let clean = |text: &str| annotate_snippets::normalize_untrusted_str(text);
+        // What a file or an event said may hold terminal escapes, and credentials.
+        let clean = |text: &str| harmless(&annotate_snippets::normalize_untrusted_str(&conceal::sentence(text)));
         let mut group = level.primary_title(clean(&self.what)).id(self.code).elements(None::<Padding>);
+        let line = self.place.as_ref().map(|place| harmless(&conceal::line(&place.text))).unwrap_or_default();
         if let Some(place) = &self.place {
-            group = if place.text.is_empty() {
+            group = if line.is_empty() {
                 group.element(Origin::path(&place.file).line(place.line).char_column(place.column))
             } else {
-                let caret = AnnotationKind::Primary.span(place.underlined());
-                group.element(Snippet::source(&place.text).line_start(place.line).path(&place.file).annotation(caret))
+                let caret = AnnotationKind::Primary.span(place.underlined(&line));
+                group.element(Snippet::source(&*line).line_start(place.line).path(&place.file).annotation(caret))
             };
         }
         let notes = self.notes.iter().map(|note| Level::NOTE.message(clean(note)));
@@ -271,9 +280,9 @@ impl Diagnostic {
     /// The same in one line, for the journal.
     pub fn one_line(&self) -> String {
         let mut line = self.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
-        line.push_str(&format!("{}[{}]: {}", self.severity.word(), self.code, self.what));
+        line.push_str(&format!("{}[{}]: {}", self.severity.word(), self.code, conceal::sentence(&self.what)));
         if let Some(help) = &self.help {
-            line.push_str(&format!(" (help: {help})"));
+            line.push_str(&format!(" (help: {})", conceal::sentence(help)));
         }
         line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
     }
@@ -283,12 +292,12 @@ impl Diagnostic {
         serde_json::json!({
             "severity": self.severity.word(),
             "code": self.code,
-            "what": self.what,
+            "what": conceal::sentence(&self.what),
             "file": self.place.as_ref().map(|place| &place.file),
             "line": self.place.as_ref().map(|place| place.line),
             "column": self.place.as_ref().map(|place| place.column),
-            "notes": self.notes,
-            "help": self.help,
+            "notes": self.notes.iter().map(|note| conceal::sentence(note)).collect::<Vec<_>>(),
+            "help": self.help.as_deref().map(conceal::sentence),
             "text": self.render(false),
         })
     }
@@ -333,6 +342,10 @@ mod tests {
         assert_eq!(found.to_json()["text"], found.render(false));
         assert!(!found.render(false).contains('\u{1b}'), "a file cannot send escapes to the terminal");
         assert!(found.render(true).contains('\u{1b}'));
+        let place =
+            Place { text: "a: \u{9b}2J\u{1b}[2J b".to_owned(), line: 1, column: 12, ..Place::of_file("a.yaml") };
+        let found = Diagnostic::error("w", "\u{9b}2J").at(place).note("\u{90}x").help("\u{9d}0;x\u{9c}");
+        assert!(!found.render(false).contains(|c: char| c.is_control() && c != '\n'), "{:?}", found.render(false));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod digest;
 pub mod explain;
 pub mod exposition;
 pub mod hook;
+pub mod host;
 pub mod manifest;
 pub mod pace;
 pub mod parts;

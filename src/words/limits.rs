@@ -264,6 +264,8 @@ pub const LOG_IDLE: Duration = Duration::from_secs(2);
 pub const RESPONSE_BODY: usize = 64 * 1024;
 /// Bytes of a response body that the journal keeps for `show`.
 pub const RESPONSE_KEPT: usize = 1024;
+/// Bytes behind those that are looked at too: a secret that begins in what is kept must be known by its whole length.
+pub const RESPONSE_BESIDE: usize = 1024;
 /// Headers of a response.
 pub const RESPONSE_HEADERS: usize = 100;
 /// Bytes of a response's head.

@@ -1,5 +1,6 @@
 //! Plain values that every other layer speaks in. Nothing here decides or touches the world.
 
+pub mod conceal;
 pub mod delivery;
 pub mod event;
 pub mod exchange;
@@ -7,6 +8,7 @@ pub mod json;
 pub mod keeping;
 pub mod keys;
 pub mod limits;
+pub mod redact;
 pub mod rows;
 pub mod secret;
 pub mod tally;

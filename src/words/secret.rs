@@ -5,6 +5,8 @@ use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::words::redact;
+
 /// A secret text. `Debug` and `Display` show `***`; the memory is wiped when it is dropped.
 #[derive(Clone)]
 pub struct Secret(SecretString);
@@ -74,17 +76,18 @@ impl Secrets {
         Self(self.0.iter().map(|(name, value)| (name.clone(), other(value))).collect())
     }
 
-    /// Takes every known secret out of a text that is going to be kept or shown. Receivers echo what they were sent.
+    /// Takes every known secret out of a text that is going to be kept or shown, however it is written there.
     pub fn redact(&self, text: &str) -> String {
-        let mut clean = text.to_owned();
-        for secret in self.0.values().flatten() {
-            // Shorter ones are not secrets but switches, and would garble every text.
-            if secret.expose().len() >= 6 && clean.contains(secret.expose()) {
-                clean = clean.replace(secret.expose(), "***");
-            }
-        }
-        clean
+        let known: Vec<&str> = self.0.values().flatten().map(Secret::expose).collect();
+        redact(text, known)
     }
+}
+
+/// Takes these secrets, and what gives them away, out of a text that is going to be kept or shown. Receivers echo what
+/// they were sent.
+pub fn redact<'s>(text: &str, secrets: impl IntoIterator<Item = &'s str>) -> String {
+    let all = |secret: &'s str| std::iter::once(secret.into()).chain(redact::parts(secret));
+    redact::mask(text, &secrets.into_iter().flat_map(all).collect::<Vec<_>>()).into_owned()
 }
 
 /// Another secret of the same kind: a letter or digit from its middle is another one, so that a URL stays a URL and a key

@@ -53,6 +53,18 @@ impl Verdict {
         }
     }
 
+    /// The same with another why, where there is one.
+    #[must_use]
+    pub fn with_why(mut self, other: impl FnOnce(&str) -> String) -> Self {
+        match &mut self {
+            Self::Delivered => {}
+            Self::Retry { why, .. } | Self::Pause { why, .. } | Self::Hold { why } | Self::Reject { why } => {
+                *why = other(why);
+            }
+        }
+        self
+    }
+
     /// A retry without a wait of the receiver's own.
     pub fn retry(why: impl Into<String>) -> Self {
         Self::Retry { why: why.into(), after: None }

@@ -64,6 +64,42 @@ fn bash_completes_commands_and_names() {
 }
 
 #[test]
+fn fish_completes_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    std::fs::create_dir_all(folder.join(".postrider")).expect("a folder");
+    std::fs::write(folder.join(".postrider/admin.sock"), "").expect("a file");
+    write_hook(folder, "10-release-to-ops", "events: t\n");
+    write_hook(folder, "mirror", "events: t\n");
+    let program = Path::new(env!("CARGO_BIN_EXE_postrider")).parent().expect("a folder");
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
+    let offered = |line: &str| -> std::io::Result<Vec<String>> {
+        let run = Command::new("fish")
+            .args(["--no-config", "-c", &format!("{}\ncomplete -C '{line}'", script("fish"))])
+            .current_dir(folder)
+            .env("PATH", &path)
+            .env("HOME", folder)
+            .env("XDG_CONFIG_HOME", folder)
+            .env("XDG_RUNTIME_DIR", folder)
+            .env("XDG_STATE_HOME", folder)
+            .stdin(Stdio::null())
+            .output()?;
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        let text = String::from_utf8(run.stdout).expect("text");
+        // A name, and what it is behind a tab.
+        let names = text.lines().filter_map(|line| line.split('\t').next());
+        Ok(names.map(str::to_owned).collect())
+    };
+    let names = match offered("postrider hold re") {
+        Ok(names) => names,
+        Err(_) if std::env::var_os("CI").is_none() => return,
+        Err(error) => panic!("fish: {error}"),
+    };
+    assert_eq!(names, ["release-to-ops"]);
+    assert_eq!(offered("postrider rel").expect("fish runs"), ["release", "reload"]);
+}
+
+#[test]
 fn every_shell_can_read_its_script() {
     let mut read = 0;
     for (shell, check) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {

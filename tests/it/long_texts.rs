@@ -108,7 +108,7 @@ fn words(text: &str) -> String {
 
 #[test]
 fn each_part_is_taken_by_its_platform_and_together_they_say_everything() {
-    let texts: usize = std::env::var("POSTRIDER_TEXTS").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
+    let texts: usize = std::env::var("POSTRIDER_TEXTS").ok().and_then(|n| n.parse().ok()).unwrap_or(25);
     let mut dice = fastrand::Rng::with_seed(7);
     let mut several = 0;
     for (name, more, place) in PLATFORMS {

@@ -28,7 +28,7 @@ fn rows(text: &str) -> BTreeMap<String, f64> {
 }
 
 async fn watch(daemon: &Daemon, path: &str) -> Got {
-    send(&daemon.metrics, "GET", path, &[], b"").await
+    send(&daemon.metrics, "GET", path, &[("host", "localhost:9470")], b"").await
 }
 
 async fn metrics(daemon: &Daemon) -> BTreeMap<String, f64> {
@@ -144,7 +144,7 @@ async fn the_socket_says_the_same_and_scrapers_get_the_form_that_they_ask_for() 
     assert_eq!(names(text.as_str().expect("a text")), names(&classic.body));
 
     let accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
-    let open = send(&daemon.metrics, "GET", "/metrics", &[("accept", accept)], b"").await;
+    let open = send(&daemon.metrics, "GET", "/metrics", &[("accept", accept), ("host", "localhost")], b"").await;
     assert!(open.head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{}", open.head);
     assert!(open.body.contains("# TYPE postrider_events_accepted counter\n") && open.body.ends_with("\n# EOF\n"));
     assert_eq!(names(&open.body), names(&classic.body));
@@ -152,7 +152,11 @@ async fn the_socket_says_the_same_and_scrapers_get_the_form_that_they_ask_for() 
     for (method, path, status) in
         [("POST", "/metrics", 405), ("HEAD", "/healthz", 405), ("GET", "/", 404), ("GET", "/v1/status", 404)]
     {
-        assert_eq!(send(&daemon.metrics, method, path, &[], b"").await.status, status, "{method} {path}");
+        assert_eq!(
+            send(&daemon.metrics, method, path, &[("host", "localhost")], b"").await.status,
+            status,
+            "{method} {path}"
+        );
     }
     let (status, said) = daemon.admin("GET", "/v1/status", None).await;
     assert_eq!((status, said["hooks"].as_array().map(Vec::len)), (200, Some(5)), "the rest is the socket's");

@@ -46,7 +46,7 @@ async fn a_robot_with_its_secrets() {
     for (name, value) in [("ops-url", ROBOT), ("ops-secret", "SEC-geheim-2")] {
         assert_eq!(fs::read_to_string(secrets.join(name)).expect("a secret").trim(), value);
         let mode = fs::metadata(secrets.join(name)).expect("a secret").permissions().mode();
-        assert_eq!(mode & 0o777, 0o640, "{name}");
+        assert_eq!(mode & 0o777, 0o600, "{name}");
     }
     let checked = check(folder.path()).await;
     exits(&checked, 0);

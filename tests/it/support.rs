@@ -237,7 +237,10 @@ impl Got {
 
 /// One request on a connection of its own.
 pub(crate) async fn send(address: &str, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Got {
-    let mut text = format!("{method} {target} HTTP/1.1\r\nhost: inner.example\r\nconnection: close\r\n");
+    let mut text = format!("{method} {target} HTTP/1.1\r\nconnection: close\r\n");
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        text.push_str("host: inner.example\r\n");
+    }
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }

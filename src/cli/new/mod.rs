@@ -177,10 +177,10 @@ impl New {
             let exit = Exit::new(Code::Failed, format!("{} exists", file.display()));
             return Err(exit.help("--force writes over it"));
         }
-        let written = DirBuilder::new().recursive(true).mode(0o750).create(folder);
+        let written = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         let mut line = value.expose().as_bytes().to_vec();
         line.push(b'\n');
-        let written = written.and_then(|()| put(&file, &line, 0o640));
+        let written = written.and_then(|()| put(&file, &line, 0o600));
         written.map_err(|error| cannot_write(&file, &error))
     }
 }
@@ -198,18 +198,20 @@ fn cannot_write(file: &Path, error: &io::Error) -> Exit {
     Exit::caused(code, format!("cannot write {}", file.display()), error)
 }
 
-/// Writes a file beside its place and moves it there, so that nobody reads half of it. It belongs to the group of its
-/// folder: root writes secrets that the daemon reads.
+/// Writes a file beside its place and moves it there, so that nobody reads half of it. It belongs to whom its folder
+/// belongs to: root writes secrets that the daemon reads, and nobody else.
 fn put(file: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let beside = folder.join(format!(".{name}.new"));
-    let group = fs::metadata(folder)?.gid();
+    let owner = fs::metadata(folder)?;
     let _left_over = fs::remove_file(&beside);
     let written = (|| {
         let mut out: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        fchown(&out, None, Some(group))?;
+        // Only root can give a file away; whoever else writes into a folder of another keeps it.
+        let user = rustix::process::geteuid().is_root().then(|| owner.uid());
+        fchown(&out, user, Some(owner.gid()))?;
         out.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
         out.write_all(bytes)?;
         out.sync_all()?;

@@ -210,11 +210,15 @@ impl Lines {
             (self.used, self.searched) = (length, 0);
             let rest_of_a_long_line = std::mem::take(&mut self.skipping);
             let text = length - usize::from(complete);
-            if rest_of_a_long_line || self.buffer[..text].trim_ascii().is_empty() {
+            if rest_of_a_long_line {
                 continue;
             }
+            // The bound first: how a line came in pieces does not change its answer, not even that of a million blanks.
             if text > limits::EVENT {
                 return Some(Err(native::too_large()));
+            }
+            if self.buffer[..text].trim_ascii().is_empty() {
+                continue;
             }
             return Some(Ok(&self.buffer[..text]));
         }

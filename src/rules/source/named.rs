@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
 use rhai::{Dynamic, Map as ScriptMap};
 use serde_json::Value as Json;
@@ -15,6 +15,7 @@ use super::request::{Incoming, Read};
 use super::verify::{self, Token};
 use super::{SourceScript, SourceScripts};
 use crate::rules::diagnostic::{Diagnostic, Place, Span};
+use crate::rules::host;
 use crate::rules::manifest::{Kind, OptionSpec};
 use crate::rules::script::{Opaque, from_json};
 use crate::rules::yaml::reader::{Map, Reader, nearest};
@@ -77,6 +78,11 @@ impl std::fmt::Debug for Opened<'_> {
 }
 
 impl NamedSource {
+    /// Whether a request names the host at which this source is called: this machine, or that of its `public_url`.
+    pub fn is_called(&self, headers: &HeaderMap) -> bool {
+        host::is_this_machine(headers) || self.public_url.as_deref().is_some_and(|url| host::is_of(headers, url))
+    }
+
     /// Verifies a request, as far as this source verifies at all.
     ///
     /// # Errors
@@ -109,7 +115,7 @@ impl NamedSource {
             method: http::Method::POST,
             target: format!("/in/{}", self.name),
             event: String::new(),
-            headers: http::HeaderMap::new(),
+            headers: HeaderMap::new(),
             body: bytes::Bytes::from_static(b"{}"),
         };
         let request = incoming.for_script(&incoming.json(), self.options_map(secrets).ok()?, false);

@@ -50,7 +50,7 @@ pub async fn serve_tcp(
     token: watch::Receiver<Option<Secret>>,
     stop: CancellationToken,
 ) {
-    let handler: Arc<dyn Handler> = Arc::new(Routes { token: Some(token), ..Routes::local(accept, sources) });
+    let handler: Arc<dyn Handler> = Arc::new(Routes::guarded(accept, sources, token));
     server::serve_tcp(listener, handler, stop).await;
 }
 
@@ -69,10 +69,16 @@ impl Routes {
         Self { accept, sources, token: None, large: Arc::new(Semaphore::new(limits::HTTP_LARGE)) }
     }
 
+    /// The routes behind a token, while there is one.
+    pub fn guarded(accept: Arc<dyn Accept>, sources: Arc<Sources>, token: watch::Receiver<Option<Secret>>) -> Self {
+        Self { token: Some(token), ..Self::local(accept, sources) }
+    }
+
     /// A vendor's request. It proves by itself where it comes from, or knows the token as everybody else.
     fn receive(&self, head: Parts, body: Incoming, peer: Option<Peer>) -> Answering {
         let (accept, sources, large) = (self.accept.clone(), self.sources.clone(), self.large.clone());
-        let door = sources::Door { local: self.token.is_none(), opens: self.authorized(&head.headers) };
+        let (local, guarded) = (self.token.is_none(), self.asks_for_a_token());
+        let door = sources::Door { local, guarded, opens: self.authorized(&head.headers) };
         Box::pin(async move {
             let received = match sources.find(&head, &door) {
                 Ok(found) => match read(&head, body, &large).await {
@@ -83,6 +89,11 @@ impl Routes {
             };
             received.unwrap_or_else(|refusal| problem(&refusal))
         })
+    }
+
+    /// Whether there is a token to know.
+    fn asks_for_a_token(&self) -> bool {
+        self.token.as_ref().is_some_and(|token| token.borrow().is_some())
     }
 
     /// Whether the sender knows the token, or none is asked for.
@@ -159,8 +170,9 @@ fn ready(response: Response<Body>) -> Answering {
     Box::pin(std::future::ready(response))
 }
 
-/// A web page may send requests to loopback, and through DNS to any address: it cannot hide that it is one.
-fn not_a_browser(headers: &HeaderMap) -> Result<(), Refusal> {
+/// A web page may send requests to loopback, and through DNS to any address: it cannot hide that it is one. An answer
+/// never allows it anything either: none of ours has a header of CORS.
+pub(crate) fn not_a_browser(headers: &HeaderMap) -> Result<(), Refusal> {
     const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
     const MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
     match [header::ORIGIN, SITE, MODE].iter().any(|name| headers.contains_key(name)) {

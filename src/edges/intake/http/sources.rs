@@ -44,6 +44,8 @@ pub struct Sources {
 pub(super) struct Door {
     /// Whether it is guarded by the file system.
     pub(super) local: bool,
+    /// Whether there is a token that opens it.
+    pub(super) guarded: bool,
     /// Whether it opens for this sender by itself.
     pub(super) opens: Result<(), Refusal>,
 }
@@ -187,14 +189,22 @@ fn read(
     if let Some(how) = &opened.how {
         tracing::debug!(source = source.name, how, "the signature is right");
     }
+    let (local, guarded) = (door.local, door.guarded);
     let welcome = if opened.verified { Ok(()) } else { door.opens };
     // A sender that asks whether it is welcome cannot have proven anything yet; nothing is stored of it.
     let asks = [Method::OPTIONS, Method::GET, Method::HEAD].contains(&incoming.method);
     if !asks {
         welcome.clone()?;
     }
+    let verified = opened.verified;
     let outcome = opened.events(&config.secrets, now);
     match &outcome {
+        // What a page asks for at its own host says nowhere that it is a page.
+        Outcome::Events(..) if asks && !verified && !local && !guarded && !source.is_called(&incoming.headers) => {
+            let what = "a GET for another host than this one proves nothing: web pages can send it";
+            let help = "give the source a token, or its public_url";
+            Err(Refusal::new(Code::Forbidden, format!("{what}; {help}")))
+        }
         Outcome::Respond { .. } if asks => Ok(outcome),
         _ => welcome.map(|()| outcome),
     }
