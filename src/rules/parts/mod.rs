@@ -74,7 +74,9 @@ pub fn parts(text: &str, fit: &Fit<'_>) -> Result<Vec<String>, String> {
     }
     // What cannot go out is not looked at: a character weighs something in every unit.
     let most = limit.saturating_mul(if fit.overflow == Overflow::Split { limits::PARTS } else { 1 });
-    let text = text.char_indices().nth(most.saturating_add(1)).map_or(text, |(end, _)| &text[..end]);
+    // What begins there may end a little later, and is whole only with its end.
+    let most = most.saturating_add(limits::MARKUP_SPAN + 8);
+    let text = text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end]);
     let tokens = tokens::read(text, fit.markup, (limit / 4).min(limits::MARKUP_SPAN));
     match fit.overflow {
         Overflow::Fail => Err(format!("the text has {size} {}, {} takes {limit}", unit.name(), fit.of)),
