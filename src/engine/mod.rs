@@ -23,4 +23,5 @@ pub mod status;
 pub mod tally;
 pub mod traces;
 pub mod troubles;
+pub mod turns;
 pub mod wire;

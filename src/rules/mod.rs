@@ -15,6 +15,7 @@ pub mod hook;
 pub mod host;
 pub mod manifest;
 pub mod pace;
+pub mod parts;
 pub mod platform;
 pub mod proof;
 pub mod schema;

@@ -41,6 +41,10 @@ pub const SCRIPT_CALL_LEVELS: usize = 32;
 pub const SCRIPT_EXPRESSION_DEPTH: usize = 64;
 /// A string that a script builds.
 pub const SCRIPT_STRING: usize = 4 * 1024 * 1024;
+/// Messages that one long text becomes: more than these nobody reads in a chat, and they would use up a robot's minute.
+pub const PARTS: usize = 20;
+/// Bytes of a link or a tag that is never cut: whoever looked further for its end would do so for each bracket.
+pub const MARKUP_SPAN: usize = 2048;
 /// An array that a script builds, in elements.
 pub const SCRIPT_ARRAY: usize = 100_000;
 /// A map that a script builds, in members.

@@ -328,6 +328,21 @@ fn the_page_of_operating_is_true() {
 }
 
 #[test]
+fn the_page_of_chats_is_true() {
+    page("chats.md");
+}
+
+#[test]
+fn the_page_of_push_services_and_pagers_is_true() {
+    page("push-and-pages.md");
+}
+
+#[test]
+fn the_page_of_receivers_is_true() {
+    page("receivers.md");
+}
+
+#[test]
 fn every_page_is_linked_and_followed() {
     let readme = fs::read_to_string(root().join("README.md")).expect("a README");
     let own = fs::read_to_string(root().join("tests/it/pages.rs")).expect("this file");
