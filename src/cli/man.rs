@@ -220,6 +220,7 @@ fn table(name: &str) -> Option<&'static Table> {
         "defaults" => &keys::DEFAULTS,
         "limits" => &keys::LIMITS,
         "network" => &keys::NETWORK,
+        "traces" => &keys::TRACES,
         "source" => &keys::SOURCE,
         "source-options" => &keys::SOURCE_OPTIONS,
         _ => return None,

@@ -8,7 +8,7 @@ use crate::cli::exit::{Code, Exit};
 use crate::cli::{Global, local, output};
 use crate::engine::wire;
 use crate::rules::hook::{Hook, NotWanted};
-use crate::rules::platform::{Given, RenderError};
+use crate::rules::platform::{Given, RenderError, Turn};
 use crate::words::event::Event;
 use crate::words::exchange::Request;
 use crate::words::secret::Secrets;
@@ -42,26 +42,40 @@ impl Render {
             global
                 .note(format!("note: {}; this is what it would send all the same", not_wanted(&hook, &event, &reason)));
         }
-        let request = request(&hook, &event, &config.secrets)?;
-        let shown = if self.show_secrets { request } else { wire::Mask::new(&hook, &config.secrets).request(&request) };
+        let requests = requests(&hook, &event, &config.secrets)?;
         if !self.show_secrets && (self.curl || global.verbose > 0) {
             global.note("note: secrets are shown as ***, and URLs without their path; --show-secrets prints them");
         }
-        match (global.json, self.curl) {
-            (true, _) => output::json(&object(&shown)),
-            (_, true) => output::say(wire::curl(&shown)),
-            _ if output::is_terminal() => {
-                output::say(output::clean(String::from_utf8_lossy(&wire::request(&shown)).trim_end()))
+        let mask = wire::Mask::new(&hook, &config.secrets);
+        for (n, request) in requests.into_iter().enumerate() {
+            let shown = if self.show_secrets { request } else { mask.request(&request) };
+            if n > 0 && !global.json && !self.curl {
+                output::say("")?;
             }
-            _ => output::bytes(&wire::request(&shown)),
+            match (global.json, self.curl) {
+                (true, _) => output::json(&object(&shown))?,
+                (_, true) => output::say(wire::curl(&shown))?,
+                _ if output::is_terminal() => {
+                    output::say(output::clean(String::from_utf8_lossy(&wire::request(&shown)).trim_end()))?;
+                }
+                _ => output::bytes(&wire::request(&shown))?,
+            }
         }
+        Ok(())
     }
 }
 
-/// The first attempt's request.
-pub(crate) fn request(hook: &Hook, event: &Event, secrets: &Secrets) -> Result<Request, Exit> {
+/// The first attempt's request, or its requests when the message has several parts.
+fn requests(hook: &Hook, event: &Event, secrets: &Secrets) -> Result<Vec<Request>, Exit> {
+    let (first, parts) = request_of(hook, event, secrets, 0)?;
+    let others = (1..parts).map(|part| request_of(hook, event, secrets, part).map(|(request, _)| request));
+    std::iter::once(Ok(first)).chain(others).collect()
+}
+
+fn request_of(hook: &Hook, event: &Event, secrets: &Secrets, part: u32) -> Result<(Request, u32), Exit> {
     let given = Given { id: "example-1", attempt: 1, now: Timestamp::now(), hook: &hook.name, event, secrets };
-    hook.render(&given).map_err(|error| match error {
+    let turn = Turn { part, plain: false };
+    hook.render_turn(&given, None, turn).map_err(|error| match error {
         RenderError::Secret { .. } => Exit::new(Code::Configuration, error.to_string())
             .help("write it to a file of that name in the secrets.d folder"),
         RenderError::Wrong(problem) => {

@@ -16,11 +16,12 @@ use crate::engine::wire;
 use crate::rules::cases::{self, CaseResult};
 use crate::rules::diagnostic::{Diagnostic, Source, Span};
 use crate::rules::hook::{Shared, read_options};
-use crate::rules::platform::{Given, Platform};
+use crate::rules::platform::{Given, Platform, RenderError};
 use crate::rules::source::{Incoming, NamedSource, Outcome, SourceScript, read_source_options};
 use crate::rules::yaml::reader::Reader;
 use crate::rules::yaml::{self, Value};
 use crate::words::event::JSON;
+use crate::words::exchange::Request;
 use crate::words::json::Members;
 use crate::words::limits;
 use crate::words::secret::Secrets;
@@ -97,9 +98,13 @@ impl Script {
         let given = Given { id: "example-1", attempt: 1, now, hook: "script", event: &event, secrets: &secrets };
         let rendered = trees.iter().map(|(name, tree)| Ok((name.clone(), tree.render(&given)?)));
         let options = rendered.collect::<Result<Members, _>>();
-        let made = options.and_then(|options| platform.request(&given, platform.options(&options)));
-        match made {
-            Ok(request) => output::bytes(&wire::request(&request)),
+        match options.and_then(|options| requests(platform, &given, &options)) {
+            Ok(requests) => requests.iter().enumerate().try_for_each(|(n, request)| {
+                if n > 0 {
+                    output::say("")?;
+                }
+                output::bytes(&wire::request(request))
+            }),
             Err(error) => Err(Exit::new(Code::Failed, secrets.redact(&error.to_string()))),
         }
     }
@@ -153,6 +158,19 @@ impl Script {
         reader.found.iter().for_each(local::say);
         named.filter(|_| !failed).ok_or_else(|| Exit::silent(Code::Configuration))
     }
+}
+
+/// The request, or those of a message in parts.
+fn requests(platform: &Platform, given: &Given<'_>, options: &Members) -> Result<Vec<Request>, RenderError> {
+    let one = |part| {
+        let mut options = platform.options(options);
+        options.turn.part = part;
+        let made = platform.make(given, options)?;
+        let parts = made.parts;
+        Ok((platform.finish(made, given)?, parts))
+    };
+    let (first, parts) = one(0)?;
+    std::iter::once(Ok(first)).chain((1..parts).map(|part| one(part).map(|(request, _)| request))).collect()
 }
 
 fn compile(file: &Path) -> Result<Compiled, Exit> {

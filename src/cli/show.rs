@@ -49,6 +49,7 @@ fn show_delivery(delivery: &Json) -> Result<(), Exit> {
     fact("type", &line(delivery, "type"))?;
     fact("source", &line(delivery, "source"))?;
     fact("happened", &output::time(delivery, "event_time"))?;
+    fact("trace", &line(delivery, "trace"))?;
 
     let attempts = output::list(delivery, "attempts");
     if attempts.is_empty() {

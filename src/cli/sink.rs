@@ -44,7 +44,7 @@ pub(crate) struct Sink {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8471")]
     listen: SocketAddr,
     /// Whom to play; without it everything is taken
-    #[arg(long = "as", value_name = "PLATFORM", group = "checker", value_parser = PossibleValuesParser::new(["dingtalk", "wecom", "lark"]))]
+    #[arg(long = "as", value_name = "PLATFORM", group = "checker", value_parser = PossibleValuesParser::new(Platform::ALL[1..].iter().map(|(_, name)| *name)))]
     platform: Option<String>,
     /// A known token; any other is unknown then
     #[arg(long, value_name = "TOKEN", requires = "platform")]
@@ -132,9 +132,14 @@ impl Sink {
             None => self.secret.clone(),
             Some(path) => Some(read_secret(path)?),
         };
-        if platform == Platform::Wecom && (secret.is_some() || !self.keyword.is_empty()) {
-            return Err(Exit::new(Code::Usage, "a wecom robot has neither a signing secret nor keywords")
-                .help("the key in its URL is the whole secret; leave --secret and --keyword out"));
+        if !platform.has_secret() && secret.is_some() {
+            let what = format!("a {} receiver has no signing secret", platform.name());
+            return Err(Exit::new(Code::Usage, what)
+                .help("what stands in its URL or its body is the whole secret; --token names it"));
+        }
+        if !platform.has_keywords() && !self.keyword.is_empty() {
+            let what = format!("a {} receiver has no keywords", platform.name());
+            return Err(Exit::new(Code::Usage, what).help("those of dingtalk and lark have; leave --keyword out"));
         }
         let verify = if self.verify.is_empty() { None } else { Some(Arc::new(self.scheme(secret.as_ref())?)) };
         let default = BotOptions {

@@ -5,6 +5,12 @@ use std::time::Duration;
 
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
+use rustix::system::uname;
+
+/// What the machine is called; empty where it has no name. Not from /proc, of which a unit may see little.
+pub fn host() -> String {
+    uname().nodename().to_string_lossy().into_owned()
+}
 
 /// How much of the machine this process uses. What is not known is not said.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -5,12 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::edges::intake::{Accept, Answer, Code, Refusal};
 use crate::edges::journal::{Append, Appended, JournalError};
 use crate::engine::desk::Desk;
 use crate::rules::config::Config;
+use crate::rules::traces::{self, Span};
 use crate::words::event::{Event, OWN_SOURCE};
 use crate::words::limits;
 
@@ -90,12 +92,16 @@ impl Accept for Acceptor {
         });
         let batch: Vec<Append> = batch.collect();
         let asked = once(&batch);
+        let handed_in = config.settings.traces.as_ref().map(|_| HandedIn::now(&self.desk, &batch));
         let appended = self.desk.journal.append(batch);
         let desk = self.desk.clone();
         Box::pin(async move {
             match appended.await {
                 Ok(appended) => {
                     count_dropped(&desk, &asked, &appended);
+                    if let Some(handed_in) = handed_in {
+                        handed_in.tell(&desk, &appended);
+                    }
                     desk.count_accepted(appended.iter().filter(|one| !one.duplicate).count());
                     appended.into_iter().map(answer).collect()
                 }
@@ -106,6 +112,27 @@ impl Accept for Acceptor {
 
     fn refused(&self, code: Code) {
         self.desk.totals.refused(code);
+    }
+}
+
+/// What is told of events that were handed in, once they are on disk.
+struct HandedIn {
+    began: Instant,
+    spans: Vec<Option<Span>>,
+}
+
+impl HandedIn {
+    fn now(desk: &Desk, batch: &[Append]) -> Self {
+        let now = desk.clock.now();
+        let spans = batch.iter().map(|one| traces::accepted(&one.event, one.hooks.len(), now));
+        Self { began: Instant::now(), spans: spans.collect() }
+    }
+
+    /// What was known already is not told again.
+    fn tell(self, desk: &Desk, appended: &[Appended]) {
+        let took = self.began.elapsed();
+        let new = self.spans.into_iter().zip(appended).filter(|(_, appended)| !appended.duplicate);
+        new.filter_map(|(span, _)| span).for_each(|span| desk.traces.record(Span { took, ..span }));
     }
 }
 

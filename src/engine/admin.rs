@@ -25,6 +25,7 @@ use crate::engine::{explain, standing, status};
 use crate::rules::backoff;
 use crate::rules::config::Config;
 use crate::rules::hook::Hook;
+use crate::rules::traces;
 use crate::rules::yaml::reader::parse_duration;
 use crate::words::delivery::Why;
 use crate::words::event::{Event, Peer};
@@ -132,7 +133,7 @@ impl Admin {
                 let config = self.config.borrow().clone();
                 let standing = standing::of_hook(&self.desk, &config, &shown.row.hook);
                 standing::tell(&standing, &mut shown.row, self.desk.clock.steady());
-                Ok(Reply::Json(200, whole(&shown)))
+                Ok(Reply::Json(200, whole(&shown, config.settings.traces.is_some())))
             }
             None => Err((404, "not_found", format!("no delivery {id} is on record"))),
         }
@@ -340,8 +341,9 @@ fn line(row: &impl serde::Serialize) -> String {
     serde_json::to_string(row).unwrap_or_default()
 }
 
-fn whole(shown: &Shown) -> Json {
+fn whole(shown: &Shown, recording: bool) -> Json {
     let mut whole = json!(shown.row);
+    whole["trace"] = json!(traces::trace_of(&shown.event, recording));
     whole["source"] = json!(shown.event.source);
     whole["event_time"] = json!(shown.event.time);
     whole["content_type"] = json!(shown.event.content_type);

@@ -14,14 +14,17 @@ use crate::engine::desk::{Desk, Pulse};
 use crate::engine::gate::{Gate, Pass, Passes};
 use crate::engine::kept;
 use crate::engine::tally;
+use crate::engine::traces::Traced;
 use crate::engine::troubles::Trouble;
+use crate::engine::turns;
 use crate::engine::wire::Mask;
 use crate::rules::backoff;
 use crate::rules::breaker::Change;
 use crate::rules::config::Config;
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::Hook;
-use crate::rules::platform::{Given, Judged, RenderError};
+use crate::rules::platform::{Given, Judged, RenderError, Turn};
+use crate::rules::traces::Tried;
 use crate::words::delivery::{Attempt, Body, Delivery, Outcome, Why};
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response, SendError};
@@ -34,6 +37,17 @@ struct Ended {
     attempt: Attempt,
     attempts: u32,
     outcome: Outcome,
+}
+
+impl Ended {
+    fn tried<'a>(
+        &'a self,
+        delivery: &'a Delivery,
+        request: Option<&'a Request>,
+        error: Option<&'a SendError>,
+    ) -> Tried<'a> {
+        Tried { delivery, attempt: &self.attempt, outcome: self.outcome.word(), request, error }
+    }
 }
 
 /// Tries a delivery once and hands its outcome to the journal. Returns when the lane may go on; the outcome reaches
@@ -69,32 +83,46 @@ pub async fn deliver(
         let attempt = (unsent(&delivery, started, why.to_owned()), delivery.attempts);
         return record(desk, pulse, delivery, Some(attempt), Outcome::Dead { why: why.to_owned() }, permit);
     }
-    let (pass, request) = match desk.care.watching(&delivery, || make(desk, hook, &given, &delivery, pass)) {
+    let traced = Traced::begin(config, &delivery.event);
+    let (pass, mut made) = match desk.care.watching(&delivery, || make(desk, hook, &given, &delivery, pass)) {
         Ok(made) => made,
         Err(Detained::Until(until, why)) => {
             return record(desk, pulse, delivery, None, Outcome::Waiting { until, why }, permit);
         }
         Err(Detained::Broken(error)) => {
             let ended = unrendered(desk, config, hook, &delivery, started, &error);
+            traced.end(&desk.traces, &ended.tried(&delivery, None, None));
             return record_attempt(desk, pulse, delivery, ended, permit);
         }
     };
+    if made.parts > 1 {
+        made.turn.part = turns::next(desk, &delivery, made.parts).await;
+        if let Err(error) = desk.care.watching(&delivery, || made.again(hook, &given, &delivery)) {
+            let ended = unrendered(desk, config, hook, &delivery, started, &error);
+            traced.end(&desk.traces, &ended.tried(&delivery, None, None));
+            return record_attempt(desk, pulse, delivery, ended, permit);
+        }
+    }
+    traced.tell(&mut made.request);
     let begun = Instant::now();
-    let answer = desk.sender().send(&request, hook.timeout).await;
+    let (answer, judged) = exchange(desk, config, hook, &given, &delivery, &traced, &mut made).await;
     let took = begun.elapsed();
     // Nothing of what a receiver said goes any further, into a log or a record, before the secrets are out of it.
-    let clean = cleaner(config, hook, &request);
-    let judged = desk.care.watching(&delivery, || judge(hook, &answer, desk.clock.now(), &clean));
+    let clean = cleaner(config, hook, &made.request);
     desk.care.survived(&delivery);
     let status = answer.as_ref().ok().map(|response| response.status);
     pulse.tally().attempted(&judged.verdict, status, took, desk.clock.elapsed());
-    act_on(desk, config, hook, pass.gate(), &judged.verdict, &delivery.event).await;
+    act_on(desk, config, hook, pass.gate(), &judged, &delivery.event).await;
     let change = pass.end(desk.clock.elapsed(), &judged.verdict, hook.breaker.as_ref());
     say(desk, hook, change, &judged.verdict);
-    let seen = Seen { started, took, request: &request, answer: &answer, judged: &judged };
+    let seen = Seen { started, took, made: &made, answer: &answer, judged: &judged };
     let ended = ended(desk, hook, &delivery, &seen, &clean);
+    traced.end(&desk.traces, &ended.tried(&delivery, Some(&made.request), answer.as_ref().err()));
     if matches!(ended.outcome, Outcome::Dead { .. }) {
-        let kept = desk.care.watching(&delivery, || kept::of(config, hook, &given, &delivery, &request));
+        let kept = match made.parts {
+            1 => desk.care.watching(&delivery, || kept::of(config, hook, &given, &delivery, &made.request)),
+            _ => Err("its message has several parts".to_owned()),
+        };
         desk.journal.keep_body(&delivery, kept);
         desk.care.survived(&delivery);
     }
@@ -114,12 +142,74 @@ fn make(
     given: &Given<'_>,
     delivery: &Delivery,
     pass: Option<Pass>,
-) -> Result<(Pass, Request), Detained> {
+) -> Result<(Pass, Made), Detained> {
     let pass = match pass {
         Some(pass) => pass,
         None => dynamic_pass(desk, hook, given)?,
     };
-    Ok((pass, render_with(hook, given, delivery.original.as_ref()).map_err(Detained::Broken)?))
+    let turn = Turn::default();
+    let made = render_turn(hook, given, delivery.original.as_ref(), turn).map_err(Detained::Broken)?;
+    let (request, parts) = made;
+    Ok((pass, Made { request, parts, turn }))
+}
+
+/// A request, and which one of its delivery it is.
+struct Made {
+    request: Request,
+    parts: u32,
+    turn: Turn,
+}
+
+impl Made {
+    /// Makes it as `turn` says by now.
+    fn again(&mut self, hook: &Hook, given: &Given<'_>, delivery: &Delivery) -> Result<(), RenderError> {
+        if self.turn != Turn::default() {
+            self.request = render_turn(hook, given, delivery.original.as_ref(), self.turn)?.0;
+        }
+        Ok(())
+    }
+}
+
+/// What an answer means, without the secrets that it may repeat.
+fn judge_clean(
+    desk: &Desk,
+    config: &Config,
+    hook: &Hook,
+    delivery: &Delivery,
+    request: &Request,
+    answer: &Result<Response, SendError>,
+) -> Judged {
+    let clean = cleaner(config, hook, request);
+    desk.care.watching(delivery, || judge(hook, answer, desk.clock.now(), &clean))
+}
+
+/// Sends it, and once more as plain text if its markup is refused.
+async fn exchange(
+    desk: &Desk,
+    config: &Config,
+    hook: &Hook,
+    given: &Given<'_>,
+    delivery: &Delivery,
+    traced: &Traced,
+    made: &mut Made,
+) -> (Result<Response, SendError>, Judged) {
+    let answer = desk.sender().send(&made.request, hook.timeout).await;
+    let judged = judge_clean(desk, config, hook, delivery, &made.request, &answer);
+    if !judged.plain || delivery.original.is_some() {
+        return (answer, judged);
+    }
+    made.turn.plain = true;
+    if desk.care.watching(delivery, || made.again(hook, given, delivery)).is_err() {
+        return (answer, judged);
+    }
+    traced.tell(&mut made.request);
+    let refused = judged.verdict.why().unwrap_or_default().to_owned();
+    let answer = desk.sender().send(&made.request, hook.timeout).await;
+    let mut judged = judge_clean(desk, config, hook, delivery, &made.request, &answer);
+    if judged.verdict == Verdict::Delivered {
+        judged.warning.get_or_insert_with(|| format!("sent as plain text: {refused}"));
+    }
+    (answer, judged)
 }
 
 /// The pass for a receiver that depends on the event (a templated URL).
@@ -144,14 +234,15 @@ fn say(desk: &Desk, hook: &Hook, change: Option<Change>, verdict: &Verdict) {
     }
 }
 
-/// Renders; a panic inside a template or a script is that delivery's trouble, not the daemon's.
-pub fn render(hook: &Hook, given: &Given<'_>) -> Result<Request, RenderError> {
-    render_with(hook, given, None)
-}
-
-/// The same, with a body of an earlier attempt.
-pub fn render_with(hook: &Hook, given: &Given<'_>, original: Option<&Arc<Body>>) -> Result<Request, RenderError> {
-    catch_unwind(AssertUnwindSafe(|| hook.render_with(given, original))).unwrap_or_else(|_| {
+/// One of the requests of a delivery, perhaps with a body of an earlier attempt, and how many parts its message has. A panic
+/// inside a template or a script is that delivery's trouble, not the daemon's.
+pub fn render_turn(
+    hook: &Hook,
+    given: &Given<'_>,
+    original: Option<&Arc<Body>>,
+    turn: Turn,
+) -> Result<(Request, u32), RenderError> {
+    catch_unwind(AssertUnwindSafe(|| hook.render_turn(given, original, turn))).unwrap_or_else(|_| {
         let what = format!("rendering hook {} broke down on this event", hook.name);
         let help = "this is a fault of postrider itself: report it with the hook file and the event's type";
         Err(RenderError::Wrong(Box::new(Diagnostic::error("broke-down", what).help(help))))
@@ -178,15 +269,18 @@ pub fn judge(
                 SendError::Unsendable(_) => Verdict::Reject { why },
                 _ => Verdict::retry(why),
             };
-            Judged { verdict, warning: None }
+            verdict.into()
         }
     };
     judged.with_words(clean)
 }
 
 /// Pauses the receiver or holds the hook, before anyone else uses them.
-async fn act_on(desk: &Desk, config: &Config, hook: &Hook, gate: &Gate, verdict: &Verdict, event: &Event) {
-    match verdict {
+async fn act_on(desk: &Desk, config: &Config, hook: &Hook, gate: &Gate, judged: &Judged, event: &Event) {
+    if let Some(rest) = judged.rest {
+        gate.pause(desk.clock.elapsed() + rest.min(limits::RETRY_AFTER_MAX), "its window is used up");
+    }
+    match &judged.verdict {
         Verdict::Pause { why, wait } => {
             tracing::info!(hook = %hook.name, why, seconds = wait.as_secs(), "receiver asked for a pause");
             gate.pause(desk.clock.elapsed() + (*wait).min(limits::RETRY_AFTER_MAX), why);
@@ -200,7 +294,7 @@ async fn act_on(desk: &Desk, config: &Config, hook: &Hook, gate: &Gate, verdict:
 struct Seen<'a> {
     started: Timestamp,
     took: Duration,
-    request: &'a Request,
+    made: &'a Made,
     answer: &'a Result<Response, SendError>,
     judged: &'a Judged,
 }
@@ -208,9 +302,19 @@ struct Seen<'a> {
 fn ended(desk: &Desk, hook: &Hook, delivery: &Delivery, seen: &Seen<'_>, clean: &dyn Fn(&str) -> String) -> Ended {
     let verdict = &seen.judged.verdict;
     let now = desk.clock.steady();
-    let (attempts, outcome) =
+    let Made { request, parts, turn } = seen.made;
+    let (mut attempts, mut outcome) =
         backoff::next(verdict, &hook.retry, delivery.created, delivery.attempts, now, fastrand::f64());
-    let why = verdict.why().or(seen.judged.warning.as_deref()).unwrap_or_default();
+    let mut why = verdict.why().or(seen.judged.warning.as_deref()).unwrap_or_default().to_owned();
+    if *parts > 1 && outcome == Outcome::Delivered {
+        let warning = if why.is_empty() { String::new() } else { format!("; {why}") };
+        why = [turns::words(turn.part, *parts), warning].concat();
+        if turn.part + 1 < *parts {
+            // Due since its old time: its next part is the first that the journal hands out.
+            outcome = Outcome::Waiting { until: delivery.due, why: Why::Turn };
+            attempts = delivery.attempts;
+        }
+    }
     let (status, response) = match seen.answer {
         Ok(response) => (Some(response.status), beginning(response)),
         Err(error) => (None, error.to_string().into()),
@@ -219,11 +323,11 @@ fn ended(desk: &Desk, hook: &Hook, delivery: &Delivery, seen: &Seen<'_>, clean: 
         number: delivery.attempts.saturating_add(1),
         started: seen.started,
         duration: seen.took,
-        request: [seen.request.method.as_str(), " ", &shown_url(&seen.request.url)].concat(),
+        request: [request.method.as_str(), " ", &shown_url(&request.url)].concat(),
         status,
         response: cut(clean(&response)),
         verdict: verdict.word().to_owned(),
-        why: why.to_owned(),
+        why,
     };
     Ended { attempt, attempts, outcome }
 }

@@ -28,6 +28,7 @@ use crate::engine::health::Health;
 use crate::engine::lane::Lane;
 use crate::engine::pulse;
 use crate::engine::recall::recall;
+use crate::engine::traces;
 use crate::engine::troubles;
 use crate::rules::config::Config;
 use crate::words::limits;
@@ -109,6 +110,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     // What goes wrong while what is in the air lands is told too.
     let landed_all = CancellationToken::new();
     services.spawn(troubles::tell(raised, journal.clone(), clock, config.clone(), landed_all.clone()));
+    services.spawn(traces::hand_over(desk.traces.clone(), config.clone(), landed_all.clone()));
     services.spawn(pulse::beat(desk.clone(), config.clone(), stop.clone()));
     let lanes = tokio::spawn(run_lanes(desk.clone(), config.clone(), stop.clone()));
 

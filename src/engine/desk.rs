@@ -14,6 +14,7 @@ use crate::engine::care::Care;
 use crate::engine::clock::Clock;
 use crate::engine::gate::Gate;
 use crate::engine::tally::{Tally, Totals};
+use crate::engine::traces::Traces;
 use crate::engine::troubles::{Bell, Trouble};
 use crate::rules::config::Config;
 use crate::rules::hook::{Hook, ReceiverKey};
@@ -75,6 +76,8 @@ pub struct Desk {
     pub accepted: AtomicU64,
     /// What else is counted since then.
     pub totals: Arc<Totals>,
+    /// What is told of them one by one, where anybody collects that.
+    pub traces: Arc<Traces>,
     /// Where troubles are raised.
     pub troubles: Bell,
     /// Hooks whose hold was not told, because an event that told of a trouble caused it.
@@ -105,6 +108,7 @@ impl Desk {
             pulses: Mutex::default(),
             accepted: AtomicU64::new(0),
             totals: Arc::new(Totals::new(clock.now())),
+            traces: Arc::default(),
             troubles,
             unsaid: Mutex::default(),
             since: clock.now(),

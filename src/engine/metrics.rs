@@ -35,6 +35,7 @@ pub async fn gather(desk: &Desk, config: &Config, stop: &CancellationToken) -> V
     families.extend(queue(&hooks));
     families.extend(journal(desk));
     families.extend(configuration(desk, config));
+    families.push(spans(desk));
     families.extend(process(desk));
     families
 }
@@ -201,6 +202,14 @@ fn configuration(desk: &Desk, config: &Config) -> Vec<Family> {
     let mut build = Family::new(Kind::Gauge, "postrider_build_info", "Which postrider this is; always 1.");
     build.rows.push((version, Value::Whole(1)));
     vec![problems, reloaded.with(Value::Real(desk.totals.reloaded_at() as f64)), build]
+}
+
+fn spans(desk: &Desk) -> Family {
+    let help = "Spans of traces: handed over to the collector, or dropped because it did not take them.";
+    let mut spans = Family::new(Kind::Counter, "postrider_spans", help);
+    let counts = [("sent", desk.traces.sent()), ("dropped", desk.traces.dropped())];
+    spans.rows = counts.map(|(word, count)| (vec![("outcome", word.to_owned())], Value::Whole(count))).into();
+    spans
 }
 
 /// The names that every Prometheus client uses.

@@ -21,5 +21,7 @@ pub mod recall;
 pub mod standing;
 pub mod status;
 pub mod tally;
+pub mod traces;
 pub mod troubles;
+pub mod turns;
 pub mod wire;

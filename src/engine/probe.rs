@@ -7,11 +7,11 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::edges::send::Sender;
-use crate::engine::attempt::{judge, render};
+use crate::engine::attempt::{judge, render_turn};
 use crate::engine::wire::{self, Mask};
 use crate::rules::config::Config;
 use crate::rules::hook::Hook;
-use crate::rules::platform::Given;
+use crate::rules::platform::{Given, Turn};
 use crate::words::event::Event;
 
 /// What a test came to. Secrets are taken out.
@@ -31,7 +31,8 @@ pub struct Probed {
     pub why: String,
 }
 
-/// Sends one event through a hook. `to` replaces scheme, host and port of the URL, or all of it when it has a path.
+/// Sends one event through a hook, all parts of its message until one does not arrive. `to` replaces scheme, host and port
+/// of the URL, or all of it when it has a path.
 pub async fn probe(
     sender: &Sender,
     config: &Config,
@@ -40,15 +41,44 @@ pub async fn probe(
     to: Option<&str>,
     now: Timestamp,
 ) -> Probed {
+    let mut turn = Turn::default();
+    let mut requests = Vec::new();
+    let mut took = 0;
+    loop {
+        let (mut probed, parts, plain) = probe_one(sender, config, hook, event, to, now, turn).await;
+        requests.push(std::mem::take(&mut probed.request));
+        took += probed.duration_ms;
+        if plain && !turn.plain {
+            turn.plain = true;
+        } else if probed.verdict == "delivered" && turn.part + 1 < parts {
+            turn = Turn { part: turn.part + 1, plain: false };
+        } else {
+            return Probed { request: requests.join("\n\n"), duration_ms: took, ..probed };
+        }
+    }
+}
+
+/// One request, of how many parts it is one, and whether only its markup is refused.
+async fn probe_one(
+    sender: &Sender,
+    config: &Config,
+    hook: &Hook,
+    event: &Event,
+    to: Option<&str>,
+    now: Timestamp,
+    turn: Turn,
+) -> (Probed, u32, bool) {
     let given = Given { id: "test-1", attempt: 1, now, hook: &hook.name, event, secrets: &config.secrets };
-    let mut request = match render(hook, &given) {
-        Ok(request) => request,
-        Err(error) => return unmade(&Mask::new(hook, &config.secrets).text(&error.to_string())),
+    let (mut request, parts) = match render_turn(hook, &given, None, turn) {
+        Ok(made) => made,
+        Err(error) => {
+            return (unmade(&Mask::new(hook, &config.secrets).text(&error.to_string())), 1, false);
+        }
     };
     if let Some(to) = to {
         match divert(&request.url, to) {
             Ok(url) => request.url = url,
-            Err(why) => return unmade(&why),
+            Err(why) => return (unmade(&why), 1, false),
         }
     }
     let begun = Instant::now();
@@ -62,14 +92,15 @@ pub async fn probe(
         Err(_) => (None, None),
     };
     let why = judged.verdict.why().or(judged.warning.as_deref()).unwrap_or_default();
-    Probed {
+    let probed = Probed {
         request: String::from_utf8_lossy(&wire::request(&mask.request(&request))).into_owned(),
         status,
         response,
         duration_ms: milliseconds(took),
         verdict: judged.verdict.word().to_owned(),
         why: why.to_owned(),
-    }
+    };
+    (probed, parts, judged.plain)
 }
 
 fn unmade(why: &str) -> Probed {

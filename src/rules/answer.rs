@@ -29,6 +29,10 @@ pub struct Judged {
     pub verdict: Verdict,
     /// A doubt about a delivered message.
     pub warning: Option<String>,
+    /// The markup is what was refused: the same may go out at once as plain text.
+    pub plain: bool,
+    /// How long the receiver is left alone although it took the message: its window is used up.
+    pub rest: Option<Duration>,
 }
 
 /// The wait after a 429 that names none.
@@ -38,13 +42,14 @@ impl Judged {
     /// The same with other words, where there are some.
     #[must_use]
     pub fn with_words(self, other: impl Fn(&str) -> String) -> Self {
-        Self { verdict: self.verdict.with_why(&other), warning: self.warning.map(|warning| other(&warning)) }
+        let warning = self.warning.map(|warning| other(&warning));
+        Self { verdict: self.verdict.with_why(&other), warning, ..self }
     }
 }
 
 impl From<Verdict> for Judged {
     fn from(verdict: Verdict) -> Self {
-        Self { verdict, warning: None }
+        Self { verdict, warning: None, plain: false, rest: None }
     }
 }
 

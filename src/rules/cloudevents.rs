@@ -17,6 +17,7 @@ use serde_json::{Map, Value as Json};
 use crate::rules::text::json_fault;
 use crate::words::event::{JSON, media_type_is_json};
 use crate::words::limits;
+use crate::words::trace::{TRACEPARENT, TraceParent};
 
 /// One event, with the bytes of its data as they were written.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,8 @@ pub struct CloudEvent {
     pub data: Bytes,
     /// The media type of `data`.
     pub content_type: String,
+    /// The trace that it belongs to (`traceparent` of the extension for distributed tracing).
+    pub trace: Option<TraceParent>,
     /// Every attribute, the four above among them.
     pub attributes: Map<String, Json>,
 }
@@ -213,7 +216,8 @@ fn event(attributes: Map<String, Json>, data: Bytes, content_type: String) -> Re
             Some(read.ok_or_else(|| bad(format!("time must be RFC 3339 such as 2026-11-22T10:30:00Z, not {time}")))?)
         }
     };
-    Ok(CloudEvent { id, kind, source, time, data, content_type, attributes })
+    let trace = attributes.get(TRACEPARENT).and_then(Json::as_str).and_then(TraceParent::parse);
+    Ok(CloudEvent { id, kind, source, time, data, content_type, trace, attributes })
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@
 //! ```
 //!
 //! The kinds are `text chat message markdown html mrkdwn markdownv2 xml url headers secret list bool integer sign tree`, and a choice: either
-//! `"choice: text markdown"` or the words as an array, `["text", "markdown"]`.
+//! `"choice: text markdown"` or the words as an array, `["text", "markdown"]`. A kind of text with `@` behind it, such as
+//! `"markdown@"`, is for platforms where a bare `@name` calls somebody; `"tree markdown"` is a tree of such texts.
 
 pub use crate::rules::yaml::reader::Rate;
 
@@ -75,6 +76,8 @@ pub enum Kind {
     Mrkdwn,
     /// Telegram's MarkdownV2.
     MarkdownV2,
+    /// One of `AT`, on a platform where a bare `@name` calls somebody: event data does not.
+    At(Box<Self>),
     /// An XML document: a text, or a tree of elements. Scripts are given its text, which is always well-formed.
     Xml,
     /// A URL: scheme, user info, host and port are literal; the rest is component-encoded.
@@ -95,6 +98,8 @@ pub enum Kind {
     Sign,
     /// Any tree of templated leaves.
     Tree,
+    /// The same, with its leaves escaped as this kind of text: a card.
+    TreeOf(Box<Self>),
 }
 
 /// The kinds that are one word.
@@ -117,18 +122,24 @@ const KINDS: [(&str, Kind); 16] = [
     ("tree", Kind::Tree),
 ];
 
+/// The kinds that may have an `@` behind them.
+const AT: [Kind; 5] = [Kind::Chat, Kind::Message, Kind::Markdown, Kind::Html, Kind::MarkdownV2];
+
 /// What `Kind::Message` is in one hook: plain text when `type` is `text`, or when the hook sets neither `type` nor
-/// `title`; markdown otherwise. Every other kind stays as it is.
+/// `title`; what `type` names, if that is a kind of text; markdown otherwise. Every other kind stays as it is.
 ///
-/// Call it before `Tree::compile`, with `has_title` for "the hook file sets `title`" and `type_option` for the `type`
-/// as the hook file writes it (a default of the platform does not count: a platform whose default depends on the title
-/// could not be described otherwise).
+/// Call it before `Tree::compile`, with `has_title` for "the hook file sets `title`" and `type_option` for the `type` of the
+/// hook file, else the platform's default (none for a platform where that depends on the title).
 pub fn resolve_message(kind: &Kind, has_title: bool, type_option: Option<&str>) -> Kind {
-    if *kind != Kind::Message {
-        return kind.clone();
+    match kind {
+        Kind::Message => {}
+        Kind::At(kind) => return Kind::At(Box::new(resolve_message(kind, has_title, type_option))),
+        kind => return kind.clone(),
     }
     match type_option {
         Some("text") => Kind::Chat,
+        Some("html") => Kind::Html,
+        Some("markdownv2") => Kind::MarkdownV2,
         Some(_) => Kind::Markdown,
         None if has_title => Kind::Markdown,
         None => Kind::Chat,
@@ -177,6 +188,8 @@ impl Kind {
     /// How a manifest writes it.
     pub fn word(&self) -> String {
         match self {
+            Self::At(kind) => format!("{}@", kind.word()),
+            Self::TreeOf(kind) => format!("tree {}", kind.word()),
             Self::Choice(words) => format!("choice: {}", words.join(" ")),
             kind => {
                 let known = KINDS.iter().find(|(_, known)| known == kind);
@@ -207,6 +220,19 @@ impl Kind {
         }
         if let Some((_, kind)) = KINDS.iter().find(|(known, _)| *known == word.as_str()) {
             return Ok(kind.clone());
+        }
+        if let Some(kind) = word.strip_suffix('@').and_then(|word| AT.iter().find(|kind| kind.word() == word)) {
+            return Ok(Self::At(Box::new(kind.clone())));
+        }
+        if let Some(of) = word.strip_prefix("tree ") {
+            let kind = Self::read(&of.into())?;
+            let is_text = AT.contains(&kind) || matches!(kind, Self::Mrkdwn | Self::At(_));
+            let help = "write \"tree markdown\", or \"tree\" for texts that are no markup";
+            return if is_text {
+                Ok(Self::TreeOf(Box::new(kind)))
+            } else {
+                Err(wrong(format!("there is no tree of `{of}`")).help(help))
+            };
         }
         let names = KINDS.map(|(word, _)| word);
         let found = wrong(format!("there is no kind `{}`", word.as_str()));
@@ -326,6 +352,10 @@ mod tests {
         assert_eq!(message(true, None), Kind::Markdown);
         assert_eq!(message(true, Some("text")), Kind::Chat);
         assert_eq!(message(false, Some("markdown_v2")), Kind::Markdown);
+        assert_eq!(message(false, Some("html")), Kind::Html);
         assert_eq!(resolve_message(&Kind::Html, true, None), Kind::Html);
+        let at = |kind| Kind::At(Box::new(kind));
+        assert_eq!(resolve_message(&at(Kind::Message), false, Some("markdownv2")), at(Kind::MarkdownV2));
+        assert_eq!(resolve_message(&at(Kind::Message), false, None), at(Kind::Chat));
     }
 }

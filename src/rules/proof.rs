@@ -267,7 +267,7 @@ fn option_value(spec: &OptionSpec) -> Json {
         Kind::Bool => json!(true),
         Kind::Integer => json!(3),
         Kind::Choice(words) => words.first().map_or(Json::Null, |word| json!(word)),
-        Kind::Tree => json!({"text": "sample", "list": [1, "x", null]}),
+        Kind::Tree | Kind::TreeOf(_) => json!({"text": "sample", "list": [1, "x", null]}),
         _ => json!("sample"),
     }
 }

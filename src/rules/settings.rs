@@ -14,6 +14,10 @@ use crate::rules::yaml::{self, Node, Value};
 use crate::words::keeping::Keeping;
 use crate::words::{keys, limits};
 
+mod collector;
+
+pub use collector::Collector;
+
 /// The checked main file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -35,6 +39,8 @@ pub struct Settings {
     pub network: Network,
     /// What the journal keeps.
     pub journal: Keeping,
+    /// Where traces go, if anywhere.
+    pub traces: Option<Collector>,
 }
 
 /// What hooks are given when they do not say.
@@ -96,6 +102,7 @@ impl Default for Settings {
             waiting: limits::WAITING,
             network: Network::default(),
             journal: Keeping::default(),
+            traces: None,
         }
     }
 }
@@ -156,6 +163,7 @@ impl Settings {
         if let Some(node) = file.get("journal") {
             self.read_journal(reader, node);
         }
+        self.traces = file.get("traces").and_then(|node| Collector::read(reader, node));
     }
 
     fn read_defaults(&mut self, reader: &mut Reader<'_>, file: &Map<'_>) {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::words::json::{Exact, is_plain};
+use crate::words::trace::TraceParent;
 
 /// An event: what happened, once. The names are those of CloudEvents.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Event {
     given: Option<Box<str>>,
     /// Who handed it in over a local socket, by the kernel's word.
     pub peer: Option<Peer>,
+    /// The trace that it belongs to, where its sender said so.
+    pub trace: Option<TraceParent>,
     /// Its bytes on disk are no longer those that were acknowledged: it must not be sent.
     pub damaged: bool,
     parsed: OnceLock<Parsed>,
@@ -69,6 +72,7 @@ impl Event {
             content_type: JSON.to_owned(),
             given: None,
             peer: None,
+            trace: None,
             damaged: false,
             parsed: OnceLock::new(),
         }
@@ -133,6 +137,7 @@ impl Clone for Event {
             content_type: self.content_type.clone(),
             given: self.given.clone(),
             peer: self.peer,
+            trace: self.trace,
             damaged: self.damaged,
             parsed: OnceLock::new(),
         }

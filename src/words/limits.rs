@@ -41,6 +41,10 @@ pub const SCRIPT_CALL_LEVELS: usize = 32;
 pub const SCRIPT_EXPRESSION_DEPTH: usize = 64;
 /// A string that a script builds.
 pub const SCRIPT_STRING: usize = 4 * 1024 * 1024;
+/// Messages that one long text becomes: more than these nobody reads in a chat, and they would use up a robot's minute.
+pub const PARTS: usize = 20;
+/// Bytes of a link or a tag that is never cut: whoever looked further for its end would do so for each bracket.
+pub const MARKUP_SPAN: usize = 2048;
 /// An array that a script builds, in elements.
 pub const SCRIPT_ARRAY: usize = 100_000;
 /// A map that a script builds, in members.
@@ -428,6 +432,26 @@ pub const STORAGE_LOOK: Duration = Duration::from_secs(1);
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Bytes of one answer that a command reads from the daemon.
 pub const ADMIN_ANSWER: usize = 256 * 1024 * 1024;
+
+// ---- traces ----
+
+/// Spans that wait for the collector; while they are so many, new ones are dropped and counted. Each has a dozen short
+/// texts, so that all of them are some five megabytes.
+pub const SPANS: usize = 4096;
+/// Spans in one request: some 500 kB, well below what collectors take (4 MiB and more).
+pub const SPAN_BATCH: usize = 512;
+/// Bytes of one text in a span: no name is longer, and of a reason the beginning says what it is.
+pub const SPAN_TEXT: usize = 256;
+/// How long a span waits for company.
+pub const SPAN_LINGER: Duration = Duration::from_secs(1);
+/// How long the collector may take for one request.
+pub const SPAN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The first wait after a collector took nothing, which doubles …
+pub const SPAN_RETRY: Duration = Duration::from_secs(1);
+/// … up to this.
+pub const SPAN_RETRY_MAX: Duration = Duration::from_secs(60);
+/// What is left of the spans is handed over within this when the daemon stops: they are no reason to wait longer.
+pub const SPAN_FLUSH: Duration = Duration::from_secs(3);
 
 // ---- the sink ----
 

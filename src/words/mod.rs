@@ -13,4 +13,5 @@ pub mod redact;
 pub mod rows;
 pub mod secret;
 pub mod tally;
+pub mod trace;
 pub mod verdict;

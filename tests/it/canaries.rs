@@ -42,6 +42,8 @@ struct House {
     echo: Echo,
     /// Where the daemon's own troubles go.
     troubles: Echo,
+    /// Who is told of every event and attempt.
+    collector: Echo,
     http: u16,
     metrics: u16,
     daemon: Option<Child>,
@@ -54,8 +56,8 @@ impl House {
         let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [http, metrics] = ports.map(|port| port.local_addr().unwrap().port());
         let folder = tempfile::tempdir().unwrap();
-        let (echo, troubles) = (Echo::start(), Echo::start());
-        let house = Self { folder, echo, troubles, http, metrics, daemon: None, outputs: BTreeMap::new() };
+        let (echo, troubles, collector) = (Echo::start(), Echo::start(), Echo::start());
+        let house = Self { folder, echo, troubles, collector, http, metrics, daemon: None, outputs: BTreeMap::new() };
         for (number, place) in PLACES.iter().enumerate() {
             for (path, text) in place.files {
                 let text = text.replace("CANARY", &place.canary(number));
@@ -71,7 +73,8 @@ impl House {
             &format!(
                 "listen: {{http: 127.0.0.1:{http}, http_token: {{secret: listener}}, metrics: 127.0.0.1:{metrics}}}\n\
                  sources:\n  tokened: {{script: pgyer, options: {{token: {{secret: source-token}}}}}}\n  \
-                 signed: {{script: github, options: {{secret: {{secret: source-key}}}}}}\n"
+                 signed: {{script: github, options: {{secret: {{secret: source-key}}}}}}\n\
+                 traces: {{endpoint: \"http://COLLECTOR/fine\"}}\n"
             ),
         );
         house
@@ -90,6 +93,7 @@ impl House {
         };
         let text = text.replace("ECHO", &self.echo.address.to_string());
         let text = text.replace("TROUBLES", &self.troubles.address.to_string());
+        let text = text.replace("COLLECTOR", &self.collector.address.to_string());
         let text = text.replace("FOLDER", &self.path().display().to_string());
         let bytes: Vec<u8> = match text.split_once("\0BYTE") {
             Some((text, _)) => [text.as_bytes(), b"\xff"].concat(),
@@ -283,6 +287,8 @@ fn no_secret_comes_out_anywhere() {
     }
     let troubles = house.troubles.requests();
     house.kept("what is told of troubles".to_owned(), troubles, "cannot be rendered");
+    let spans = house.collector.requests();
+    house.kept("what is told of events and attempts".to_owned(), spans, "deliver troubles");
     let state = house.path().join(".postrider/state");
     let all = |wanted: &dyn Fn(&Path) -> bool| {
         let chosen = files(&state).into_iter().filter(|file| wanted(file));

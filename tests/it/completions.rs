@@ -56,7 +56,7 @@ fn bash_completes_commands_and_names() {
         assert_eq!(offered(folder, &["postrider", command, "re"]), ["release-to-lark", "release-to-ops"], "{command}");
     }
     assert_eq!(offered(folder, &["postrider", "log", "--hook", "mi"]), ["mirror"]);
-    assert_eq!(offered(folder, &["postrider", "platforms", "pa"]), ["pager"]);
+    assert_eq!(offered(folder, &["postrider", "platforms", "pa"]), ["pager", "pagerduty"]);
     assert_eq!(offered(folder, &["postrider", "sources", "git"]), ["github", "gitlab"]);
     assert_eq!(offered(folder, &["postrider", "help", "unknown-k"]), ["unknown-key"]);
     assert!(offered(folder, &["postrider", "emit", "--dry"]).contains(&"--dry-run".to_owned()));

@@ -71,6 +71,22 @@ pub(crate) const SAMPLES: &[(&str, &str)] = &[
     ("alertmanager-lark", "alertmanager-resolved"),
     ("grafana-dingtalk", "grafana-firing"),
     ("troubles-to-ops", "postrider-postrider.hook.held"),
+    ("github-slack", "github-push"),
+    ("gitlab-discord", "gitlab-pipeline-failed"),
+    ("grafana-telegram", "grafana-firing"),
+    ("appery-teams", "appery-PROJECT_VERSION_CREATE"),
+    ("appgo-mattermost", "appgo-feedback"),
+    ("patchkit-google-chat", "patchkit-version.published"),
+    ("ntfy", "postrider-postrider.hook.held"),
+    ("pgyer-gotify", "pgyer-updateVersion"),
+    ("appgo-bark", "appgo-crashlog"),
+    ("alertmanager-pagerduty", "alertmanager-firing"),
+    ("alertmanager-pagerduty", "alertmanager-resolved"),
+    ("troubles-to-alertmanager", "postrider-postrider.hook.held"),
+    ("patchkit-github", "patchkit-version.published"),
+    ("stripe-standard-webhooks", "stripe-invoice.paid"),
+    ("pushpushgo-relay", "pushpushgo-subscribe"),
+    ("appery-cloudevents", "appery-PROJECT_BUILD_IOS_SUCCESS"),
 ];
 
 fn root(folder: &str) -> PathBuf {
@@ -104,7 +120,7 @@ pub(crate) fn secrets() -> Secrets {
     secrets
 }
 
-pub(crate) fn secret_values() -> [(&'static str, &'static str); 13] {
+pub(crate) fn secret_values() -> [(&'static str, &'static str); 25] {
     [
         ("wecom-release", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=KEY"),
         ("dingtalk-release", "https://oapi.dingtalk.com/robot/send?access_token=TOKEN"),
@@ -119,6 +135,18 @@ pub(crate) fn secret_values() -> [(&'static str, &'static str); 13] {
         ("dingtalk-ops", "https://oapi.dingtalk.com/robot/send?access_token=TOKEN"),
         ("wecom-dev", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=KEY"),
         ("lark-ops", "https://open.feishu.cn/open-apis/bot/v2/hook/TOKEN"),
+        ("slack-dev", "https://hooks.slack.com/services/T0/B0/TOKEN"),
+        ("discord-dev", "https://discord.com/api/webhooks/1/TOKEN"),
+        ("telegram-bot", "123456:TOKEN"),
+        ("teams-dev", "https://prod-1.westeurope.logic.azure.com/workflows/1/triggers/manual/paths/invoke?sig=TOKEN"),
+        ("mattermost-support", "https://mattermost.example.com/hooks/TOKEN"),
+        ("google-chat-games", "https://chat.googleapis.com/v1/spaces/S/messages?key=K&token=TOKEN"),
+        ("ntfy", "tk_TOKEN"),
+        ("gotify-builds", "A.TOKEN"),
+        ("bark-phones", "KEY1,KEY2"),
+        ("pagerduty", "R0123456789012345678901234567890"),
+        ("github-dispatch", "github_pat_TOKEN"),
+        ("partner-sign", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
     ]
 }
 

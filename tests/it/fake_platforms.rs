@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 mod dingtalk;
 mod lark;
+mod others;
 mod unfaithful;
 mod wecom;
 mod wire;

@@ -72,7 +72,7 @@ fn every_key_and_every_function_has_its_place() {
         &keys::EXPECT,
         &keys::SIGN,
     ];
-    let main: [&Table; 9] = [
+    let main: [&Table; 10] = [
         &keys::MAIN,
         &keys::JOURNAL,
         &keys::LISTEN,
@@ -80,6 +80,7 @@ fn every_key_and_every_function_has_its_place() {
         &keys::RETRY,
         &keys::LIMITS,
         &keys::NETWORK,
+        &keys::TRACES,
         &keys::SOURCE,
         &keys::SOURCE_OPTIONS,
     ];

@@ -84,8 +84,10 @@ struct Story {
 impl Story {
     fn begin() -> Self {
         // Held at once, so that no two are the same.
-        let free: Vec<_> =
-            (8470..8480).chain([9470]).map(|port| (port, TcpListener::bind("127.0.0.1:0").expect("a port"))).collect();
+        let free: Vec<_> = (8470..8480)
+            .chain([4318, 9470])
+            .map(|port| (port, TcpListener::bind("127.0.0.1:0").expect("a port")))
+            .collect();
         let ports = free.iter().map(|(port, held)| (*port, held.local_addr().expect("an address").port())).collect();
         let folder = tempfile::tempdir().expect("a folder");
         for (name, here) in [("examples", "hooks.d"), ("samples", "tests/events")] {
@@ -266,6 +268,11 @@ fn the_page_of_metrics_is_true() {
 }
 
 #[test]
+fn the_page_of_traces_is_true() {
+    page("traces.md");
+}
+
+#[test]
 fn the_page_of_git_hosts_and_alerts_is_true() {
     page("git-and-alerts.md");
 }
@@ -318,6 +325,21 @@ fn the_page_of_servers_is_true() {
 #[test]
 fn the_page_of_operating_is_true() {
     page("operating.md");
+}
+
+#[test]
+fn the_page_of_chats_is_true() {
+    page("chats.md");
+}
+
+#[test]
+fn the_page_of_push_services_and_pagers_is_true() {
+    page("push-and-pages.md");
+}
+
+#[test]
+fn the_page_of_receivers_is_true() {
+    page("receivers.md");
 }
 
 #[test]

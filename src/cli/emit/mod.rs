@@ -14,6 +14,7 @@ use crate::cli::{Global, fields, local};
 use crate::edges::intake::native;
 use crate::rules::yaml::reader::parse_duration;
 use crate::words::limits;
+use crate::words::trace::{TRACEPARENT, TraceParent};
 
 mod answer;
 mod hand_in;
@@ -57,6 +58,9 @@ pub(crate) struct Emit {
     /// When it happened, as 2026-11-22T13:00:00Z; now unless said
     #[arg(long, conflicts_with = "ndjson")]
     time: Option<String>,
+    /// The trace that it belongs to, 00-TRACE-SPAN-FLAGS; that of the environment ($TRACEPARENT) unless said
+    #[arg(long, conflicts_with = "ndjson")]
+    traceparent: Option<String>,
     /// Say which hooks want the event, and why the others do not; nothing is stored
     #[arg(long, conflicts_with = "ndjson")]
     dry_run: bool,
@@ -75,6 +79,9 @@ impl Emit {
             return many::many(global, door, file).await;
         }
         let event = self.event()?;
+        if self.traceparent.is_some() && self.trace().is_none() {
+            global.note("--traceparent is no trace of the W3C's form: it is ignored");
+        }
         if self.dry_run {
             return explain(global, event).await;
         }
@@ -89,6 +96,10 @@ impl Emit {
             }
             (_, None) => Ok(()),
         }
+    }
+
+    fn trace(&self) -> Option<TraceParent> {
+        self.traceparent.as_deref().and_then(|text| TraceParent::parse(text.trim()))
     }
 
     /// The native event, with the bytes of `--data` as they were written.
@@ -113,6 +124,9 @@ impl Emit {
             if let Some(value) = value {
                 head.insert(key.to_owned(), Json::String(value.clone()));
             }
+        }
+        if let Some(trace) = self.trace() {
+            head.insert(TRACEPARENT.to_owned(), trace.to_string().into());
         }
         let mut event = Json::Object(head).to_string().into_bytes();
         event.pop(); // the closing brace
@@ -174,9 +188,18 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|_| "write for example 30s or 5m".to_owned())
 }
 
-/// The event with an id, made now where its sender gave none: what is handed in again is then stored once.
+/// The event with an id, made now where its sender gave none: what is handed in again is then stored once. And with the
+/// trace of the environment: `otel-cli exec` and build servers set it for what they run.
 pub(super) fn with_id(event: &[u8]) -> Vec<u8> {
-    native::with_members(event, &[("id", &uuid::Uuid::now_v7().to_string())])
+    let id = uuid::Uuid::now_v7().to_string();
+    match trace_of_environment() {
+        Some(trace) => native::with_members(event, &[("id", &id), (TRACEPARENT, &trace.to_string())]),
+        None => native::with_members(event, &[("id", &id)]),
+    }
+}
+
+fn trace_of_environment() -> Option<TraceParent> {
+    std::env::var("TRACEPARENT").ok().and_then(|text| TraceParent::parse(text.trim()))
 }
 
 #[cfg(test)]
@@ -203,6 +226,10 @@ mod tests {
         let full = event(&["a", "--id", "4\"7", "--source", "ci", "--time", "2026-11-22T13:00:00Z", "x=1"]);
         let expected = r#"{"type":"a","id":"4\"7","source":"ci","time":"2026-11-22T13:00:00Z","data":{"x":"1"}}"#;
         assert_eq!(full.as_deref(), Ok(expected));
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let expected = format!(r#"{{"type":"a","traceparent":"{trace}","data":{{}}}}"#);
+        assert_eq!(event(&["a", "--traceparent", trace]), Ok(expected));
+        assert_eq!(event(&["a", "--traceparent", "nonsense"]).as_deref(), Ok(r#"{"type":"a","data":{}}"#));
     }
 
     #[test]

@@ -59,9 +59,17 @@ pub(super) fn hook<'a>(
 pub(super) fn begins_by_itself(option: &OptionSpec) -> bool {
     let is_text = matches!(
         option.kind,
-        Kind::Text | Kind::Chat | Kind::Message | Kind::Markdown | Kind::Html | Kind::Mrkdwn | Kind::MarkdownV2
+        Kind::Text
+            | Kind::Chat
+            | Kind::Message
+            | Kind::Markdown
+            | Kind::Html
+            | Kind::Mrkdwn
+            | Kind::MarkdownV2
+            | Kind::At(_)
     );
-    is_text && (option.required || option.name == "message")
+    // A required text of another name is an address: the chat, the topic.
+    is_text && (option.name == "message" || (option.required && option.kind != Kind::Text))
 }
 
 /// As YAML on one line. JSON is YAML, and a JSON string needs no thought about colons, braces and hashes.

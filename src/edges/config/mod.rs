@@ -279,6 +279,9 @@ impl Keeper {
         if let Some(name) = &settings.http_token {
             wanted.entry(name).or_default();
         }
+        if let Some(name) = token_of_traces(settings) {
+            wanted.entry(name).or_default();
+        }
         for hook in hooks.values() {
             for (name, _) in hook.secrets() {
                 let users = wanted.entry(name).or_default();
@@ -425,6 +428,9 @@ fn missing_secret(name: &str, why: &str, users: &[&Arc<Hook>], settings: &Settin
     if settings.http_token.as_deref() == Some(name) {
         problem = problem.note("it is the http_token of the main file: nobody can send over HTTP");
     }
+    if token_of_traces(settings) == Some(name) {
+        problem = problem.note("it is the token of the collector of traces: until it is there, none are handed over");
+    }
     if !sources.is_empty() {
         let sources: Vec<&str> = sources.iter().map(|source| &*source.name).collect();
         problem = problem.note(format!("who sends to these sources is told to send again: {}", sources.join(", ")));
@@ -434,6 +440,11 @@ fn missing_secret(name: &str, why: &str, users: &[&Arc<Hook>], settings: &Settin
         problem = problem.note(format!("what these hooks owe waits for it: {}", users.join(", ")));
     }
     problem
+}
+
+/// The secret that the collector of traces asks for.
+fn token_of_traces(settings: &Settings) -> Option<&str> {
+    settings.traces.as_ref()?.token.as_deref()
 }
 
 /// What became of the hooks from one Config to the next.
@@ -460,7 +471,8 @@ fn differ(old: &Config, new: &Config, hooks: &Reloaded) -> bool {
     let secrets = |config: &Config| {
         let of_sources =
             config.settings.sources.values().flat_map(|source| source.secrets.iter().map(|(name, _)| name));
-        let names = of_sources.chain(&config.settings.http_token);
+        let names = of_sources.map(String::as_str).chain(config.settings.http_token.as_deref());
+        let names = names.chain(token_of_traces(&config.settings));
         names.map(|name| config.secrets.get(name).cloned().map_err(str::to_owned)).collect::<Vec<_>>()
     };
     !(hooks.added.is_empty() && hooks.changed.is_empty() && hooks.removed.is_empty())

@@ -141,7 +141,12 @@ impl Bot {
     }
 
     pub(super) fn free_at(&self, now: Timestamp) -> Timestamp {
-        self.windows.iter().map(|window| window.free_at(now)).max().unwrap_or(now)
+        self.windows.iter().filter(|window| window.is_full()).map(|window| window.free_at(now)).max().unwrap_or(now)
+    }
+
+    /// The first window: how many it takes, how many more it takes now, and when it takes one more or is empty again.
+    pub(super) fn first_window(&mut self, now: Timestamp) -> Option<(u32, u32, Timestamp)> {
+        self.windows.first_mut().map(|window| window.announced(now))
     }
 
     /// The platform's own clock.
@@ -191,6 +196,16 @@ impl Bots {
         self.named.insert(token.to_owned(), Bot::new(options, &self.limits));
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.named.len()
+    }
+
+    /// Whether there is one of this token already.
+    pub(super) fn has(&self, token: &str) -> bool {
+        self.named.contains_key(token)
+    }
+
     /// The robot of this token. Any token makes one, unless only named ones are known; the tokens `unknown`, `removed`,
     /// `disabled` and `disbanded` make one in that state.
     pub(super) fn get(&mut self, token: &str) -> Option<&mut Bot> {
@@ -204,7 +219,7 @@ impl Bots {
         if token.is_empty() || self.only_named || self.named.len() >= limits::SINK_BOTS {
             return false;
         }
-        let state = match token {
+        let state = match token.rsplit([':', '/']).next().unwrap_or(token) {
             "unknown" => State::Unknown,
             "removed" => State::Removed,
             "disabled" => State::Disabled,

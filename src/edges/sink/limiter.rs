@@ -56,6 +56,11 @@ impl Window {
         while self.hits.front().is_some_and(|hit| !self.counts(*hit, now)) {
             self.hits.pop_front();
         }
+        self.is_full()
+    }
+
+    /// The same without forgetting what is over.
+    pub(super) fn is_full(&self) -> bool {
         self.hits.len() >= self.limit.count as usize
     }
 
@@ -74,6 +79,13 @@ impl Window {
             }
             (_, None) => now,
         }
+    }
+
+    /// How many it takes, how many more it takes now, and when it takes more.
+    pub(super) fn announced(&mut self, now: Timestamp) -> (u32, u32, Timestamp) {
+        self.full(now);
+        let taken = u32::try_from(self.hits.len()).unwrap_or(u32::MAX);
+        (self.limit.count, self.limit.count.saturating_sub(taken), self.free_at(now))
     }
 
     fn counts(&self, hit: Timestamp, now: Timestamp) -> bool {

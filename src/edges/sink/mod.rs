@@ -13,6 +13,7 @@ mod judgement;
 mod lark;
 mod limiter;
 mod media;
+mod others;
 mod plain;
 mod received;
 mod reply;

@@ -64,12 +64,9 @@ impl Received {
             Some((path, query)) => (path, Some(query)),
             None => (self.target.as_str(), None),
         };
-        let mut shown = match path.split_once(LARK_HOOK) {
-            Some((before, token)) if !token.trim_matches('/').is_empty() => {
-                let (token, slash) = token.strip_suffix('/').map_or((token, ""), |token| (token, "/"));
-                format!("{before}{LARK_HOOK}{}{slash}", salt.hash(token))
-            }
-            _ => path.to_owned(),
+        let mut shown = match secret_part(path) {
+            Some((before, token, after)) => format!("{before}{}{after}", salt.hash(token)),
+            None => path.to_owned(),
         };
         for (n, member) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
             shown.push(if n == 0 { '?' } else { '&' });
@@ -98,6 +95,9 @@ impl Received {
     /// The body as text with the signature in it hashed; `None` when it is not UTF-8.
     pub fn shown_body(&self, salt: &Salt) -> Option<String> {
         let text = std::str::from_utf8(&self.body).ok()?;
+        if SECRET_MEMBERS.iter().any(|(path, _)| self.path() == *path) {
+            return Some(self.without_members(text, salt));
+        }
         // Lark's signature stands in the body, next to the message.
         let sign = match self.path().contains(LARK_HOOK).then(|| serde_json::from_str::<Value>(text)) {
             Some(Ok(mut body)) => match body.get_mut("sign") {
@@ -118,6 +118,21 @@ impl Received {
     }
 }
 
+impl Received {
+    /// The body with the credentials among its members hashed.
+    fn without_members(&self, text: &str, salt: &Salt) -> String {
+        let mut shown = text.to_owned();
+        let body: Value = serde_json::from_str(text).unwrap_or_default();
+        for (_, name) in SECRET_MEMBERS.iter().filter(|(path, _)| self.path() == *path) {
+            let values = body.get(name).map(|value| value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]));
+            for secret in values.iter().flatten().filter_map(Value::as_str).filter(|secret| !secret.is_empty()) {
+                shown = shown.replace(secret, &salt.hash(secret));
+            }
+        }
+        shown
+    }
+}
+
 impl std::fmt::Debug for Received {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // No path: on chat platforms it is the credential.
@@ -127,8 +142,33 @@ impl std::fmt::Debug for Received {
 
 const LARK_HOOK: &str = "/bot/v2/hook/";
 
+/// The part of a path that is a credential: what stands before it, it, and what stands behind it.
+fn secret_part(path: &str) -> Option<(&str, &str, &str)> {
+    let from = |at: usize| {
+        let end = path[at..].find('/').map_or(path.len(), |end| at + end);
+        (end > at).then(|| (&path[..at], &path[at..end], &path[end..]))
+    };
+    let nth = |prefix: &str, skip: usize| {
+        let rest = path.strip_prefix(prefix)?;
+        let skipped: usize = rest.split('/').take(skip).map(|part| part.len() + 1).sum();
+        path.get(prefix.len() + skipped..).and_then(|_| from(prefix.len() + skipped))
+    };
+    if let Some(at) = path.find(LARK_HOOK) {
+        return from(at + LARK_HOOK.len());
+    }
+    // Those of Mattermost have 26 letters; a plain receiver may have any path below /hooks.
+    let mattermost = nth("/hooks/", 0).filter(|(_, key, _)| key.len() >= 20);
+    let telegram = || nth("/bot", 0).filter(|(_, token, _)| token.contains(':'));
+    let discord = || nth("/api/webhooks/", 1).or_else(|| nth("/api/v10/webhooks/", 1));
+    mattermost.or_else(telegram).or_else(discord).or_else(|| nth("/services/", 2))
+}
+
 /// Members of a query whose value is a credential or made from one.
-const SECRET_QUERY: [&str; 7] = ["access_token", "key", "token", "sign", "signature", "secret", "api_key"];
+const SECRET_QUERY: [&str; 8] = ["access_token", "key", "token", "sign", "signature", "secret", "api_key", "sig"];
+
+/// Members of a body that are credentials, at the paths of those who have them there.
+const SECRET_MEMBERS: [(&str, &str); 3] =
+    [("/v2/enqueue", "routing_key"), ("/push", "device_key"), ("/push", "device_keys")];
 
 /// Headers that are a credential. Signatures are not hidden: whoever debugs one has to see it.
 fn is_secret(name: &str) -> bool {

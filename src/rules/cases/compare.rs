@@ -7,8 +7,11 @@ use crate::words::json::Exact;
 use crate::words::verdict::Verdict;
 
 /// Everything in which a request differs.
-pub(super) fn request(expect: &Expect, made: &Request) -> Vec<String> {
+pub(super) fn request(expect: &Expect, made: &Request, parts: u32) -> Vec<String> {
     let mut found = Vec::new();
+    if parts != 1 && expect.parts.is_none() || expect.parts.is_some_and(|expected| expected != u64::from(parts)) {
+        found.push(format!("there are {parts} parts, expected {}", expect.parts.unwrap_or(1)));
+    }
     let body = String::from_utf8_lossy(&made.body);
     let mut plain = |name: &str, expected: Option<&str>, came: &str| {
         if let Some(expected) = expected.filter(|expected| *expected != came) {
@@ -56,9 +59,13 @@ pub(super) fn request(expect: &Expect, made: &Request) -> Vec<String> {
 pub(super) fn verdict(expect: &Answer, judged: &Judged) -> Vec<String> {
     let mut found = Vec::new();
     let why = judged.verdict.why().unwrap_or_default();
-    if judged.verdict.word() != expect.verdict {
+    let word = if judged.plain { "plain" } else { judged.verdict.word() };
+    if word != expect.verdict {
         let behind = if why.is_empty() { String::new() } else { format!(" ({why})") };
-        found.push(format!("the verdict is {}{behind}, expected {}", judged.verdict.word(), expect.verdict));
+        found.push(format!("the verdict is {word}{behind}, expected {}", expect.verdict));
+    }
+    if judged.rest != expect.rest {
+        found.push(format!("the rest is {:?}, expected {:?}", judged.rest, expect.rest));
     }
     let wait = match &judged.verdict {
         Verdict::Pause { wait, .. } => Some(*wait),

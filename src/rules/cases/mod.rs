@@ -5,11 +5,11 @@
 //! - name: a text
 //!   event: {type: t, data: {message: hi}}        # optional; also raw: and content_type:
 //!   options: {url: https://h.example/x}          # as in a hook: templates, {secret: NAME}
-//!   secrets: {NAME: value}                       # optional, as are time, id, attempt
-//!   expect: {method: POST, json: {text: hi}}     # url, headers, form, text, bytes, error
+//!   secrets: {NAME: value}                       # optional, as are time, id, attempt, part (from 1), plain
+//!   expect: {method: POST, json: {text: hi}}     # url, headers, form, text, bytes, parts, error
 //! - response: {status: 200, json: {errcode: 45009}}    # or body: and headers:
 //!   verdict: pause
-//!   wait: 60s                                    # optional, as are why: and warning:
+//!   wait: 60s                                    # optional, as are rest:, why: and warning:
 //! ```
 //!
 //! `json` and `text` are the whole body, `headers` and `form` some of theirs. `bytes` counts UTF-8: `{text.content:
@@ -91,7 +91,7 @@ fn judge(platform: &Platform, answer: &Answer) -> Vec<String> {
 
 fn send(platform: &Platform, cases: &Source, case: &Entries<'_>, sent: &Sent) -> Vec<String> {
     match (request(platform, cases, case, sent), &sent.expect.error) {
-        (Ok(request), None) => compare::request(&sent.expect, &request),
+        (Ok((request, parts)), None) => compare::request(&sent.expect, &request, parts),
         (Ok(_), Some(part)) => vec![format!("a request was made, expected an error with {part:?}")],
         (Err(said), Some(part)) if said.contains(part.as_str()) => Vec::new(),
         (Err(said), Some(part)) => vec![format!("the error is {said:?}, expected one with {part:?}")],
@@ -100,7 +100,7 @@ fn send(platform: &Platform, cases: &Source, case: &Entries<'_>, sent: &Sent) ->
 }
 
 /// The request, as a hook with these options makes it.
-fn request(platform: &Platform, cases: &Source, case: &Entries<'_>, sent: &Sent) -> Result<Request, String> {
+fn request(platform: &Platform, cases: &Source, case: &Entries<'_>, sent: &Sent) -> Result<(Request, u32), String> {
     let mut reader = Reader::new(cases);
     let trees = read_options(&mut reader, &Shared::default(), case, Some(platform));
     if reader.failed() {
@@ -117,7 +117,10 @@ fn request(platform: &Platform, cases: &Source, case: &Entries<'_>, sent: &Sent)
     for option in &trees {
         render_option(platform, &mut options, option, &given).map_err(in_full)?;
     }
-    platform.request(&given, options).map_err(in_full)
+    options.turn = sent.turn;
+    let made = platform.make(&given, options).map_err(in_full)?;
+    let parts = made.parts;
+    platform.finish(made, &given).map(|request| (request, parts)).map_err(in_full)
 }
 
 fn event(sent: &Sent) -> Event {

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 
 use super::TIME;
+use crate::rules::platform::Turn;
 use crate::rules::yaml::reader::{Map, Reader};
 use crate::rules::yaml::{Node, Value};
 use crate::words::event::JSON;
@@ -21,6 +22,7 @@ pub(super) struct Sent {
     pub(super) secrets: Vec<(String, String)>,
     pub(super) id: String,
     pub(super) attempt: u32,
+    pub(super) turn: Turn,
     pub(super) now: Timestamp,
     pub(super) expect: Expect,
 }
@@ -35,6 +37,7 @@ pub(super) struct Expect {
     pub(super) form: Vec<(String, String)>,
     pub(super) text: Option<String>,
     pub(super) bytes: Vec<(String, u64)>,
+    pub(super) parts: Option<u64>,
     pub(super) error: Option<String>,
 }
 
@@ -44,14 +47,15 @@ pub(super) struct Answer {
     pub(super) now: Timestamp,
     pub(super) verdict: String,
     pub(super) wait: Option<Duration>,
+    pub(super) rest: Option<Duration>,
     pub(super) why: Option<String>,
     pub(super) warning: Option<String>,
 }
 
-const SENT: [&str; 8] = ["name", "event", "options", "secrets", "time", "id", "attempt", "expect"];
-const EXPECT: [&str; 8] = ["method", "url", "headers", "json", "form", "text", "bytes", "error"];
-const ANSWER: [&str; 7] = ["name", "response", "verdict", "wait", "why", "warning", "time"];
-const VERDICTS: [&str; 5] = ["delivered", "retry", "pause", "hold", "reject"];
+const SENT: [&str; 10] = ["name", "event", "options", "secrets", "time", "id", "attempt", "part", "plain", "expect"];
+const EXPECT: [&str; 9] = ["method", "url", "headers", "json", "form", "text", "bytes", "parts", "error"];
+const ANSWER: [&str; 8] = ["name", "response", "verdict", "wait", "rest", "why", "warning", "time"];
+const VERDICTS: [&str; 6] = ["delivered", "retry", "pause", "hold", "reject", "plain"];
 
 /// Reads a case about a request.
 pub(super) fn sent(reader: &mut Reader<'_>, case: &Map<'_>, node: &Node) -> Option<Sent> {
@@ -60,6 +64,9 @@ pub(super) fn sent(reader: &mut Reader<'_>, case: &Map<'_>, node: &Node) -> Opti
     let secrets = case.get("secrets").map(|node| pairs(reader, "secrets", node)).unwrap_or_default();
     let id = text(reader, case, "id").unwrap_or_else(|| "case-1".to_owned());
     let attempt = case.get("attempt").and_then(|node| reader.integer("attempt", node, 1, 1_000_000));
+    let part = case.get("part").and_then(|node| reader.integer("part", node, 1, limits::PARTS as u64)).unwrap_or(1);
+    let plain = case.get("plain").and_then(|node| reader.boolean("plain", node)).unwrap_or(false);
+    let turn = Turn { part: u32::try_from(part - 1).unwrap_or(0), plain };
     let now = time(reader, case);
     let Some(expected) = case.get("expect") else {
         reader.error(node.span, "missing-key", "a case needs `expect`", "add `expect: {json: {…}}`");
@@ -67,7 +74,7 @@ pub(super) fn sent(reader: &mut Reader<'_>, case: &Map<'_>, node: &Node) -> Opti
     };
     let expect = expect(reader, expected)?;
     let attempt = attempt.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1);
-    Some(Sent { kind, raw, content_type, secrets, id, attempt, now, expect })
+    Some(Sent { kind, raw, content_type, secrets, id, attempt, turn, now, expect })
 }
 
 /// Reads a case about an answer.
@@ -96,8 +103,9 @@ pub(super) fn answer(reader: &mut Reader<'_>, case: &Map<'_>) -> Option<Answer> 
         return None;
     }
     let wait = case.get("wait").and_then(|node| reader.duration("wait", node, Duration::ZERO, limits::RETRY_AFTER_MAX));
+    let rest = case.get("rest").and_then(|node| reader.duration("rest", node, Duration::ZERO, limits::RETRY_AFTER_MAX));
     let (why, warning) = (text(reader, case, "why"), text(reader, case, "warning"));
-    Some(Answer { response, now: time(reader, case), verdict, wait, why, warning })
+    Some(Answer { response, now: time(reader, case), verdict, wait, rest, why, warning })
 }
 
 fn event(reader: &mut Reader<'_>, case: &Map<'_>) -> (String, String, String) {
@@ -134,6 +142,7 @@ fn expect(reader: &mut Reader<'_>, node: &Node) -> Option<Expect> {
         form: map.get("form").map(|node| pairs(reader, "form", node)).unwrap_or_default(),
         text: map.get("text").map(|node| any_text(reader, node)),
         bytes,
+        parts: map.get("parts").and_then(|node| reader.integer("parts", node, 1, limits::PARTS as u64)),
         error: text(reader, &map, "error"),
     })
 }

@@ -21,7 +21,7 @@ use crate::rules::breaker;
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
 use crate::rules::hook::trial::HookTest;
 use crate::rules::manifest::Rate;
-use crate::rules::platform::{Given, Judged, Made, Options, Platform, Platforms, RenderError};
+use crate::rules::platform::{Given, Judged, Made, Options, Platform, Platforms, RenderError, Turn};
 use crate::rules::settings::Defaults;
 pub use crate::rules::settings::Retry;
 use crate::rules::template::key::KeyText;
@@ -225,16 +225,30 @@ impl Hook {
     /// # Errors
     /// As `render`.
     pub fn render_with(&self, given: &Given<'_>, original: Option<&Arc<Body>>) -> Result<Request, RenderError> {
+        self.render_turn(given, original, Turn::default()).map(|(request, _)| request)
+    }
+
+    /// One of the requests of a delivery, and how many parts its message has.
+    ///
+    /// # Errors
+    /// As `render`.
+    pub fn render_turn(
+        &self,
+        given: &Given<'_>,
+        original: Option<&Arc<Body>>,
+        turn: Turn,
+    ) -> Result<(Request, u32), RenderError> {
         if original.is_none()
             && let Some(made) = self.prepared.made.get()
         {
             let sign = self.options.iter().find(|(_, tree)| varies(tree));
             let signer = sign.map(|(_, tree)| tree.signer(given)).transpose()?.flatten();
-            return self.platform.repeat(made, signer, given);
+            return Ok((self.platform.repeat(made, signer, given)?, 1));
         }
         let prepared = || Box::new(known_options(&self.platform, &self.options));
         let mut options = Options::clone(self.prepared.options.get_or_init(prepared));
         options.original = original.cloned();
+        options.turn = turn;
         for option in self.options.iter().filter(|(_, tree)| varies(tree)) {
             render_option(&self.platform, &mut options, option, given)?;
         }
@@ -244,10 +258,12 @@ impl Hook {
             // What the platform has nothing against once it has nothing against later.
             let _set_already = self.prepared.checked.set(());
         }
-        if self.prepared.repeats && original.is_none() {
+        // A body of an earlier attempt is whole.
+        let parts = if original.is_none() { made.parts } else { 1 };
+        if self.prepared.repeats && original.is_none() && parts == 1 {
             let _set_already = self.prepared.made.set(Box::new(made.clone()));
         }
-        self.platform.finish(made, given)
+        Ok((self.platform.finish(made, given)?, parts))
     }
 
     /// What names the receiver, hashed: hooks with the same key share its pace. Cheap when no template stands in it.

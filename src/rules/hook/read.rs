@@ -296,10 +296,11 @@ pub(crate) fn read_options(
     let missing_at =
         reader.source.place(file.key("options").or(file.key("platform")).map_or(first_key(file), |key| key.span));
     // Whether a message is plain text or markdown depends on what else the hook says.
-    let message_type = options.get("type").and_then(|node| match &node.value {
-        Value::String(word) => Some(word.as_str()),
-        _ => None,
-    });
+    let message_type = match options.get("type").map(|node| &node.value) {
+        Some(Value::String(word)) => Some(word.as_str()),
+        Some(_) => None,
+        None => specs.iter().find(|spec| spec.name == "type").and_then(|spec| spec.default.as_str()),
+    };
     let has_title = options.get("title").is_some();
     let mut trees = Vec::new();
     for spec in specs {
@@ -328,7 +329,7 @@ pub(crate) fn read_options(
 }
 
 fn compile_option(reader: &mut Reader<'_>, spec: &OptionSpec, node: &Node, kind: &Kind) -> Option<Tree> {
-    if node.value == Value::Null && *kind != Kind::Tree {
+    if node.value == Value::Null && !matches!(kind, Kind::Tree | Kind::TreeOf(_)) {
         reader.wrong(&format!("options.{}", spec.name), node, "", "");
         return None;
     }

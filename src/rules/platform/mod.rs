@@ -6,9 +6,10 @@
 //!   RFC 3339 text, `time_s` and `time_ms` are the same moment in seconds and milliseconds since 1970, and
 //!   `event = #{id, type, source, time, data, raw, content_type}`. It gives
 //!   `#{url, method?, headers?, id_header?, json? | form? | text? | xml? | body?, sign?}`; without a body the event's
-//!   bytes go out as they came. `id_header` names a header that carries the delivery's id, unless `headers` has it.
+//!   bytes go out as they came. An array of them is a message in parts, which go out one after the other. `id_header` names a header that carries the delivery's id, unless `headers` has it.
 //!   `sign` is an option of that kind, or a map in the grammar of `rules::signature`: URL, headers and body are signed as
 //!   they leave, with the time of the attempt.
+//!   `delivery.plain` is true when `fn verdict` said `plain(why)`: the same is wanted once more, without markup.
 //!   A script has no memory: where `delivery.options` and `delivery.hook` are all that it looks at, and no option depends
 //!   on the event, what it made once holds for all deliveries of a hook;
 //!   A tree among the options (`json: delivery.options.json`) keeps its order and its numbers;
@@ -70,6 +71,7 @@ struct Uses {
     headers: bool,
     verdict: bool,
     check: bool,
+    plain: bool,
 }
 
 /// All platforms of one configuration.
@@ -104,6 +106,17 @@ pub struct Options {
     pub checked: bool,
     /// What goes out instead of the body that the script makes.
     pub original: Option<Arc<Body>>,
+    /// Which request of the delivery is wanted.
+    pub turn: Turn,
+}
+
+/// Which of the requests of a delivery is wanted: most have one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// The part of a message in several, from 0.
+    pub part: u32,
+    /// Without markup, which the receiver refused.
+    pub plain: bool,
 }
 
 impl Options {
@@ -138,8 +151,8 @@ impl Platform {
         let optional: [(&str, &[&str]); 2] = [("verdict", &["response"]), ("check", &["options"])];
         let (script, [verdict, check], declared) = Script::declaring(&source, ("request", &["delivery"]), optional)?;
         let manifest = Manifest::read(&declared).map_err(|found| script.in_manifest(found))?;
-        let [event, time, headers] = ["event", "time", "headers"].map(|member| script.reads(member));
-        let uses = Uses { event, time, headers, verdict, check };
+        let [event, time, headers, plain] = ["event", "time", "headers", "plain"].map(|member| script.reads(member));
+        let uses = Uses { event, time, headers, verdict, check, plain };
         let judged = Mutex::default();
         let looks_at_options_only = script.reads_only("request", &[".options", ".remove(\"options\")", ".hook"]);
         Ok(Self { name: name.to_owned(), manifest, source, built_in, script, uses, judged, looks_at_options_only })
@@ -189,13 +202,14 @@ impl Platform {
         if let Some(why) = objection {
             return Err(self.refused(given, &why));
         }
-        let made = self.script.call("request", [self.delivery(given, options.map).into()]).map_err(|mut found| {
+        let Options { map, known_url, original, turn, .. } = options;
+        let made = self.script.call("request", [self.delivery(given, map, turn).into()]).map_err(|mut found| {
             found.what = given.secrets.redact(&found.what);
             found.notes.push(format!("in the platform {}", self.name));
             RenderError::Wrong(found)
         })?;
-        let made = request::read(&made, &options.known_url).map_err(|what| self.refused(given, &what))?;
-        Ok(match options.original.as_deref() {
+        let made = request::read(&made, turn.part, &known_url).map_err(|what| self.refused(given, &what))?;
+        Ok(match original.as_deref() {
             Some(original) => made.with(original),
             None => made,
         })
@@ -283,7 +297,7 @@ impl Platform {
         judged.try_cast::<Judged>().ok_or_else(refused)
     }
 
-    fn delivery(&self, given: &Given<'_>, options: Map) -> Map {
+    fn delivery(&self, given: &Given<'_>, options: Map, turn: Turn) -> Map {
         let mut delivery = map([
             ("id", given.id.into()),
             ("attempt", i64::from(given.attempt).into()),
@@ -292,6 +306,9 @@ impl Platform {
             ("hook", given.hook.into()),
             ("options", options.into()),
         ]);
+        if self.uses.plain {
+            delivery.insert("plain".into(), turn.plain.into());
+        }
         if self.uses.time {
             delivery.insert("time".into(), given.now.to_string().into());
         }
@@ -306,7 +323,8 @@ impl Platform {
         let value =
             |spec: &OptionSpec| options.get(&spec.name).map_or(Dynamic::UNIT, |value| given_as(spec, value.clone()));
         let map = self.manifest.options.iter().map(|spec| (spec.name.as_str().into(), value(spec)));
-        Options { map: map.collect(), known_url: Arc::default(), checked: false, original: None }
+        let map = map.collect();
+        Options { map, known_url: Arc::default(), checked: false, original: None, turn: Turn::default() }
     }
 
     /// Sets one of them.
@@ -320,7 +338,7 @@ impl Platform {
 /// A tree keeps the order and the numbers of its author; a script may look into it and pass it on.
 fn given_as(spec: &OptionSpec, value: Exact) -> Dynamic {
     match (&spec.kind, value) {
-        (Kind::Tree, tree @ (Exact::List(_) | Exact::Map(_))) => Opaque::dynamic(tree),
+        (Kind::Tree | Kind::TreeOf(_), tree @ (Exact::List(_) | Exact::Map(_))) => Opaque::dynamic(tree),
         (_, value) => from_exact(&value),
     }
 }
@@ -342,11 +360,26 @@ fn event(event: &Event) -> Map {
 }
 
 /// The scripts that come with the program.
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 19] = [
     ("webhook", include_str!("../../../scripts/platforms/webhook.rhai")),
     ("wecom", include_str!("../../../scripts/platforms/wecom.rhai")),
     ("dingtalk", include_str!("../../../scripts/platforms/dingtalk.rhai")),
     ("lark", include_str!("../../../scripts/platforms/lark.rhai")),
+    ("slack", include_str!("../../../scripts/platforms/slack.rhai")),
+    ("discord", include_str!("../../../scripts/platforms/discord.rhai")),
+    ("telegram", include_str!("../../../scripts/platforms/telegram.rhai")),
+    ("teams", include_str!("../../../scripts/platforms/teams.rhai")),
+    ("mattermost", include_str!("../../../scripts/platforms/mattermost.rhai")),
+    ("google-chat", include_str!("../../../scripts/platforms/google-chat.rhai")),
+    ("ntfy", include_str!("../../../scripts/platforms/ntfy.rhai")),
+    ("gotify", include_str!("../../../scripts/platforms/gotify.rhai")),
+    ("bark", include_str!("../../../scripts/platforms/bark.rhai")),
+    ("pagerduty", include_str!("../../../scripts/platforms/pagerduty.rhai")),
+    ("alertmanager", include_str!("../../../scripts/platforms/alertmanager.rhai")),
+    ("github-dispatch", include_str!("../../../scripts/platforms/github-dispatch.rhai")),
+    ("standard-webhooks", include_str!("../../../scripts/platforms/standard-webhooks.rhai")),
+    ("pushpushgo", include_str!("../../../scripts/platforms/pushpushgo.rhai")),
+    ("cloudevents", include_str!("../../../scripts/platforms/cloudevents.rhai")),
 ];
 
 static COMPILED: LazyLock<Platforms> = LazyLock::new(|| {

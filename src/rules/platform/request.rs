@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use rhai::{Dynamic, Map};
+use rhai::{Array, Dynamic, Map};
 use url::Url;
 
 use super::Given;
@@ -46,6 +46,8 @@ impl fmt::Debug for KnownUrl {
 /// What a script made: a request, but for what differs from one delivery to the next.
 #[derive(Clone, Debug)]
 pub(crate) struct Made {
+    /// Of how many requests it is one.
+    pub(crate) parts: u32,
     method: Method,
     url: String,
     headers: HeaderMap,
@@ -75,8 +77,19 @@ enum Sign {
     Option(Arc<Scheme>),
 }
 
-/// Reads what `fn request` returned.
-pub(super) fn read(made: &Dynamic, known_url: &KnownUrl) -> Result<Made, String> {
+/// Reads what `fn request` returned: a request, or all the parts of a message, of which one is wanted.
+pub(super) fn read(made: &Dynamic, part: u32, known_url: &KnownUrl) -> Result<Made, String> {
+    let Some(array) = made.read_lock::<Array>() else { return read_one(made, known_url) };
+    let parts = u32::try_from(array.len()).unwrap_or(u32::MAX);
+    if !(1..=limits::PARTS as u32).contains(&parts) {
+        return Err(format!("fn request gave {parts} requests: a message has 1 to {} parts", limits::PARTS));
+    }
+    // Parts that were cut otherwise before are another message.
+    let wanted = array.get(part as usize).unwrap_or(&array[0]);
+    Ok(Made { parts, ..read_one(wanted, known_url)? })
+}
+
+fn read_one(made: &Dynamic, known_url: &KnownUrl) -> Result<Made, String> {
     let Some(map) = made.read_lock::<Map>() else {
         return Err(format!("fn request gave {} instead of a map", type_word(made)));
     };
@@ -92,7 +105,7 @@ pub(super) fn read(made: &Dynamic, known_url: &KnownUrl) -> Result<Made, String>
         headers.entry(AUTHORIZATION).or_insert(login);
     }
     headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("postrider/", env!("CARGO_PKG_VERSION"))));
-    Ok(Made { method, url, headers, id_header, content: content(&map)?, sign: sign(&map)? })
+    Ok(Made { parts: 1, method, url, headers, id_header, content: content(&map)?, sign: sign(&map)? })
 }
 
 impl Made {
@@ -115,7 +128,7 @@ impl Made {
 
     /// The request of one attempt. Its signature is over the URL, the headers and the body exactly as they leave.
     pub(super) fn request(self, given: &Given<'_>) -> Result<Request, String> {
-        let Self { method, url, mut headers, id_header, content, sign } = self;
+        let Self { parts: _, method, url, mut headers, id_header, content, sign } = self;
         if let Some(name) = id_header {
             let id = HeaderValue::from_str(given.id).map_err(|_| "the delivery's id cannot stand in a header")?;
             headers.insert(name, id);

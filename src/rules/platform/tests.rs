@@ -289,7 +289,9 @@ fn own_scripts_replace_built_in_ones_unless_they_are_broken() {
     let (platforms, found) = Platforms::with_scripts(scripts);
     assert_eq!(found.len(), 1);
     let built_in: Vec<_> = platforms.0.iter().map(|(name, platform)| (name.as_str(), platform.built_in)).collect();
-    assert_eq!(built_in, [("dingtalk", true), ("lark", true), ("mine", false), ("webhook", false), ("wecom", true)]);
+    for expected in [("dingtalk", true), ("lark", true), ("mine", false), ("webhook", false), ("wecom", true)] {
+        assert!(built_in.contains(&expected), "{expected:?}");
+    }
 }
 
 #[test]

@@ -59,9 +59,14 @@ fn template() -> Json {
 /// In a hook: texts are templates.
 fn option(writer: &mut Writer, kind: &Kind) -> Json {
     match kind {
-        Kind::Text | Kind::Chat | Kind::Message | Kind::Markdown | Kind::Html | Kind::Mrkdwn | Kind::MarkdownV2 => {
-            scalar(writer)
-        }
+        Kind::Text
+        | Kind::Chat
+        | Kind::Message
+        | Kind::Markdown
+        | Kind::Html
+        | Kind::Mrkdwn
+        | Kind::MarkdownV2
+        | Kind::At(_) => scalar(writer),
         Kind::Secret => scalar(writer),
         Kind::Xml => json!({"anyOf": [scalar(writer), {"type": "object"}]}),
         Kind::Url => json!({
@@ -75,7 +80,7 @@ fn option(writer: &mut Writer, kind: &Kind) -> Json {
         }),
         Kind::Choice(words) => json!({"anyOf": [{"enum": words}, template(), writer.secret()]}),
         Kind::Sign => writer.table(&keys::SIGN),
-        Kind::Tree => json!({}),
+        Kind::Tree | Kind::TreeOf(_) => json!({}),
     }
 }
 
@@ -90,6 +95,7 @@ fn setting(writer: &mut Writer, kind: &Kind) -> Json {
         | Kind::Html
         | Kind::Mrkdwn
         | Kind::MarkdownV2
+        | Kind::At(_)
         | Kind::Xml => text,
         Kind::Url => json!({"type": "string", "pattern": "^[hH][tT][tT][pP][sS]?://"}),
         Kind::Bool => json!({"type": "boolean"}),
@@ -101,7 +107,7 @@ fn setting(writer: &mut Writer, kind: &Kind) -> Json {
             json!({"anyOf": [text, {"type": "array", "items": entry}]})
         }
         Kind::Headers => json!({"type": "object"}),
-        Kind::Tree | Kind::Sign => return json!({}),
+        Kind::Tree | Kind::TreeOf(_) | Kind::Sign => return json!({}),
     };
     json!({"anyOf": [plain, writer.secret()]})
 }

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
-use rhai::{Blob, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
+use rhai::{Array, Blob, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
 use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
@@ -13,6 +13,7 @@ use super::manual::functions;
 use super::map;
 use super::value::{self, bytes, from_exact, to_json, type_word};
 use crate::rules::answer::{self, Judged};
+use crate::rules::parts::{self, Fit, Markup, Overflow, Unit};
 use crate::rules::text::{component, truncate_bytes, truncate_chars};
 use crate::words::json::Exact;
 use crate::words::limits;
@@ -51,8 +52,15 @@ fn verdicts(engine: &mut Engine) {
         .register_type_with_name::<Judged>("verdict")
         .register_fn("delivered", || Judged::from(Verdict::Delivered))
         .register_fn("delivered", |warning: &str| Judged {
-            verdict: Verdict::Delivered,
             warning: Some(warning.to_owned()),
+            ..Judged::from(Verdict::Delivered)
+        })
+        .register_fn("rest", |judged: Judged, seconds: Dynamic| -> Result<Judged> {
+            Ok(Judged { rest: Some(wait(&seconds)?), ..judged })
+        })
+        .register_fn("plain", |why: &str| Judged {
+            plain: true,
+            ..Judged::from(Verdict::Reject { why: why.to_owned() })
         })
         .register_fn("retry", |why: &str| Judged::from(Verdict::retry(why)))
         .register_fn("retry", |why: &str, seconds: Dynamic| -> Result<Judged> {
@@ -191,7 +199,44 @@ fn texts(engine: &mut Engine) {
     let size = |most: i64| usize::try_from(most).unwrap_or(0);
     engine
         .register_fn("truncate_bytes", move |text: &str, most: i64| truncate_bytes(text, size(most)).to_owned())
-        .register_fn("truncate_chars", move |text: &str, most: i64| truncate_chars(text, size(most)).to_owned());
+        .register_fn("truncate_chars", move |text: &str, most: i64| truncate_chars(text, size(most)).to_owned())
+        .register_fn("parts", |text: &str, how: Map| parts_of(text, &how))
+        .register_fn("without_markup", |text: &str, markup: &str| -> Result<String> {
+            Ok(parts::plain(text, markup.parse::<Markup>()?))
+        });
+}
+
+/// A text as messages of at most so much.
+fn parts_of(text: &str, how: &Map) -> Result<Array> {
+    const KEYS: [&str; 8] = ["limit", "unit", "line", "markup", "overflow", "head", "tail", "of"];
+    if let Some(key) = how.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        return Err(format!("parts does not know `{key}`: it takes {}", KEYS.join(", ")).into());
+    }
+    let word = |key: &str, usual: &'static str| -> Result<ImmutableString> {
+        match how.get(key).filter(|value| !value.is_unit()) {
+            None => Ok(usual.into()),
+            Some(value) => {
+                let wrong = |word| format!("`{key}` of parts must be a text, not {word}");
+                value.clone().into_immutable_string().map_err(|word| wrong(word).into())
+            }
+        }
+    };
+    let number = |key: &str| how.get(key).and_then(|value| usize::try_from(value.as_int().ok()?).ok());
+    let unit = match word("unit", "bytes")?.parse::<Unit>()? {
+        Unit::Json(_) => Unit::Json(number("line").unwrap_or(0)),
+        unit => unit,
+    };
+    let (head, tail, of) = (word("head", "")?, word("tail", "")?, word("of", "a message")?);
+    let fit = Fit {
+        limit: number("limit").ok_or("what stands around the text leaves no room for it")?,
+        unit,
+        markup: word("markup", "text")?.parse::<Markup>()?,
+        overflow: word("overflow", "truncate")?.parse::<Overflow>()?,
+        head: &head,
+        tail: &tail,
+        of: &of,
+    };
+    Ok(parts::parts(text, &fit)?.into_iter().map(Dynamic::from).collect())
 }
 
 /// Functions of the language that must not do what they do there: `sleep` holds up a thread past every deadline, and

@@ -95,6 +95,20 @@ pub static GROUPS: [Group; 7] = [
                 "",
             ),
             function(
+                "plain",
+                "plain(why)",
+                "The markup is refused: `request` is called once more, at once, with delivery.plain true. Then it is a reject.",
+                r#"plain("can't parse entities")"#,
+                "",
+            ),
+            function(
+                "rest",
+                "rest(delivered(), seconds), or delivered().rest(seconds)",
+                "It arrived, and the receiver is left alone for so long: it said that its window is used up.",
+                "delivered().rest(2)",
+                "",
+            ),
+            function(
                 "by_status",
                 "by_status(response)",
                 "What the status and a Retry-After say by themselves; the verdict of a script without fn verdict.",
@@ -248,6 +262,22 @@ pub static GROUPS: [Group; 7] = [
                 "The beginning of a text, so many characters at most.",
                 r#"truncate_chars("应用发布", 2)"#,
                 r#""应用""#,
+            ),
+            function(
+                "parts",
+                "parts(text, #{limit, unit?, line?, markup?, overflow?, head?, tail?, of?})",
+                "The text as messages of at most so much: whole, cut (overflow \"truncate\"), in numbered parts (\"split\"), or \
+                 refused (\"fail\"). unit is bytes, chars, utf16 or json (bytes as JSON writes them, and `line` more for each line break); markup is text, markdown, \
+                 mrkdwn, html or markdownv2, and is never cut. head stands in front of each, tail at the end of the last.",
+                r#"parts("one two three four", #{limit: 17, unit: "chars", overflow: "split"}).len"#,
+                "3",
+            ),
+            function(
+                "without_markup",
+                "without_markup(text, markup)",
+                "The words of a text in html or markdownv2.",
+                r#"without_markup("<b>1 &lt; 2</b>", "html")"#,
+                r#""1 < 2""#,
             ),
         ],
     },

@@ -13,6 +13,7 @@ use crate::rules::text::truncate_bytes;
 use crate::rules::yaml::reader::nearest;
 use crate::words::event::{Event, media_type_is_json};
 use crate::words::limits;
+use crate::words::trace::{TRACEPARENT, TraceParent};
 
 /// What became of a request.
 #[derive(Debug)]
@@ -144,6 +145,9 @@ impl Maker<'_> {
             }
             None => {}
         }
+        let attributes = given("attributes").and_then(|attributes| attributes.read_lock::<Map>());
+        let trace = attributes.as_ref().and_then(|attributes| attributes.get(TRACEPARENT));
+        event.trace = trace.and_then(|text| TraceParent::parse(&text.as_immutable_string_ref().ok()?));
         Ok(event)
     }
 }

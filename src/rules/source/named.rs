@@ -223,7 +223,9 @@ fn missing((secret, why): (String, String)) -> Outcome {
 /// A tree keeps the order and the numbers of its author; a script may look into it and pass it on.
 fn given_as(spec: &OptionSpec, value: Json) -> Dynamic {
     match (&spec.kind, value) {
-        (Kind::Tree | Kind::Sign, tree @ (Json::Array(_) | Json::Object(_))) => Opaque::dynamic(Exact::from(&tree)),
+        (Kind::Tree | Kind::TreeOf(_) | Kind::Sign, tree @ (Json::Array(_) | Json::Object(_))) => {
+            Opaque::dynamic(Exact::from(&tree))
+        }
         (_, value) => from_json(&value),
     }
 }

@@ -70,7 +70,7 @@ pub(super) fn read(
     secrets: &mut Vec<(String, Place)>,
 ) -> Option<Setting> {
     let name = format!("options.{}", spec.name);
-    if node.value == Value::Null && spec.kind != Kind::Tree {
+    if node.value == Value::Null && !matches!(spec.kind, Kind::Tree | Kind::TreeOf(_)) {
         reader.wrong(&name, node, "", "");
         return None;
     }
@@ -86,6 +86,7 @@ pub(super) fn read(
         | Kind::Html
         | Kind::Mrkdwn
         | Kind::MarkdownV2
+        | Kind::At(_)
         | Kind::Xml => reader.text(&name, node).map(|text| Setting::Plain(text.into())),
         Kind::Url => url(reader, &name, node).map(|url| Setting::Plain(url.into())),
         Kind::Bool => reader.boolean(&name, node).map(|yes| Setting::Plain(yes.into())),
@@ -136,7 +137,7 @@ pub(super) fn read(
             }
         },
         // A source may be signed in one of several ways.
-        Kind::Tree | Kind::Sign => Some(tree(reader, node, secrets)),
+        Kind::Tree | Kind::TreeOf(_) | Kind::Sign => Some(tree(reader, node, secrets)),
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use crate::rules::manifest::Kind;
 use crate::rules::text::component;
 use crate::rules::xml;
 
@@ -23,11 +24,46 @@ pub(super) enum Escape {
     MarkdownV2,
     Xml,
     Url,
+    /// The same four where a bare `@name` calls somebody.
+    ChatAt,
+    MarkdownAt,
+    HtmlAt,
+    MarkdownV2At,
 }
 
 impl Escape {
-    pub(super) const ALL: [Self; 8] =
-        [Self::Text, Self::Chat, Self::Markdown, Self::Html, Self::Mrkdwn, Self::MarkdownV2, Self::Xml, Self::Url];
+    pub(super) const ALL: [Self; 12] = [
+        Self::Text,
+        Self::Chat,
+        Self::Markdown,
+        Self::Html,
+        Self::Mrkdwn,
+        Self::MarkdownV2,
+        Self::Xml,
+        Self::Url,
+        Self::ChatAt,
+        Self::MarkdownAt,
+        Self::HtmlAt,
+        Self::MarkdownV2At,
+    ];
+
+    /// That of a kind of text.
+    pub(super) fn of(kind: &Kind) -> Self {
+        match kind {
+            Kind::Chat | Kind::Message => Self::Chat,
+            Kind::Markdown => Self::Markdown,
+            Kind::Html => Self::Html,
+            Kind::Mrkdwn => Self::Mrkdwn,
+            Kind::MarkdownV2 => Self::MarkdownV2,
+            Kind::At(kind) => match **kind {
+                Kind::Markdown => Self::MarkdownAt,
+                Kind::Html => Self::HtmlAt,
+                Kind::MarkdownV2 => Self::MarkdownV2At,
+                _ => Self::ChatAt,
+            },
+            _ => Self::Text,
+        }
+    }
 
     /// Under this name the template engine knows it.
     pub(super) fn name(self) -> &'static str {
@@ -40,6 +76,10 @@ impl Escape {
             Self::MarkdownV2 => "markdownv2",
             Self::Xml => "xml",
             Self::Url => "url",
+            Self::ChatAt => "chat@",
+            Self::MarkdownAt => "markdown@",
+            Self::HtmlAt => "html@",
+            Self::MarkdownV2At => "markdownv2@",
         }
     }
 
@@ -53,8 +93,35 @@ impl Escape {
             Self::MarkdownV2 => markdown_v2(text),
             Self::Xml => xml::escape(text),
             Self::Url => Cow::Owned(component(text)),
+            Self::ChatAt => names(chat(text)),
+            Self::MarkdownAt => names(markdown(text)),
+            Self::HtmlAt => names(html(text)),
+            Self::MarkdownV2At => names(markdown_v2(text)),
         }
     }
+}
+
+/// Parts `@name` behind its `@`, and an `@` at the end, which the next value might complete; not that of a mail address.
+fn names(text: Cow<'_, str>) -> Cow<'_, str> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let calls = |at: usize| {
+        let after = text[at + 1..].chars().next();
+        !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+            && after.is_none_or(|c| is_word(c) || c == '\\')
+    };
+    let calling: Vec<usize> = text.match_indices('@').map(|(at, _)| at).filter(|at| calls(*at)).collect();
+    if calling.is_empty() {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + 3 * calling.len());
+    let mut from = 0;
+    for at in calling {
+        out.push_str(&text[from..=at]);
+        out.push(ZERO_WIDTH_SPACE);
+        from = at + 1;
+    }
+    out.push_str(&text[from..]);
+    Cow::Owned(out)
 }
 
 /// Parts `<@…>` (WeCom), `<at …>` and `</at>` (Lark) after the `<`. A text that merely ends in the beginning of one is
@@ -228,6 +295,18 @@ mod tests {
         assert_eq!(parted("`rm -rf`"), "ˋrm -rfˋ");
         assert_eq!(parted("~~~\ncode"), "|~~~\ncode");
         assert_eq!(parted("x\\"), "x\\|");
+    }
+
+    #[test]
+    fn a_bare_name_calls_nobody_where_it_would() {
+        for same in ["a@b.example", "a @ b", "x@2"] {
+            assert_eq!(Escape::ChatAt.apply(same), same);
+        }
+        let parted = |escape: Escape, text: &str| escape.apply(text).replace(ZERO_WIDTH_SPACE, "|");
+        assert_eq!(parted(Escape::ChatAt, "hi @all, (@ann) 应@y @"), "hi @|all, (@|ann) 应@|y @|");
+        assert_eq!(parted(Escape::MarkdownAt, "@here [x](y)"), "@|here [x]|(y)");
+        assert_eq!(parted(Escape::HtmlAt, "<b>@ann"), "&lt;b&gt;@|ann");
+        assert_eq!(parted(Escape::MarkdownV2At, "@_x"), "@|\\_x");
     }
 
     #[test]

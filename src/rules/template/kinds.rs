@@ -152,7 +152,7 @@ pub(super) struct Compiler<'k> {
 impl Compiler<'_> {
     fn option(&mut self, node: &Node) -> Part {
         match (self.kind, &node.value) {
-            (Kind::Tree, _) => self.tree(node),
+            (Kind::Tree | Kind::TreeOf(_), _) => self.tree(node),
             (Kind::Xml, Value::Map(_)) => {
                 self.element_names(node);
                 self.tree(node)
@@ -174,7 +174,10 @@ impl Compiler<'_> {
                 let parts: Vec<_> = entries.iter().map(|(key, node)| (key.name.clone(), self.tree(node))).collect();
                 fold(Part::Map(parts))
             }
-            Value::String(text) if is_template(text) => self.text(text, node, Escape::Text, true),
+            Value::String(text) if is_template(text) => {
+                let escape = if let Kind::TreeOf(kind) = self.kind { Escape::of(kind) } else { Escape::Text };
+                self.text(text, node, escape, true)
+            }
             _ => Part::Fixed(self.exact(node)),
         }
     }
@@ -267,17 +270,19 @@ impl Compiler<'_> {
     fn kind_text(&mut self, text: &str, node: &Node) -> Part {
         match self.kind {
             Kind::Text => self.text(text, node, Escape::Text, false),
-            Kind::Chat | Kind::Message => self.text(chomped(text), node, Escape::Chat, false),
-            Kind::Markdown => self.text(chomped(text), node, Escape::Markdown, false),
-            Kind::Html => self.text(chomped(text), node, Escape::Html, false),
-            Kind::Mrkdwn => self.text(chomped(text), node, Escape::Mrkdwn, false),
-            Kind::MarkdownV2 => self.text(chomped(text), node, Escape::MarkdownV2, false),
+            kind @ (Kind::Chat
+            | Kind::Message
+            | Kind::Markdown
+            | Kind::Html
+            | Kind::Mrkdwn
+            | Kind::MarkdownV2
+            | Kind::At(_)) => self.text(chomped(text), node, Escape::of(kind), false),
             Kind::Xml => self.xml(text, node),
             Kind::Url => self.url(chomped(text), node),
             Kind::Headers => self.text(chomped(text), node, Escape::Text, text.contains(OMIT)),
             Kind::Secret | Kind::Sign | Kind::Choice(_) => self.text(chomped(text), node, Escape::Text, false),
             Kind::List | Kind::Bool | Kind::Integer => self.text(chomped(text), node, Escape::Text, true),
-            Kind::Tree => self.text(text, node, Escape::Text, true),
+            Kind::Tree | Kind::TreeOf(_) => self.text(text, node, Escape::Text, true),
         }
     }
 

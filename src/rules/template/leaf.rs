@@ -39,6 +39,8 @@ struct Typed {
     offset: usize,
     /// Where in the event's data the value stands, when the expression is nothing but its path.
     path: Option<Vec<Step>>,
+    /// What its texts are for.
+    escape: Escape,
 }
 
 /// One step into an event's data.
@@ -98,7 +100,7 @@ impl Leaf {
             Some(inner) => {
                 let expression = environment.compile_expression_owned(text[inner.clone()].to_owned());
                 let expression = expression.map_err(|error| syntax(&error, text.len()))?;
-                Some(Typed { expression, offset: inner.start, path: path_of(text) })
+                Some(Typed { expression, offset: inner.start, path: path_of(text), escape })
             }
             None => None,
         };
@@ -116,14 +118,16 @@ impl Leaf {
     pub(super) fn render(&self, root: &Value, exact: Option<&Exact>) -> Result<Option<Exact>, Fault> {
         let Some(typed) = &self.typed else { return self.text(root).map(|text| Some(Exact::String(text))) };
         if let Some(value) = exact.and_then(|data| typed.path.as_ref()?.iter().try_fold(data, step)) {
-            return Ok(Some(value.clone()));
+            return Ok(Some(harmless(value.clone(), typed.escape)));
         }
         let value = typed.expression.eval(root.clone()).map_err(|error| failure(&error, typed.offset))?;
         if value.is_undefined() {
             // As a text it is refused and the field named, unless it is an `x if y` without else.
             return self.text(root).map(|_| Some(Exact::Null));
         }
-        from_engine(&value).map_err(|error| failure(&error, 0))
+        let escape = if value.is_safe() { Escape::Text } else { typed.escape };
+        let value = from_engine(&value).map_err(|error| failure(&error, 0))?;
+        Ok(value.map(|value| harmless(value, escape)))
     }
 
     /// A leaf that is left out when it is exactly `{{ … default(omit) }}`, else its text.
@@ -147,6 +151,19 @@ impl Leaf {
             at: None,
             kind: FaultKind::Wrong { what: "the text is not UTF-8".to_owned(), help: None },
         })
+    }
+}
+
+/// Escapes every text in a value.
+fn harmless(value: Exact, escape: Escape) -> Exact {
+    match value {
+        value if escape == Escape::Text => value,
+        Exact::String(text) => Exact::String(escape.apply(&text).into_owned()),
+        Exact::List(values) => Exact::List(values.into_iter().map(|value| harmless(value, escape)).collect()),
+        Exact::Map(members) => {
+            Exact::Map(members.into_iter().map(|(name, value)| (name, harmless(value, escape))).collect())
+        }
+        value => value,
     }
 }
 

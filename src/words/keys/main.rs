@@ -32,6 +32,7 @@ pub static MAIN: Table = Table {
             NOTHING,
             "Which addresses may be dialled, decided after the name is looked up.",
         ),
+        key("traces", Shape::Map(&TRACES), Unless::Otherwise("none are made"), "Where traces of what happens go."),
     ],
 };
 
@@ -184,5 +185,20 @@ pub static SOURCE_OPTIONS: Table = Table {
             Unless::Otherwise("the script's"),
             "after it the same request counts as new",
         ),
+    ],
+};
+
+/// `traces:`.
+pub static TRACES: Table = Table {
+    name: "traces",
+    keys: &[
+        key(
+            "endpoint",
+            Shape::Url,
+            Unless::Required,
+            "The collector: OTLP over HTTP as JSON, such as http://127.0.0.1:4318; spans are posted to `/v1/traces` below it.",
+        ),
+        key("token", Shape::Secret, NOTHING, "What the collector asks for, as a bearer token or in `token_header`."),
+        key("token_header", Shape::Header, Unless::Otherwise("Authorization: Bearer"), "A header whose value it is."),
     ],
 };

@@ -187,6 +187,7 @@ pub(super) static DELIVERY_WHOLE: Row = Row {
         field("reason", TEXT_OR_NULL, REASON),
         field("source", Holds::Text, "Who said so."),
         field("event_time", Holds::Time, "When the event happened."),
+        field("trace", TEXT_OR_NULL, "The trace that it belongs to, if any."),
         field("content_type", Holds::Text, "The media type of the event's bytes."),
         field("data", Holds::Any, "What the event says."),
         field("raw", Holds::Text, "The event's bytes as text."),

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use postrider::edges::journal::{Filter, Hold, Journal, JournalError, MemoryJournal, SqliteJournal};
 use postrider::words::delivery::{Outcome, Why};
 use postrider::words::event::{Event, Peer};
+use postrider::words::trace::TraceParent;
 
 use super::{append, attempt, by_hook, by_id, claim, dead, event, kept, later, owed, retry, seqs, settle};
 
@@ -83,6 +84,8 @@ async fn what_goes_in_comes_out(journal: &dyn Journal) {
         event.content_type = "application/octet-stream".to_owned();
         event.peer = Some(Peer { uid: 1000, gid: u32::MAX, pid: None });
         event.give_data(given.clone());
+        let trace = (id == "given").then(|| TraceParent::sampled([1; 16], [2; 8]));
+        event.trace = trace;
         journal.append(vec![owed(event, &["lane"])]).await.unwrap();
         let claimed = claim(journal, "lane", 1).await.remove(0);
         let shown = journal.show(&claimed.id).await.unwrap().expect("it is on record");
@@ -97,6 +100,7 @@ async fn what_goes_in_comes_out(journal: &dyn Journal) {
             assert_eq!(event.content_type, "application/octet-stream");
             assert_eq!(event.given_data(), given.as_deref(), "in memory and from the disk alike");
             assert_eq!(event.peer, Some(Peer { uid: 1000, gid: u32::MAX, pid: None }));
+            assert_eq!(event.trace, trace);
         }
         assert_eq!((&*claimed.hook, claimed.attempts, claimed.due), ("lane", 0, claimed.created));
         assert_eq!(shown.row.time, claimed.created);

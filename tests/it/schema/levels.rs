@@ -62,6 +62,7 @@ pub(crate) const LEVELS: &[Level] = &[
     main_level(&keys::RETRY, "defaults: {retry: {@}}"),
     main_level(&keys::LIMITS, "limits: {@}"),
     main_level(&keys::NETWORK, "network: {@}"),
+    Level { beside: &[("endpoint", "\"http://127.0.0.1:4318\"")], ..main_level(&keys::TRACES, "traces: {@}") },
     main_level(&keys::SOURCE, "sources: {pgyer: {@}}"),
     main_level(&keys::SOURCE_OPTIONS, "sources: {pgyer: {options: {@}}}"),
 ];
@@ -104,6 +105,7 @@ impl Level {
         let more: &'static [(&str, &str)] = match (self.table.name, key) {
             ("verdict", "when") => &[("delivered", "true")],
             ("verdict", "why") => &[("pause", "60s")],
+            ("traces", "token_header") => &[("token", "{secret: k}")],
             _ => &[],
         };
         self.beside.iter().chain(more).copied()
@@ -170,6 +172,7 @@ fn map(table: &'static Table) -> Option<String> {
         "event" => "{type: t}",
         "expect" => "{verdict: delivered}",
         "dedupe" => "{key: data.id, for: 1h}",
+        "traces" => "{endpoint: \"http://127.0.0.1:4318\"}",
         "rate_limit" => "{rate: 20/1m}",
         "network" => "{deny: [10.0.0.0/8]}",
         _ => "{}",

@@ -121,12 +121,7 @@ async fn x2_every_example_is_taken_by_a_receiver_on_this_machine() {
     let mut taken = 0;
     for (name, event) in SAMPLES {
         let hook = &examples()[*name];
-        let platform = match hook.platform.name.as_str() {
-            "wecom" => Platform::Wecom,
-            "dingtalk" => Platform::Dingtalk,
-            "lark" => Platform::Lark,
-            _ => Platform::Plain,
-        };
+        let platform = hook.platform.name.parse().unwrap_or(Platform::Plain);
         let sink = robot(platform, BotOptions::default()).await;
         let config = postrider::rules::config::Config { secrets: crate::examples::secrets(), ..Default::default() };
         let sender = postrider::edges::send::Sender::new(Default::default());

@@ -10,6 +10,8 @@
 //! | `/in/SOURCE[/EVENT]` | what the source makes of it: see `sources` |
 //! | `GET /healthz` | 200 `ok` |
 //!
+//! A `traceparent` in the head is that of each event that names none itself.
+//!
 //! Every refusal is a problem document (RFC 9457) that holds the same `error` as an answer on the socket.
 
 use std::sync::Arc;
@@ -30,6 +32,7 @@ use crate::rules::cloudevents::{self, CloudEvent, Fault};
 use crate::words::event::{Event, JSON, Peer};
 use crate::words::limits;
 use crate::words::secret::{Secret, equal};
+use crate::words::trace::{TRACEPARENT, TraceParent};
 
 mod body;
 pub mod server;
@@ -203,6 +206,7 @@ async fn events(
 ) -> Result<Response<Body>, Refusal> {
     let now = Timestamp::now();
     let form = form(head, now, peer)?;
+    let accept = &Traced { accept, trace: trace_of(&head.headers) };
     let (bytes, _large) = read(head, body, large).await?;
     match form {
         Form::Any(mut event) => {
@@ -246,11 +250,32 @@ fn cloud_event(cloud: CloudEvent, now: Timestamp, peer: Option<Peer>) -> Result<
     event.time = cloud.time.unwrap_or(now);
     event.content_type = cloud.content_type;
     event.peer = peer;
+    event.trace = cloud.trace;
     Ok(event)
 }
 
+/// The trace that a request belongs to. Two of them say nothing.
+fn trace_of(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut said = headers.get_all(TRACEPARENT).iter();
+    let one = said.next().filter(|_| said.next().is_none())?;
+    TraceParent::parse(one.to_str().ok()?.trim())
+}
+
+/// Hands on events, those that name no trace with that of their request.
+struct Traced<'a> {
+    accept: &'a dyn Accept,
+    trace: Option<TraceParent>,
+}
+
+impl Traced<'_> {
+    async fn accept(&self, mut events: Vec<Event>) -> Vec<Answer> {
+        events.iter_mut().for_each(|event| event.trace = event.trace.or(self.trace));
+        self.accept.accept(events).await
+    }
+}
+
 /// Stores events as one, and answers with a list.
-async fn several(accept: &dyn Accept, events: Vec<Event>) -> Result<Response<Body>, Refusal> {
+async fn several(accept: &Traced<'_>, events: Vec<Event>) -> Result<Response<Body>, Refusal> {
     let answers = all(accept, events).await?;
     let mut text = Vec::with_capacity(96 * answers.len() + 2);
     for answer in &answers {
@@ -261,7 +286,7 @@ async fn several(accept: &dyn Accept, events: Vec<Event>) -> Result<Response<Bod
     Ok(answer(StatusCode::ACCEPTED, JSON, text))
 }
 
-async fn one(accept: &dyn Accept, event: Event) -> Result<Response<Body>, Refusal> {
+async fn one(accept: &Traced<'_>, event: Event) -> Result<Response<Body>, Refusal> {
     match all(accept, vec![event]).await?.first() {
         Some(accepted) => Ok(answer(StatusCode::ACCEPTED, JSON, native::answer_json(accepted))),
         None => Err(lost()),
@@ -269,7 +294,7 @@ async fn one(accept: &dyn Accept, event: Event) -> Result<Response<Body>, Refusa
 }
 
 /// Stores events as one, or refuses with the first reason.
-async fn all(accept: &dyn Accept, events: Vec<Event>) -> Result<Vec<Answer>, Refusal> {
+async fn all(accept: &Traced<'_>, events: Vec<Event>) -> Result<Vec<Answer>, Refusal> {
     if events.is_empty() {
         return Ok(vec![]);
     }
@@ -286,7 +311,7 @@ async fn all(accept: &dyn Accept, events: Vec<Event>) -> Result<Vec<Answer>, Ref
 
 /// One answer per line. Trouble that is ours (a full queue, a full disk) is a status that senders try again on, and
 /// then nothing is stored.
-async fn lines(accept: &dyn Accept, parsed: Vec<Result<Event, Refusal>>) -> Result<Response<Body>, Refusal> {
+async fn lines(accept: &Traced<'_>, parsed: Vec<Result<Event, Refusal>>) -> Result<Response<Body>, Refusal> {
     let mut good = vec![];
     let slots: Vec<Option<Refusal>> = parsed.into_iter().map(|line| line.map(|event| good.push(event)).err()).collect();
     let taken = good.len();
@@ -296,7 +321,7 @@ async fn lines(accept: &dyn Accept, parsed: Vec<Result<Event, Refusal>>) -> Resu
     for refusal in &slots {
         match refusal {
             Some(refusal) => {
-                accept.refused(refusal.code);
+                accept.accept.refused(refusal.code);
                 native::write_answer(&mut text, &Answer::Refused(refusal.clone()));
             }
             None => native::write_answer(&mut text, &answers.next().ok_or_else(lost)?),

@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::server::Body;
-use super::{one, problem, several};
+use super::{Traced, one, problem, several, trace_of};
 use crate::edges::intake::{Accept, Code, Refusal, native};
 use crate::rules::config::Config;
 use crate::rules::source::{Incoming, NamedSource, Outcome, Replays};
@@ -119,7 +119,8 @@ impl Sources {
                 for note in notes {
                     tracing::warn!(source = name, "{note}");
                 }
-                self.store(accept, &source, events, now, peer).await
+                let accept = Traced { accept, trace: trace_of(&head.headers) };
+                self.store(&accept, &source, events, now, peer).await
             }
             Outcome::Respond { status, headers, body } => {
                 let mut response = Response::new(Body::whole(body));
@@ -146,7 +147,7 @@ impl Sources {
 
     async fn store(
         &self,
-        accept: &dyn Accept,
+        accept: &Traced<'_>,
         source: &NamedSource,
         mut events: Vec<Event>,
         now: Timestamp,

@@ -6,9 +6,10 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::words::limits;
+use crate::words::trace::{TRACEPARENT, TraceParent};
 
 /// The members of a native event.
-const MEMBERS: [&str; 5] = ["type", "data", "id", "source", "time"];
+const MEMBERS: [&str; 6] = ["type", "data", "id", "source", "time", TRACEPARENT];
 /// Names that tell a CloudEvent from a misspelt native event.
 const CLOUD_EVENT: [&str; 5] = ["specversion", "datacontenttype", "data_base64", "dataschema", "subject"];
 
@@ -20,6 +21,7 @@ pub(super) struct Native<'a> {
     pub(super) id: Option<String>,
     pub(super) source: Option<String>,
     pub(super) time: Option<String>,
+    pub(super) trace: Option<TraceParent>,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Native<'a> {
@@ -44,7 +46,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Native<'a> {
                         "type" => native.kind = map.next_value_seed(Text("type"))?,
                         "id" => native.id = map.next_value_seed(Text("id"))?,
                         "source" => native.source = map.next_value_seed(Text("source"))?,
-                        _ => native.time = map.next_value_seed(Text("time"))?,
+                        "time" => native.time = map.next_value_seed(Text("time"))?,
+                        _ => native.trace = trace(map.next_value()?),
                     }
                 }
                 Ok(native)
@@ -52,6 +55,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Native<'a> {
         }
         deserializer.deserialize_map(Members)
     }
+}
+
+/// What is no trace is as if it were not there, whatever it is.
+fn trace(value: &RawValue) -> Option<TraceParent> {
+    serde_json::from_str::<String>(value.get()).ok().and_then(|text| TraceParent::parse(&text))
 }
 
 /// The place of a member's name in `MEMBERS`.

@@ -1,6 +1,6 @@
 //! Native events: JSON text to `Event`, and `Answer` to JSON text.
 //!
-//! An event is `{"type", "data", "id", "source", "time"}`; only `type` is required. The bytes of `data` are kept as they
+//! An event is `{"type", "data", "id", "source", "time", "traceparent"}`; only `type` is required. The bytes of `data` are kept as they
 //! were written, and are checked once here, so that every later reader can rely on them.
 
 use bytes::Bytes;
@@ -258,6 +258,7 @@ fn event(text: &str, now: Timestamp, peer: Option<Peer>) -> Result<Event, Fault>
     event.source = source;
     event.time = time;
     event.peer = peer;
+    event.trace = native.trace;
     Ok(event)
 }
 

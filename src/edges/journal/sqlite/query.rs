@@ -16,6 +16,7 @@ use crate::edges::journal::{
 };
 use crate::words::delivery::{Attempt, Body, Delivery, Key as Order, Why};
 use crate::words::event::{Event, Peer};
+use crate::words::trace::TraceParent;
 
 /// What waits in a lane from a key on, in order and from the index alone. In two steps: SQLite does not use the index
 /// for all of `(due, seq) >= (?, ?)`, and a million reopened at once share one `due`.
@@ -90,8 +91,7 @@ pub(super) fn not_kept(conn: &Connection, seqs: &[i64]) -> rusqlite::Result<Vec<
 }
 
 /// The columns that `event` reads.
-pub(super) const EVENT: &str =
-    "e.id, e.type, e.source, e.time, e.content_type, e.peer_uid, e.peer_gid, e.peer_pid, e.raw, e.data, e.sum";
+pub(super) const EVENT: &str = "e.id, e.type, e.source, e.time, e.content_type, e.peer_uid, e.peer_gid, e.peer_pid, e.raw, e.data, e.sum, e.traceparent";
 
 pub(super) fn event(row: &Row<'_>, at: usize) -> rusqlite::Result<Event> {
     let id = row.get(at)?;
@@ -103,6 +103,8 @@ pub(super) fn event(row: &Row<'_>, at: usize) -> rusqlite::Result<Event> {
     if let (Some(uid), Some(gid)) = (row.get(at + 5)?, row.get(at + 6)?) {
         event.peer = Some(Peer { uid, gid, pid: row.get(at + 7)? });
     }
+    // What is no text there is damage, and as little a reason to stop as a text that is no trace.
+    event.trace = row.get_ref(at + 11)?.as_str_or_null().ok().flatten().and_then(TraceParent::parse);
     event.damaged = row.get::<_, Option<i64>>(at + 10)?.is_some_and(|kept| !fits(kept, &event));
     Ok(event)
 }

@@ -15,7 +15,7 @@ use crate::edges::journal::{JournalError, new_identity};
 use crate::words::limits;
 
 /// `user_version` of the database.
-const FORMAT: i64 = 5;
+const FORMAT: i64 = 6;
 /// What makes format 2 of format 1, and so on.
 const UPGRADES: [&str; FORMAT as usize - 1] = [
     "ALTER TABLE events ADD COLUMN data TEXT;",
@@ -36,6 +36,7 @@ CREATE INDEX once_delivery ON once (delivery);",
 ALTER TABLE deliveries ADD COLUMN kept_type TEXT;
 ALTER TABLE deliveries ADD COLUMN kept_body BLOB;
 ALTER TABLE deliveries ADD COLUMN original INTEGER NOT NULL DEFAULT 0;",
+    "ALTER TABLE events ADD COLUMN traceparent TEXT;",
 ];
 /// How long a lock that another process holds is waited for.
 pub(super) const BUSY: Duration = Duration::from_secs(1);
@@ -75,6 +76,7 @@ CREATE TABLE events (
     raw BLOB NOT NULL,
     data TEXT,
     sum INTEGER,
+    traceparent TEXT,
     UNIQUE (id, source)
 ) STRICT;
 CREATE TABLE deliveries (
@@ -385,6 +387,7 @@ mod tests {
             "DROP INDEX once_delivery; ALTER TABLE events DROP COLUMN sum;",
             "ALTER TABLE deliveries DROP COLUMN kept_not; ALTER TABLE deliveries DROP COLUMN kept_type;
              ALTER TABLE deliveries DROP COLUMN kept_body; ALTER TABLE deliveries DROP COLUMN original;",
+            "ALTER TABLE events DROP COLUMN traceparent;",
         ];
         assert_eq!(undo.len(), UPGRADES.len());
         let columns = |path: &Path| {

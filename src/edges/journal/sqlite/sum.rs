@@ -6,7 +6,8 @@ use crc32fast::Hasher;
 use crate::edges::journal::micros;
 use crate::words::event::Event;
 
-/// CRC-32 over everything that a request can be made of. Not against forgers, who could write the column as well.
+/// CRC-32 over everything that a request can be made of. Not against forgers, who could write the column as well. Not over
+/// the trace: a wrong one misleads who looks for it, which is no reason to send nothing.
 pub(super) fn sum(event: &Event) -> i64 {
     let mut hasher = Hasher::new();
     let time = micros(event.time).to_le_bytes();

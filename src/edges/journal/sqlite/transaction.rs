@@ -146,8 +146,8 @@ impl<'c> Statements<'c> {
     pub(super) fn prepare(conn: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             insert_event: conn.prepare(
-                "INSERT INTO events (seq, id, source, type, time, accepted, content_type, peer_uid, peer_gid, peer_pid, raw, data, sum)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (id, source) DO NOTHING",
+                "INSERT INTO events (seq, id, source, type, time, accepted, content_type, peer_uid, peer_gid, peer_pid, raw, data, sum, traceparent)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT (id, source) DO NOTHING",
             )?,
             known_event: conn.prepare("SELECT seq FROM events WHERE id = ?1 AND source = ?2")?,
             lanes_of_event: conn
@@ -221,6 +221,7 @@ impl Transaction<'_, '_> {
             &event.raw[..],
             event.given_data(),
             sum(event),
+            event.trace.map(|trace| trace.to_string()),
         ])?;
         if stored == 0 {
             let hooks = self.hooks_of(&event.id, &event.source)?;
