@@ -82,7 +82,7 @@ async fn x5_the_round_trip_survives_kill_9_of_both_daemons() {
         found.lost.len()
     );
     assert_eq!(found.lost, BTreeSet::new(), "acknowledged and lost");
-    assert_eq!(found.changed, BTreeSet::new(), "the type, the bytes or the id changed on the way");
+    assert_eq!(found.changed, BTreeMap::new(), "the type, the bytes or the id changed on the way");
     assert!(acked.len() >= kills * 5, "only {} events: there was no load", acked.len());
 }
 
@@ -165,7 +165,8 @@ fn post(address: SocketAddr, target: &str, headers: &str, body: &str) -> Option<
 #[derive(Default)]
 struct Findings {
     lost: BTreeSet<String>,
-    changed: BTreeSet<String>,
+    /// By mark, all that it was.
+    changed: BTreeMap<String, String>,
     arrived: usize,
     again: usize,
 }
@@ -180,14 +181,14 @@ fn compare(acked: &Acked, records: &[Record]) -> Findings {
         let mark = raw["mark"].as_str().expect("a mark").to_owned();
         // A vendor that was not answered may be one that the story ended for: its event is nobody's loss.
         if acked.get(&mark).is_some_and(|(kind, body)| (kind, body) != (&text("type"), &text("raw"))) {
-            found.changed.insert(mark.clone());
+            found.changed.insert(mark.clone(), format!("{} {}", text("type"), text("raw")));
         }
         let delivery = record.request.headers["webhook-id"].to_str().expect("text").to_owned();
         let known = ids.entry(mark.clone()).or_default();
         found.again += usize::from(!known.is_empty());
         known.insert((text("id"), delivery));
         if known.len() > 1 {
-            found.changed.insert(mark);
+            found.changed.insert(mark, format!("{known:?}"));
         }
     }
     found.arrived = ids.len();
