@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -115,6 +116,11 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     let lanes = tokio::spawn(run_lanes(desk.clone(), config.clone(), stop.clone()));
 
     let sources = Arc::new(Sources::new(config.clone()));
+    if let Some(window) = sources.longest_window() {
+        let since = desk.clock.now().checked_sub(window).unwrap_or(Timestamp::MIN);
+        let lately = journal.accepted_since(since, limits::REPLAYS).await?;
+        sources.recall(lately.iter().map(|event| (&*event.source, &*event.id, event.time)));
+    }
     let acceptor = Arc::new(Acceptor::new(desk.clone(), config.clone(), stop.clone()));
     if let Some(listener) = emit {
         services.spawn(socket::serve(listener, acceptor.clone(), sources.clone(), stop.clone()));

@@ -5,8 +5,8 @@
 //!     known and now is before first + window  → the id of the first time
 //!     else first := now                       → base-N, N = the number of the window that now lies in
 //! ```
-//! Two windows that begin at least `window` apart have different numbers, so ids do not collide. What is remembered
-//! only spans the border between two numbers: after a restart the journal still knows the id of the same number.
+//! Two windows that begin at least `window` apart have different numbers, so ids do not collide. After a restart the journal
+//! still knows the id of the same number; for the border between two numbers it is asked what it accepted lately.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -35,8 +35,22 @@ impl Replays {
         }
         let number = (now.as_millisecond() as i128).div_euclid((window.as_millis() as i128).max(1));
         let id = format!("{base}-{number}");
-        self.seen.insert(key.clone(), (now, id.clone()));
-        self.order.push_back((key, now));
+        self.remember(key, now, id.clone());
+        id
+    }
+
+    /// Takes in an id that was given out before a restart, and when. Others are none of ours.
+    pub fn recall(&mut self, source: &str, id: &str, first: Timestamp) {
+        if let Some((base, number)) = id.rsplit_once('-')
+            && number.parse::<i128>().is_ok()
+        {
+            self.remember((source.to_owned(), base.to_owned()), first, id.to_owned());
+        }
+    }
+
+    fn remember(&mut self, key: (String, String), first: Timestamp, id: String) {
+        self.seen.insert(key.clone(), (first, id));
+        self.order.push_back((key, first));
         while self.order.len() > limits::REPLAYS {
             if let Some((oldest, since)) = self.order.pop_front()
                 && self.seen.get(&oldest).is_some_and(|(first, _)| *first == since)
@@ -44,7 +58,6 @@ impl Replays {
                 self.seen.remove(&oldest);
             }
         }
-        id
     }
 }
 
@@ -69,6 +82,22 @@ mod tests {
             assert_eq!(replays.id("s", "x", WINDOW, at(start + 1199)), second, "{start}");
             assert_ne!(replays.id("s", "y", WINDOW, at(start)), first);
         }
+    }
+
+    #[test]
+    fn what_was_accepted_before_a_restart_is_a_repeat_on_both_sides_of_a_border() {
+        // 1,700,000,400 is a border.
+        let mut before = Replays::default();
+        let first = before.id("s", "x-y", WINDOW, at(390));
+        let mut after = Replays::default();
+        assert_ne!(after.id("s", "x-y", WINDOW, at(410)), first, "the number alone tells nothing");
+        let mut after = Replays::default();
+        for (source, id) in [("s", first.as_str()), ("s", "of-a-vendor"), ("other", &first)] {
+            after.recall(source, id, at(390));
+        }
+        assert_eq!(after.id("s", "x-y", WINDOW, at(410)), first);
+        assert_ne!(after.id("s", "x-y", WINDOW, at(990)), first);
+        assert_ne!(after.id("s", "of-a", WINDOW, at(410)), "of-a-vendor");
     }
 
     #[test]

@@ -65,6 +65,30 @@ async fn everything_is_there_after_a_crash() {
     assert_eq!(seqs(&claim(&journal, "lane", 9).await), [9], "no number is given twice");
 }
 
+#[tokio::test]
+async fn it_knows_what_was_accepted_lately() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    let begun = kept(Timestamp::now());
+    for id in ["a", "b", "c"] {
+        append(&journal, id, &[]).await;
+    }
+    drop(journal);
+    let journal = open(dir.path());
+    let since = |since, most| {
+        let journal = &journal;
+        async move {
+            let found = journal.accepted_since(since, most).await.unwrap();
+            found.into_iter().map(|one| one.id).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(since(begun, 10).await, ["a", "b", "c"], "oldest first");
+    assert_eq!(since(begun, 2).await, ["b", "c"], "the newest");
+    assert_eq!(since(later(60), 10).await, Vec::<String>::new());
+    let found = journal.accepted_since(begun, 1).await.unwrap();
+    assert!(found[0].time >= begun && found[0].source == event("c").source, "{found:?}");
+}
+
 /// The body of the process that `what_was_acknowledged_survives_kill_9` kills.
 #[tokio::test]
 #[ignore = "started by another test"]

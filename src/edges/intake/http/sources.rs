@@ -13,6 +13,7 @@
 //! needed, if it has one. Our own trouble is always 5xx: some vendors send again after nothing else.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -61,6 +62,17 @@ impl Sources {
     /// Those of whatever configuration there is.
     pub fn new(config: watch::Receiver<Arc<Config>>) -> Self {
         Self { config, replays: Mutex::default() }
+    }
+
+    /// How long the same again is a repeat, at the longest; nothing where no source says so.
+    pub fn longest_window(&self) -> Option<Duration> {
+        self.config.borrow().settings.sources.values().filter_map(|source| source.replay_window).max()
+    }
+
+    /// Takes in what was accepted before a restart, oldest first.
+    pub fn recall<'e>(&self, lately: impl Iterator<Item = (&'e str, &'e str, Timestamp)>) {
+        let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
+        lately.for_each(|(source, id, time)| replays.recall(source, id, time));
     }
 
     /// The source of a path. Strangers are not told which there are.

@@ -21,8 +21,8 @@ use self::space::Space;
 use self::transaction::{Book, Reopen, Settle};
 use self::writer::{Command, Writer};
 use super::{
-    Append, Appended, DeliveryRow, Filter, Found, Hold, Journal, JournalError, LaneCount, LogRow, NotCopied, Pending,
-    Progress, Revised, Revision, Shape, Shown, Then, Usage, Walk, keep_micros, micros, number, promise,
+    Accepted, Append, Appended, DeliveryRow, Filter, Found, Hold, Journal, JournalError, LaneCount, LogRow, NotCopied,
+    Pending, Progress, Revised, Revision, Shape, Shown, Then, Usage, Walk, keep_micros, micros, number, promise,
 };
 use crate::words::delivery::{Attempt, Delivery, Kept, Outcome};
 use crate::words::event::Event;
@@ -490,6 +490,10 @@ impl Journal for SqliteJournal {
     fn set_hold(&self, lane: &Arc<str>, hold: Option<Hold>) -> Pending<()> {
         let lane = lane.clone();
         self.command(|answer| Command::Hold { lane, hold, answer })
+    }
+
+    fn accepted_since(&self, since: Timestamp, most: usize) -> Pending<Vec<Accepted>> {
+        self.ask(&self.operators, move |conn| query::accepted_since(conn, since, most))
     }
 
     fn holds(&self) -> Pending<Vec<(Arc<str>, Hold)>> {

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use super::lanes::{Key, Plan};
 use super::sum::fits;
 use crate::edges::journal::{
-    DeliveryRow, Filter, Hold, LogRow, NOTHING_KEPT, PARKED, Shown, delivery_id, micros, timestamp,
+    Accepted, DeliveryRow, Filter, Hold, LogRow, NOTHING_KEPT, PARKED, Shown, delivery_id, micros, timestamp,
 };
 use crate::words::delivery::{Attempt, Body, Delivery, Key as Order, Why};
 use crate::words::event::{Event, Peer};
@@ -115,6 +115,22 @@ pub(super) fn oldest(conn: &Connection) -> rusqlite::Result<HashMap<i64, Timesta
         "SELECT lane, min(created) FROM deliveries INDEXED BY deliveries_waiting WHERE outcome = 'waiting' GROUP BY lane",
     )?;
     oldest.query_map([], |row| Ok((row.get(0)?, timestamp(row.get(1)?))))?.collect()
+}
+
+/// The newest events, oldest first, as long as they are not older than this.
+pub(super) fn accepted_since(conn: &Connection, since: Timestamp, most: usize) -> rusqlite::Result<Vec<Accepted>> {
+    let mut events = conn.prepare("SELECT source, id, accepted FROM events ORDER BY seq DESC LIMIT ?1")?;
+    let mut rows = events.query([most as i64])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let time = timestamp(row.get(2)?);
+        if time < since {
+            break;
+        }
+        found.push(Accepted { source: row.get(0)?, id: row.get(1)?, time });
+    }
+    found.reverse();
+    Ok(found)
 }
 
 /// The lanes that are held.
