@@ -102,6 +102,21 @@ pub enum Kind {
     TreeOf(Box<Self>),
 }
 
+/// The kinds that are a text, perhaps with markup, as a pattern: a `match` then still misses a kind that is new.
+macro_rules! texts {
+    () => {
+        $crate::rules::manifest::Kind::Text
+            | $crate::rules::manifest::Kind::Chat
+            | $crate::rules::manifest::Kind::Message
+            | $crate::rules::manifest::Kind::Markdown
+            | $crate::rules::manifest::Kind::Html
+            | $crate::rules::manifest::Kind::Mrkdwn
+            | $crate::rules::manifest::Kind::MarkdownV2
+            | $crate::rules::manifest::Kind::At(_)
+    };
+}
+pub(crate) use texts;
+
 /// The kinds that are one word.
 const KINDS: [(&str, Kind); 16] = [
     ("text", Kind::Text),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value as Json;
 
-use crate::rules::manifest::{Kind, OptionSpec};
+use crate::rules::manifest::{Kind, OptionSpec, texts};
 use crate::rules::platform::Platform;
 use crate::words::json::{Exact, Members};
 
@@ -57,17 +57,7 @@ pub(super) fn hook<'a>(
 
 /// Whether an option is a text without which there is nothing to say: then it says what there is.
 pub(super) fn begins_by_itself(option: &OptionSpec) -> bool {
-    let is_text = matches!(
-        option.kind,
-        Kind::Text
-            | Kind::Chat
-            | Kind::Message
-            | Kind::Markdown
-            | Kind::Html
-            | Kind::Mrkdwn
-            | Kind::MarkdownV2
-            | Kind::At(_)
-    );
+    let is_text = matches!(option.kind, texts!());
     // A required text of another name is an address: the chat, the topic.
     is_text && (option.name == "message" || (option.required && option.kind != Kind::Text))
 }

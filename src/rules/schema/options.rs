@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::Writer;
-use crate::rules::manifest::{Kind, OptionSpec};
+use crate::rules::manifest::{Kind, OptionSpec, texts};
 use crate::words::keys::{self, Table};
 
 /// A map with these options, and for a source those that every source has.
@@ -59,14 +59,7 @@ fn template() -> Json {
 /// In a hook: texts are templates.
 fn option(writer: &mut Writer, kind: &Kind) -> Json {
     match kind {
-        Kind::Text
-        | Kind::Chat
-        | Kind::Message
-        | Kind::Markdown
-        | Kind::Html
-        | Kind::Mrkdwn
-        | Kind::MarkdownV2
-        | Kind::At(_) => scalar(writer),
+        texts!() => scalar(writer),
         Kind::Secret => scalar(writer),
         Kind::Xml => json!({"anyOf": [scalar(writer), {"type": "object"}]}),
         Kind::Url => json!({
@@ -88,15 +81,7 @@ fn option(writer: &mut Writer, kind: &Kind) -> Json {
 fn setting(writer: &mut Writer, kind: &Kind) -> Json {
     let text = json!({"type": "string", "pattern": "\\S"});
     let plain = match kind {
-        Kind::Text
-        | Kind::Chat
-        | Kind::Message
-        | Kind::Markdown
-        | Kind::Html
-        | Kind::Mrkdwn
-        | Kind::MarkdownV2
-        | Kind::At(_)
-        | Kind::Xml => text,
+        texts!() | Kind::Xml => text,
         Kind::Url => json!({"type": "string", "pattern": "^[hH][tT][tT][pP][sS]?://"}),
         Kind::Bool => json!({"type": "boolean"}),
         Kind::Integer => json!({"type": "integer"}),

@@ -3,7 +3,7 @@
 use serde_json::{Map as JsonMap, Value as Json};
 
 use crate::rules::diagnostic::Place;
-use crate::rules::manifest::{Kind, OptionSpec};
+use crate::rules::manifest::{Kind, OptionSpec, texts};
 use crate::rules::yaml::reader::Reader;
 use crate::rules::yaml::{Node, Value};
 use crate::words::secret::Secrets;
@@ -79,15 +79,7 @@ pub(super) fn read(
     }
     let help = format!("`{}` is {}", spec.name, spec.about);
     match &spec.kind {
-        Kind::Text
-        | Kind::Chat
-        | Kind::Message
-        | Kind::Markdown
-        | Kind::Html
-        | Kind::Mrkdwn
-        | Kind::MarkdownV2
-        | Kind::At(_)
-        | Kind::Xml => reader.text(&name, node).map(|text| Setting::Plain(text.into())),
+        texts!() | Kind::Xml => reader.text(&name, node).map(|text| Setting::Plain(text.into())),
         Kind::Url => url(reader, &name, node).map(|url| Setting::Plain(url.into())),
         Kind::Bool => reader.boolean(&name, node).map(|yes| Setting::Plain(yes.into())),
         Kind::Integer => match &node.value {
