@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// What is kept of each kind of trouble, by its name.
 #[derive(Debug)]
-pub struct Digest<T> {
+pub struct Repeats<T> {
     every: Duration,
     known: BTreeMap<Arc<str>, Known<T>>,
 }
@@ -25,7 +25,7 @@ struct Known<T> {
     since: Option<(u64, T)>,
 }
 
-impl<T> Digest<T> {
+impl<T> Repeats<T> {
     /// One that tells the same no oftener than this.
     pub fn new(every: Duration) -> Self {
         Self { every, known: BTreeMap::new() }
@@ -82,9 +82,9 @@ mod tests {
 
     #[test]
     fn the_first_is_told_at_once_and_the_rest_counted() {
-        let mut digest = Digest::new(S(60));
+        let mut repeats = Repeats::new(S(60));
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        assert_eq!(digest.next(), None);
+        assert_eq!(repeats.next(), None);
         // Second, whose, and what is told at once; or what is due then.
         enum Do {
             Note(&'static str, Option<u32>),
@@ -111,14 +111,14 @@ mod tests {
             match what {
                 Note(name, told) => {
                     let name = if name == "a" { &a } else { &b };
-                    assert_eq!(digest.note(S(second), name, line), told, "line {line}");
+                    assert_eq!(repeats.note(S(second), name, line), told, "line {line}");
                 }
-                Due(due) => assert_eq!(digest.due(S(second)), due, "line {line}"),
+                Due(due) => assert_eq!(repeats.due(S(second)), due, "line {line}"),
             }
         }
-        assert_eq!(digest.note(S(187), &a, 99), None);
-        assert_eq!(digest.next(), Some(S(246)));
-        assert_eq!(digest.rest(), [(1, 99)]);
-        assert_eq!(digest.rest(), []);
+        assert_eq!(repeats.note(S(187), &a, 99), None);
+        assert_eq!(repeats.next(), Some(S(246)));
+        assert_eq!(repeats.rest(), [(1, 99)]);
+        assert_eq!(repeats.rest(), []);
     }
 }
