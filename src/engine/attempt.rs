@@ -328,6 +328,7 @@ fn ended(desk: &Desk, hook: &Hook, delivery: &Delivery, seen: &Seen<'_>, clean: 
         response: cut(clean(&response)),
         verdict: verdict.word().to_owned(),
         why,
+        along: Vec::new(),
     };
     Ended { attempt, attempts, outcome }
 }
@@ -364,6 +365,7 @@ pub fn unsent(delivery: &Delivery, now: Timestamp, why: String) -> Attempt {
         response: String::new(),
         verdict: String::new(),
         why,
+        along: Vec::new(),
     }
 }
 

@@ -197,6 +197,9 @@ pub struct DeliveryRow {
     pub why: String,
     /// The word of why it is not there yet; nothing when it does not wait.
     pub reason: Option<String>,
+    /// In which other delivery it went the last time: a digest.
+    #[serde(rename = "in", skip_serializing_if = "Option::is_none")]
+    pub carrier: Option<String>,
     /// Whether it is handed out: most likely it is being sent.
     #[serde(skip)]
     pub claimed: bool,
@@ -239,6 +242,34 @@ pub struct Shown {
     pub event: Arc<Event>,
     /// Its attempts, oldest first, each with the outcome it led to.
     pub attempts: Vec<(Attempt, String)>,
+}
+
+/// A delivery that went in the request of another one, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Along {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// Its new count of attempts.
+    pub attempts: u32,
+    /// What the attempt led to.
+    pub outcome: Outcome,
+}
+
+/// What could be handed out of a lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// How many.
+    pub count: usize,
+    /// When the oldest of those that were counted was accepted.
+    pub oldest: Option<Timestamp>,
+}
+
+impl Due {
+    /// Counts one more.
+    fn add(&mut self, created: Timestamp) {
+        self.count += 1;
+        self.oldest = Some(self.oldest.map_or(created, |oldest| oldest.min(created)));
+    }
 }
 
 /// Counts of one lane.
@@ -312,7 +343,20 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Records an attempt and what it led to, and ends the claim. `attempts` is the delivery's new count. Calls `then`
     /// when it is on disk, which may take `limits::OUTCOME_LINGER` longer than a commit.
-    fn settle_then(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome, then: Then);
+    fn settle_then(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome, then: Then) {
+        self.settle_all_then(delivery, attempt, attempts, outcome, Vec::new(), then);
+    }
+
+    /// The same, and in the same transaction what became of those that went along in its request.
+    fn settle_all_then(
+        &self,
+        delivery: &Delivery,
+        attempt: Option<Attempt>,
+        attempts: u32,
+        outcome: Outcome,
+        along: Vec<Along>,
+        then: Then,
+    );
 
     /// The same for who waits for it.
     fn settle(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome) -> Pending<()> {
@@ -321,6 +365,9 @@ pub trait Journal: Send + Sync + 'static {
         self.settle_then(delivery, attempt, attempts, outcome, then);
         promise(pending)
     }
+
+    /// How much of a lane could be handed out, counted no further than `most`.
+    fn due(&self, lane: &Arc<str>, now: Timestamp, most: usize) -> Pending<Due>;
 
     /// When the lane's next unclaimed delivery is due; `None` when nothing waits.
     fn next_due(&self, lane: &Arc<str>) -> Pending<Option<Timestamp>>;

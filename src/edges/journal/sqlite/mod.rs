@@ -14,15 +14,16 @@ use tokio::sync::{Notify, oneshot};
 use self::chores::Chores;
 use self::commits::Commits;
 use self::health::Checking;
-use self::lanes::{Lanes, Next, Plan};
+use self::lanes::{Counted, Lanes, Next, Plan};
 use self::queue::{Commands, queue};
 use self::reader::Reader;
 use self::space::Space;
 use self::transaction::{Book, Reopen, Settle};
 use self::writer::{Command, Writer};
 use super::{
-    Accepted, Append, Appended, DeliveryRow, Filter, Found, Hold, Journal, JournalError, LaneCount, LogRow, NotCopied,
-    Pending, Progress, Revised, Revision, Shape, Shown, Then, Usage, Walk, keep_micros, micros, number, promise,
+    Accepted, Along, Append, Appended, DeliveryRow, Due, Filter, Found, Hold, Journal, JournalError, LaneCount, LogRow,
+    NotCopied, Pending, Progress, Revised, Revision, Shape, Shown, Then, Usage, Walk, keep_micros, micros, number,
+    promise,
 };
 use crate::words::delivery::{Attempt, Delivery, Kept, Outcome};
 use crate::words::event::Event;
@@ -306,14 +307,42 @@ impl Journal for SqliteJournal {
         self.shared.lanes().unclaim(delivery);
     }
 
-    fn settle_then(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome, then: Then) {
+    fn settle_all_then(
+        &self,
+        delivery: &Delivery,
+        attempt: Option<Attempt>,
+        attempts: u32,
+        outcome: Outcome,
+        along: Vec<Along>,
+        then: Then,
+    ) {
         if let Err(err) = self.is_open() {
             return then(Err(err));
         }
-        let (seq, hook, order) = (delivery.seq, delivery.hook.clone(), delivery.order);
-        let settle = Settle { seq, hook, attempt, attempts, outcome, retried: false, order };
+        let settle = |delivery: &Delivery, attempt, attempts, outcome, carrier, along| {
+            let (seq, hook, order) = (delivery.seq, delivery.hook.clone(), delivery.order);
+            Settle { seq, hook, attempt, attempts, outcome, retried: false, order, carrier, along }
+        };
+        let other = |one: Along| settle(&one.delivery, None, one.attempts, one.outcome, Some(delivery.seq), Vec::new());
+        let along = along.into_iter().map(other).collect();
+        let settle = settle(delivery, attempt, attempts, outcome, None, along);
         // A writer that is gone drops what was to be done then.
         self.commands.send(Command::Settle { settle: Box::new(settle), then });
+    }
+
+    fn due(&self, lane: &Arc<str>, now: Timestamp, most: usize) -> Pending<Due> {
+        if let Err(err) = self.is_open() {
+            return ready(Err(err));
+        }
+        if self.trouble().is_some() {
+            return ready(Ok(Due::default()));
+        }
+        let now = micros(now);
+        let (row, hands) = match self.shared.lanes().due(lane, now, most) {
+            Counted::Known(due) => return ready(Ok(due)),
+            Counted::OnDisk { row, hands } => (row, hands),
+        };
+        self.claims.ask(move |conn| query::due(conn, row, now, &hands, most))
     }
 
     fn next_due(&self, lane: &Arc<str>) -> Pending<Option<Timestamp>> {
