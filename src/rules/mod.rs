@@ -8,6 +8,7 @@ pub mod cases;
 pub mod cloudevents;
 pub mod config;
 pub mod diagnostic;
+pub mod digest;
 pub mod explain;
 pub mod exposition;
 pub mod hook;

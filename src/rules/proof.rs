@@ -95,6 +95,15 @@ pub fn render(hook: &Hook, event: &Event, secrets: &Secrets, whole: bool, tell: 
         let mut tell_leaf = |place: Option<Place>| tell(&format!("`{name}`"), place);
         found.extend(tree.try_leaves(&given, &mut tell_leaf));
     }
+    if let Some(digest) = &hook.digest {
+        let place = digest.text().and_then(|text| text.place()).or_else(|| place_of_key(&hook.source, "digest"));
+        tell("`digest`", place);
+        if let Err(RenderError::Wrong(beyond)) = hook.try_digest(&given)
+            && beyond.code == TOO_MUCH
+        {
+            found.push(*beyond);
+        }
+    }
     if !whole {
         return found;
     }
@@ -209,6 +218,13 @@ fn samples(hook: &Hook) -> Vec<Sample> {
     add(json!(line.repeat(limits::PROOF_TEXT / line.len())), false, true);
     samples.push(Sample { event: event(&kind, &json!({})), small: true, whole: false });
     samples
+}
+
+impl Hook {
+    /// An event that has every field the hook names.
+    pub(crate) fn filled_event(&self) -> Event {
+        event("sample", &filled(&fields(self), &json!("sample")))
+    }
 }
 
 fn event(kind: &str, data: &Json) -> Event {
