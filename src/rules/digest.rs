@@ -14,7 +14,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
+use crate::rules::backoff;
+use crate::rules::settings::Retry;
+use crate::words::delivery::{Delivery, Outcome, Why};
 use crate::words::limits;
+use crate::words::verdict::Verdict;
 
 /// What a hook says of it, as it is now.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +54,34 @@ pub fn plan(terms: Terms, waiting: usize, oldest: Duration, hurried: bool) -> Pl
         Some(window) if hurried || oldest >= window || waiting >= terms.max => all,
         Some(window) => Plan::Wait(window - oldest),
     }
+}
+
+/// What one attempt leads to for each delivery that went in it: its new count of attempts and its outcome.
+///
+/// Each is as if it had gone by itself, with two exceptions: those that are tried again are at the same time, so that they
+/// can go together again; and a refusal of several says nothing of each, so that none is given up for it.
+pub fn outcomes(
+    verdict: &Verdict,
+    retry: &Retry,
+    deliveries: &[Delivery],
+    now: Timestamp,
+    jitter: f64,
+) -> Vec<(u32, Outcome)> {
+    if matches!(verdict, Verdict::Reject { .. }) && deliveries.len() > 1 {
+        let again = |one: &Delivery| (one.attempts, Outcome::Waiting { until: one.due, why: Why::Turn });
+        return deliveries.iter().map(again).collect();
+    }
+    let mut together = None;
+    let outcome = |one: &Delivery| {
+        let (attempts, outcome) = backoff::next(verdict, retry, one.created, one.attempts, now, jitter);
+        match outcome {
+            Outcome::Waiting { until, why } => {
+                (attempts, Outcome::Waiting { until: *together.get_or_insert(until), why })
+            }
+            ended => (attempts, ended),
+        }
+    };
+    deliveries.iter().map(outcome).collect()
 }
 
 /// Deliveries that were refused together, by their numbers: how many of them may go in one message now.
@@ -113,6 +147,48 @@ mod tests {
             let terms = Terms { when, window, max: 50 };
             assert_eq!(plan(terms, waiting, s(oldest), hurried), planned, "{when} {window:?} {waiting} {oldest}");
         }
+    }
+
+    #[test]
+    fn one_attempt_leads_somewhere_for_each_that_went_in_it() {
+        use std::sync::Arc;
+
+        use crate::words::event::Event;
+
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let event = Arc::new(Event::new("t", Some("e".to_owned()), "{}", at(0)));
+        let delivery = |seq: i64, attempts: u32, created: i64| Delivery {
+            seq,
+            id: format!("j-{seq}").into(),
+            event: event.clone(),
+            hook: "h".into(),
+            created: at(created),
+            due: at(900 + seq),
+            attempts,
+            order: None,
+            original: None,
+        };
+        let retry = Retry {
+            first: Duration::from_secs(5),
+            max: Duration::from_secs(60),
+            max_age: Duration::from_secs(600),
+            max_attempts: Some(4),
+        };
+        let three = [delivery(1, 0, 995), delivery(2, 2, 990), delivery(3, 3, 990)];
+        let said = |verdict: Verdict, members: &[Delivery]| outcomes(&verdict, &retry, members, at(1000), 1.0);
+        let waits = |until: i64, why: Why| Outcome::Waiting { until: at(until), why };
+        assert_eq!(said(Verdict::Delivered, &three), [1, 3, 4].map(|attempts| (attempts, Outcome::Delivered)));
+        // The second would wait longer by itself; the third has had its attempts.
+        let again = said(Verdict::retry("503"), &three);
+        assert_eq!(again[0], (1, waits(1005, Why::Retry("503".to_owned()))));
+        assert_eq!(again[1], (3, waits(1005, Why::Retry("503".to_owned()))));
+        assert!(matches!(&again[2], (4, Outcome::Dead { why }) if why.contains("4 attempts")), "{:?}", again[2]);
+        let pause = Verdict::Pause { why: "slow".to_owned(), wait: Duration::from_secs(60) };
+        let paused = said(pause, &three[..2]);
+        assert_eq!(paused, [0, 2].map(|attempts| (attempts, waits(1060, Why::Pause("slow".to_owned())))));
+        let refused = || Verdict::Reject { why: "no".to_owned() };
+        assert_eq!(said(refused(), &three[..2]), [(0, waits(901, Why::Turn)), (2, waits(902, Why::Turn))]);
+        assert_eq!(said(refused(), &three[..1]), [(1, Outcome::Dead { why: "no".to_owned() })]);
     }
 
     #[test]
