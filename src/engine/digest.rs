@@ -67,7 +67,9 @@ impl Lane {
         let claimed = self.desk.journal.claim(&self.name, now, room).await?;
         let claimed = self.in_time(hook, claimed, now);
         if claimed.is_empty() {
-            pass.map(|passes| drop(passes.none()));
+            if let Some(passes) = pass {
+                drop(passes.none());
+            }
             return self.idle().await.map(Some);
         }
         let members = self.choose(hook, digest, claimed).await;

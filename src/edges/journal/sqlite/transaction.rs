@@ -27,7 +27,7 @@ pub(super) struct Settle {
     /// In whose request it went, where that is another one.
     pub(super) carrier: Option<i64>,
     /// Those that went along in its request.
-    pub(super) along: Vec<Settle>,
+    pub(super) along: Vec<Self>,
 }
 
 /// A `reopen` that may take several transactions.
