@@ -52,6 +52,7 @@ impl Lane {
         let room = match digest::plan(digest.terms(due.count, age), due.count, age, self.pulse.is_hurried()) {
             Plan::One => 1,
             Plan::Together(count) => count,
+            Plan::Wait(_) if self.has_begun(now).await? => due.count.min(digest.max),
             Plan::Wait(left) => {
                 self.pulse.collect(Some(elapsed + left));
                 let until = backoff::later(now, left);
@@ -77,6 +78,16 @@ impl Lane {
         let (apart, pass) = (self.apart.get_or_insert_default().clone(), pass.map(|passes| passes.single()));
         flights.spawn(async move { deliver_together(&desk, &config, &hook, &pulse, &apart, members, pass).await });
         Ok(None)
+    }
+
+    /// Whether what is next has waited for company before: it was tried, or refused with others.
+    async fn has_begun(&self, now: Timestamp) -> Result<bool, JournalError> {
+        let next = self.desk.journal.claim(&self.name, now, 1).await?;
+        let apart = self.apart.as_ref().map(|apart| apart.lock().unwrap_or_else(PoisonError::into_inner));
+        let begun = next.iter().any(|one| one.attempts > 0 || apart.as_ref().is_some_and(|apart| apart.has(one.seq)));
+        drop(apart);
+        next.into_iter().for_each(|delivery| self.desk.journal.unclaim(delivery));
+        Ok(begun)
     }
 
     /// Those that are not too old; the others are given up.

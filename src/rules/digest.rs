@@ -4,7 +4,8 @@
 //! when is true                         -> together: all that is due, at most `max`
 //! there is a window, and
 //!   the oldest is as old, or max wait,
-//!   or somebody hurries                -> together
+//!   or somebody hurries, or the next
+//!   has waited so before               -> together
 //!   else                               -> wait until the oldest is as old
 //! else                                 -> one
 //! a message was refused                -> its deliveries go on in halves, and no others with them,
@@ -109,6 +110,11 @@ impl Apart {
         }
         let half = (seqs.len() / 2).max(1);
         self.0.extend(seqs.iter().map(|seq| (*seq, half)));
+    }
+
+    /// Whether it was refused with others.
+    pub fn has(&self, seq: i64) -> bool {
+        self.0.contains_key(&seq)
     }
 
     /// It came to an end.

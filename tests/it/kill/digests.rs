@@ -21,8 +21,8 @@ fn manifest() { #{summary: "a board", receiver: ["url"], text: "note", concurren
 }} }
 fn request(delivery) { #{url: delivery.options.url, id_header: "x-id", text: delivery.options.note} }
 "##;
-const HOOK: &str = "events: [load]\nplatform: board\nrate_limit: 40/1s\nretry: {first: 100ms, max: 1s}\n\
-                    digest: {when: waiting > 2, max: 20, template: \"{% for e in events %}{{ e.id }};{% endfor %}\"}\n";
+const HOOK: &str = "events: [load]\nplatform: board\nrate_limit: 15/1s\nretry: {first: 100ms, max: 1s}\n\
+                    digest: {when: waiting > 2, max: 30, template: \"{% for e in events %}{{ e.id }};{% endfor %}\"}\n";
 
 /// What the story and its sender share.
 #[derive(Default)]
