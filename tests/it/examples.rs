@@ -87,6 +87,7 @@ pub(crate) const SAMPLES: &[(&str, &str)] = &[
     ("stripe-standard-webhooks", "stripe-invoice.paid"),
     ("pushpushgo-relay", "pushpushgo-subscribe"),
     ("appery-cloudevents", "appery-PROJECT_BUILD_IOS_SUCCESS"),
+    ("alertmanager-digest", "alertmanager-firing"),
 ];
 
 fn root(folder: &str) -> PathBuf {

@@ -67,12 +67,6 @@ pub(super) fn read(
         ("message", "template"),
     ];
     reader.only_or(&map, &keys::DIGEST.names(), &others);
-    let has =
-        |key: &str| map.entries.iter().any(|(found, _)| found.name == key || others.contains(&(&found.name, key)));
-    if !has("when") && !has("window") {
-        let what = "`digest` does not say when: it needs `when` or `window`";
-        reader.error(node.span, "missing-key", what, format!("write digest: {EXAMPLE}, or a window: 1m"));
-    }
     let when = map
         .get("when")
         .and_then(|node| QueueCondition::compile(reader.source, node).map_err(|found| reader.found.extend(found)).ok());
@@ -124,7 +118,11 @@ pub(super) fn object(reader: &mut Reader<'_>, span: Span, hook: &Hook) {
 impl Digest {
     /// What it says of so many that are due, the oldest of which is so old.
     pub fn terms(&self, waiting: usize, oldest: Duration) -> Terms {
-        let when = self.when.as_ref().is_some_and(|when| when.holds(waiting, oldest.as_secs()));
+        let when = match (&self.when, self.window) {
+            (Some(when), _) => when.holds(waiting, oldest.as_secs()),
+            (None, Some(_)) => false,
+            (None, None) => waiting > 1,
+        };
         Terms { when, window: self.window, max: self.max }
     }
 

@@ -60,8 +60,11 @@ impl QueueCondition {
             let found = Diagnostic::error(CODE, what).help(help);
             vec![origin.finish(found, origin.place(node, None))]
         };
-        let yaml::Value::String(text) = &node.value else {
-            return Err(refused("`digest.when` is one expression", EXAMPLE));
+        let text = match &node.value {
+            yaml::Value::String(text) => text,
+            yaml::Value::Bool(true) => "true",
+            yaml::Value::Bool(false) => "false",
+            _ => return Err(refused("`digest.when` is one expression", EXAMPLE)),
         };
         if is_template(text) {
             return Err(refused("a condition is an expression without {{ }}", "take the braces away"));
@@ -84,14 +87,11 @@ impl QueueCondition {
             return Err(found);
         }
         let condition = Self(expression);
-        match condition.evaluate(1, 1) {
-            Ok(_) => Ok(condition),
-            Err(fault) => {
-                let mut found = kinds::diagnose(&origin, node, fault, CODE);
-                found.help.get_or_insert_with(|| EXAMPLE.to_owned());
-                Err(vec![found])
-            }
+        if let Err(fault) = condition.evaluate(1, 1) {
+            let found = Diagnostic::error(CODE, "this cannot be answered with the two numbers that a queue has");
+            return Err(vec![origin.finish(found.help(EXAMPLE), origin.place(node, fault.at))]);
         }
+        Ok(condition)
     }
 
     /// Whether it is true of a queue; where it cannot be answered, it is not.

@@ -179,7 +179,7 @@ pub static DIGEST: Table = Table {
         key(
             "when",
             Shape::Expression,
-            Unless::Otherwise("never before the window is over"),
+            Unless::Otherwise("`waiting > 1` without a window, else when that is over"),
             "An expression over `waiting`, how many deliveries could go now, and `oldest`, the age of the oldest in seconds.",
         ),
         key(
