@@ -44,7 +44,8 @@ pub fn hook(hook: &Hook, tell: &mut Tell<'_>) -> Vec<Diagnostic> {
     let secrets = hook.with_stand_ins(&Secrets::default());
     let mut found = Vec::new();
     for sample in samples(hook) {
-        let beyond = render(hook, &sample.event, &secrets, sample.whole, tell);
+        let mut beyond = render(hook, &sample.event, &secrets, sample.whole, tell);
+        beyond.extend(digest(hook, &sample.event, &secrets, tell));
         if sample.small {
             beyond.into_iter().for_each(|beyond| note(&mut found, beyond));
         }
@@ -95,15 +96,6 @@ pub fn render(hook: &Hook, event: &Event, secrets: &Secrets, whole: bool, tell: 
         let mut tell_leaf = |place: Option<Place>| tell(&format!("`{name}`"), place);
         found.extend(tree.try_leaves(&given, &mut tell_leaf));
     }
-    if let Some(digest) = &hook.digest {
-        let place = digest.text().and_then(|text| text.place()).or_else(|| place_of_key(&hook.source, "digest"));
-        tell("`digest`", place);
-        if let Err(RenderError::Wrong(beyond)) = hook.try_digest(&given)
-            && beyond.code == TOO_MUCH
-        {
-            found.push(*beyond);
-        }
-    }
     if !whole {
         return found;
     }
@@ -114,6 +106,17 @@ pub fn render(hook: &Hook, event: &Event, secrets: &Secrets, whole: bool, tell: 
         found.push(*beyond);
     }
     found
+}
+
+/// Renders the text of a digest of as many of this event as go in one. Gives what goes beyond a bound.
+fn digest(hook: &Hook, event: &Event, secrets: &Secrets, tell: &mut Tell<'_>) -> Option<Diagnostic> {
+    let digest = hook.digest.as_ref()?;
+    let place = digest.text().and_then(|text| text.place()).or_else(|| place_of_key(&hook.source, "digest"));
+    tell("`digest`", place);
+    match hook.try_digest(&given(hook, event, secrets)) {
+        Err(RenderError::Wrong(beyond)) if beyond.code == TOO_MUCH => Some(*beyond),
+        _ => None,
+    }
 }
 
 /// Tries a source's script with small requests. Gives what goes beyond a bound.

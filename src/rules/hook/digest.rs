@@ -4,7 +4,7 @@
 //! event. A digest is one request: where the platform would cut its text or send it in parts, it is refused instead, and
 //! fewer deliveries go.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,6 +17,7 @@ use crate::rules::manifest::Kind;
 use crate::rules::parts::{self, Markup};
 use crate::rules::platform::{Given, Platform, RenderError, Turn};
 use crate::rules::settings::Retry;
+use crate::rules::template::Tree;
 use crate::rules::template::digests::{DigestText, QueueCondition, Told, harmless};
 use crate::rules::yaml::Node;
 use crate::rules::yaml::reader::Reader;
@@ -239,13 +240,7 @@ impl Hook {
     }
 
     /// What a digest says of one event.
-    fn told(
-        &self,
-        digest: &Digest,
-        event: &std::sync::Arc<Event>,
-        of: &Delivery,
-        given: &Given<'_>,
-    ) -> Result<Told, RenderError> {
+    fn told(&self, digest: &Digest, event: &Arc<Event>, of: &Delivery, given: &Given<'_>) -> Result<Told, RenderError> {
         let line = match &digest.text {
             Some(text) if !text.reads_lines() => String::new(),
             _ => self.line(digest, &Given { id: &of.id, event, ..*given })?,
@@ -261,6 +256,26 @@ impl Hook {
         Ok(if line.is_empty() { harmless(&given.event.kind, &digest.kind) } else { line })
     }
 
+    /// What a digest of the events of its `tests:` fails on.
+    pub(super) fn digest_mistake(&self, secrets: &Secrets, now: Timestamp) -> Option<Diagnostic> {
+        let digest = self.digest.as_ref()?;
+        let wanted = self.tests.iter().filter(|test| test.expect.wanted != Some(false) && test.expect.error.is_none());
+        let told = wanted.filter_map(|test| test.event.as_ref()).map(|event| {
+            let event = event.to_event(now);
+            let given = Given { id: "test-1", attempt: 1, now, hook: &self.name, event: &event, secrets };
+            let line = self.line(digest, &given).unwrap_or_default();
+            Told { event: Arc::new(event), delivery: "test-1".into(), line }
+        });
+        let told: Vec<Told> = told.collect();
+        if told.is_empty() {
+            return None;
+        }
+        match digest.render(&self.name, &told) {
+            Err(RenderError::Wrong(found)) => Some(found.note("found with the events of the file's `tests:`")),
+            _ => None,
+        }
+    }
+
     /// The texts of digests of as many of this event as go in one: for whoever tries them out.
     ///
     /// # Errors
@@ -268,7 +283,7 @@ impl Hook {
     pub fn try_digest(&self, given: &Given<'_>) -> Result<(), RenderError> {
         let Some(digest) = &self.digest else { return Ok(()) };
         let line = self.line(digest, given).unwrap_or_else(|_| given.event.kind.clone());
-        let told = Told { event: std::sync::Arc::new(given.event.clone()), delivery: given.id.into(), line };
+        let told = Told { event: Arc::new(given.event.clone()), delivery: given.id.into(), line };
         digest.render(&self.name, &vec![told; digest.max]).map(drop)
     }
 }
@@ -288,7 +303,7 @@ fn markup(kind: &Kind) -> Markup {
 impl Hook {
     /// Whether a long text of one event may go out in several messages.
     pub fn may_split(&self) -> bool {
-        let says = |(name, tree): &&(String, std::sync::Arc<crate::rules::template::Tree>)| {
+        let says = |(name, tree): &&(String, Arc<Tree>)| {
             name == OVERFLOW && !matches!(tree.fixed(), Some(Exact::String(word)) if word != "split")
         };
         self.options.iter().any(|option| says(&option))

@@ -173,8 +173,13 @@ impl DigestText {
                 let found = match kind {
                     FaultKind::Undefined(path) => {
                         let path = path.unwrap_or_else(|| "a field".to_owned());
-                        let help = format!("give it a default: {{{{ {path} | default('') }}}}");
-                        Diagnostic::error("undefined", format!("`{path}` is not in each of these events")).help(help)
+                        let optional =
+                            format!("a field that may be missing needs a default: {{{{ {path} | default('') }}}}");
+                        let found = Diagnostic::error("undefined", format!("`{path}` is not in each of these events"));
+                        match meant(&path, told) {
+                            Some(near) => found.note(optional).help(format!("did you mean `{near}`?")),
+                            None => found.help(optional),
+                        }
                     }
                     FaultKind::TooMuch(what) => {
                         Diagnostic::error(TOO_MUCH, what).help("make it smaller: no message needs as much")
@@ -192,6 +197,22 @@ impl DigestText {
 }
 
 const LOOP: &str = "list them: {% for event in events %}- {{ event.data.title }}{% endfor %}";
+
+/// The field of the events that was probably meant by a path such as `event.data.titel`.
+fn meant(path: &str, told: &[Told]) -> Option<String> {
+    let (above, last) = path.rsplit_once('.')?;
+    let (name, level) = above.split_once('.')?;
+    let mut keys: Vec<&str> = Vec::new();
+    for one in told {
+        let mut at = one.event.data();
+        for part in level.split('.').skip(1) {
+            at = at.get(part)?;
+        }
+        keys.extend(at.as_object()?.keys().map(String::as_str));
+    }
+    let near = nearest(last, &keys).filter(|_| level.split('.').next() == Some("data"))?;
+    Some(format!("{name}.{level}.{near}"))
+}
 
 /// A text of an event made harmless where this kind of option stands.
 pub fn harmless(text: &str, kind: &Kind) -> String {

@@ -199,6 +199,32 @@ fn as_many_go_together_as_fit_and_none_is_cut() {
 }
 
 #[test]
+fn what_has_arrived_in_part_arrives_in_all_its_parts() {
+    play(async {
+        let hook = dingtalk("digest: {when: waiting > 1}").replace("T\"}", "T\", overflow: split}");
+        let mut stage = Stage::new(&hook, Box::new(as_the_platform_does));
+        let long = "word ".repeat(9000);
+        stage.events(&[long.as_str()]).await;
+        stage.pass(0).await;
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        stage.events(&["b", "c"]).await;
+        stage.until_done().await;
+        stage.everything_has_arrived().await;
+        let texts: Vec<String> = stage.sent().into_iter().map(|one| one.text).collect();
+        let words: usize = texts.iter().map(|text| text.matches("word").count()).sum();
+        assert_eq!(words, 9000);
+        let parts = texts.iter().filter(|text| text.contains("\u{2014} ")).count();
+        assert!(parts >= 3, "{parts}");
+        assert_eq!(
+            texts.iter().filter(|text| text.contains("[e2] b\n\u{2022} [e3] c")).count(),
+            1,
+            "they went together"
+        );
+        stage.end().await;
+    });
+}
+
+#[test]
 fn an_event_that_the_template_fails_on_goes_by_itself() {
     play(async {
         let digest = "digest:\n  when: waiting > 1\n  template: \"{% for e in events %}{{ e.data.message }} \
