@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postrider::edges::journal::{Filter, Hold, Journal, JournalError, MemoryJournal, SqliteJournal};
+use postrider::edges::journal::{Along, Due, Filter, Hold, Journal, JournalError, MemoryJournal, SqliteJournal};
 use postrider::words::delivery::{Outcome, Why};
 use postrider::words::event::{Event, Peer};
 use postrider::words::trace::TraceParent;
