@@ -18,10 +18,12 @@ use crate::words::keeping::Keeping;
 use crate::words::limits;
 use crate::words::tally::Spread;
 
+pub mod lanes;
 pub mod memory;
 pub mod sqlite;
 pub mod walk;
 
+pub use lanes::{Along, Due};
 pub use memory::MemoryJournal;
 pub use sqlite::SqliteJournal;
 pub use walk::{After, Among, Found, NotCopied, Progress, Revised, Revision, Shape, Walk};
@@ -242,34 +244,6 @@ pub struct Shown {
     pub event: Arc<Event>,
     /// Its attempts, oldest first, each with the outcome it led to.
     pub attempts: Vec<(Attempt, String)>,
-}
-
-/// A delivery that went in the request of another one, and what became of it.
-#[derive(Clone, Debug)]
-pub struct Along {
-    /// The delivery.
-    pub delivery: Delivery,
-    /// Its new count of attempts.
-    pub attempts: u32,
-    /// What the attempt led to.
-    pub outcome: Outcome,
-}
-
-/// What could be handed out of a lane.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Due {
-    /// How many.
-    pub count: usize,
-    /// When the oldest of those that were counted was accepted.
-    pub oldest: Option<Timestamp>,
-}
-
-impl Due {
-    /// Counts one more.
-    fn add(&mut self, created: Timestamp) {
-        self.count += 1;
-        self.oldest = Some(self.oldest.map_or(created, |oldest| oldest.min(created)));
-    }
 }
 
 /// Counts of one lane.

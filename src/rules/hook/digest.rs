@@ -72,7 +72,7 @@ pub(super) fn read(
         .get("when")
         .and_then(|node| QueueCondition::compile(reader.source, node).map_err(|found| reader.found.extend(found)).ok());
     let window = map.get("window").and_then(|node| {
-        let (least, most) = (limits::DIGEST_WINDOW_MIN, limits::DIGEST_WINDOW_MAX);
+        let (least, most) = (limits::PAUSE_SHORTEST, limits::DIGEST_WINDOW_MAX);
         let window = reader.duration("digest.window", node, least, most)?;
         if window >= retry.max_age {
             let (window, age) = (backoff::shown(window), backoff::shown(retry.max_age));

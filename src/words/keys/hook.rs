@@ -184,7 +184,7 @@ pub static DIGEST: Table = Table {
         ),
         key(
             "window",
-            Shape::Duration(limits::DIGEST_WINDOW_MIN, limits::DIGEST_WINDOW_MAX),
+            Shape::Duration(limits::PAUSE_SHORTEST, limits::DIGEST_WINDOW_MAX),
             Unless::Otherwise("nothing waits for company"),
             "How long a delivery waits for others to go with it.",
         ),
