@@ -26,6 +26,9 @@ pub(crate) struct Render {
     hook: String,
     /// A file or - with an event, the event's JSON, or the id of one that the daemon knows
     event: String,
+    /// Of several robots that take turns, the one of this number, from 1
+    #[arg(long, value_name = "N")]
+    robot: Option<usize>,
     /// Print a curl command that sends it
     #[arg(long)]
     curl: bool,
@@ -42,6 +45,7 @@ impl Render {
             global
                 .note(format!("note: {}; this is what it would send all the same", not_wanted(&hook, &event, &reason)));
         }
+        let hook = local::robot(&hook, self.robot)?;
         let requests = requests(&hook, &event, &config.secrets)?;
         if !self.show_secrets && (self.curl || global.verbose > 0) {
             global.note("note: secrets are shown as ***, and URLs without their path; --show-secrets prints them");

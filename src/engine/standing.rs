@@ -7,9 +7,8 @@ use jiff::Timestamp;
 
 use crate::edges::journal::DeliveryRow;
 use crate::engine::desk::Desk;
-use crate::rules::backoff;
+use crate::engine::robots;
 use crate::rules::config::Config;
-use crate::rules::hook::Hook;
 use crate::rules::waiting::{Recorded, Standing};
 use crate::words::delivery::Why;
 
@@ -18,7 +17,7 @@ pub fn of_hook(desk: &Desk, config: &Config, name: &str) -> Standing {
     let hook = config.hooks.get(name);
     Standing {
         shut: shut(desk, config, name),
-        gate: hook.and_then(|hook| gate(desk, config, hook)),
+        gate: hook.and_then(|hook| robots::shut(desk, config, hook)),
         flying: desk.pulse(&name.into()).flying.load(Ordering::Relaxed),
         slots: hook.map_or(0, |hook| hook.concurrency),
     }
@@ -36,13 +35,8 @@ fn shut(desk: &Desk, config: &Config, name: &str) -> Option<(Why, Option<Timesta
     if let Some(hold) = desk.held(name) {
         return Some((Why::Hold(hold.why), hold.until));
     }
-    config.missing_secret(hook).map(|why| (Why::SecretMissing(why), None))
-}
-
-fn gate(desk: &Desk, config: &Config, hook: &Hook) -> Option<(Why, Timestamp)> {
-    let (now, elapsed) = (desk.clock.steady(), desk.clock.elapsed());
-    let (until, why) = desk.constant_gate(config, hook)?.shut(elapsed, hook)?;
-    Some((why, backoff::later(now, until.saturating_sub(elapsed))))
+    let missing = config.missing_secret(hook).map(Why::SecretMissing);
+    missing.or_else(|| robots::all_out(desk, config, hook)).map(|why| (why, None))
 }
 
 /// Says in a row why it waits and until when, by what is true now.

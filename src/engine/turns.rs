@@ -11,6 +11,7 @@
 //! So a crash between two parts goes on with the one that is not proven yet, and a part that fails is tried again alone.
 
 use crate::engine::desk::Desk;
+use crate::rules::hook::pool;
 use crate::words::delivery::Delivery;
 
 /// Which of how many, as the attempt of a part says it.
@@ -27,6 +28,14 @@ pub async fn next(desk: &Desk, delivery: &Delivery, parts: u32) -> u32 {
     latest
         .and_then(|(attempt, _)| read(&attempt.why))
         .map_or(0, |(part, of)| if of == parts { part % parts } else { 0 })
+}
+
+/// The robot, of several, that sent the part before the one that comes next, if there is one.
+pub async fn robot_of_the_part_before(desk: &Desk, delivery: &Delivery) -> Option<usize> {
+    let shown = desk.journal.show(&delivery.id).await.ok().flatten()?;
+    let (latest, _) = shown.attempts.iter().rev().find(|(attempt, _)| attempt.verdict == "delivered")?;
+    let (part, of) = read(&latest.why)?;
+    (part < of).then(|| pool::signed(&latest.why)).flatten().map(|(number, _)| number)
 }
 
 /// The reverse of `words`, also with more behind it; the part counts from 1.

@@ -2,6 +2,7 @@
 
 mod inline;
 pub mod keys;
+pub mod pool;
 mod read;
 pub(crate) use self::read::read_options;
 mod shared;
@@ -60,6 +61,8 @@ pub struct Hook {
     pub options: Vec<(String, Arc<Tree>)>,
     /// What of them is the same for every event, made ready by the first.
     pub prepared: Prepared,
+    /// Where several robots take turns: who they are, or which of them this is.
+    pub pooled: Option<Box<pool::Pooled>>,
     /// What answers mean to this hook, before its platform is asked.
     pub verdict: verdict::Rules,
     /// The pace towards the receiver: the hook's own, else the platform's.
@@ -304,7 +307,7 @@ impl Hook {
 
     /// Every secret that the file names, with its place.
     pub fn secrets(&self) -> impl Iterator<Item = &(String, Place)> {
-        self.options.iter().flat_map(|(_, tree)| tree.secrets())
+        self.trees().flat_map(|(_, tree)| tree.secrets())
     }
 
     fn option(&self, name: &str) -> Option<&Arc<Tree>> {
