@@ -86,6 +86,7 @@ pub(crate) const SAMPLES: &[(&str, &str)] = &[
     ("patchkit-github", "patchkit-version.published"),
     ("stripe-standard-webhooks", "stripe-invoice.paid"),
     ("pushpushgo-relay", "pushpushgo-subscribe"),
+    ("pool", "alertmanager-firing"),
     ("appery-cloudevents", "appery-PROJECT_BUILD_IOS_SUCCESS"),
 ];
 
@@ -120,7 +121,7 @@ pub(crate) fn secrets() -> Secrets {
     secrets
 }
 
-pub(crate) fn secret_values() -> [(&'static str, &'static str); 25] {
+pub(crate) fn secret_values() -> [(&'static str, &'static str); 30] {
     [
         ("wecom-release", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=KEY"),
         ("dingtalk-release", "https://oapi.dingtalk.com/robot/send?access_token=TOKEN"),
@@ -146,6 +147,11 @@ pub(crate) fn secret_values() -> [(&'static str, &'static str); 25] {
         ("bark-phones", "KEY1,KEY2"),
         ("pagerduty", "R0123456789012345678901234567890"),
         ("github-dispatch", "github_pat_TOKEN"),
+        ("dingtalk-alarm-1", "https://oapi.dingtalk.com/robot/send?access_token=ONE"),
+        ("dingtalk-alarm-2", "https://oapi.dingtalk.com/robot/send?access_token=TWO"),
+        ("dingtalk-alarm-3", "https://oapi.dingtalk.com/robot/send?access_token=THREE"),
+        ("dingtalk-alarm-sign-1", "this is secret"),
+        ("dingtalk-alarm-sign-2", "this is another"),
         ("partner-sign", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
     ]
 }

@@ -32,6 +32,7 @@ mod operators;
 mod pages;
 mod peers;
 mod platform_cases;
+mod pools;
 mod process;
 mod readme;
 mod schema;

@@ -248,14 +248,9 @@ impl Hook {
             let signer = sign.map(|(_, tree)| tree.signer(given)).transpose()?.flatten();
             return Ok((self.platform.repeat(made, signer, given)?, 1));
         }
-        let prepared = || Box::new(known_options(&self.platform, &self.options));
-        let mut options = Options::clone(self.prepared.options.get_or_init(prepared));
+        let mut options = self.options_for(given)?;
         options.original = original.cloned();
         options.turn = turn;
-        for option in self.options.iter().filter(|(_, tree)| varies(tree)) {
-            render_option(&self.platform, &mut options, option, given)?;
-        }
-        options.checked = self.prepared.checked.get().is_some();
         let made = self.platform.make(given, options)?;
         if self.prepared.constant {
             // What the platform has nothing against once it has nothing against later.
@@ -267,6 +262,26 @@ impl Hook {
             let _set_already = self.prepared.made.set(Box::new(made.clone()));
         }
         Ok((self.platform.finish(made, given)?, parts))
+    }
+
+    /// All the requests of a delivery: one, or one for each part of its message.
+    ///
+    /// # Errors
+    /// As `render`.
+    pub fn render_parts(&self, given: &Given<'_>) -> Result<Vec<Request>, RenderError> {
+        let made = self.platform.make_parts(given, self.options_for(given)?)?;
+        made.into_iter().map(|made| self.platform.finish(made, given)).collect()
+    }
+
+    /// The options as they are for one attempt.
+    fn options_for(&self, given: &Given<'_>) -> Result<Options, RenderError> {
+        let prepared = || Box::new(known_options(&self.platform, &self.options));
+        let mut options = Options::clone(self.prepared.options.get_or_init(prepared));
+        for option in self.options.iter().filter(|(_, tree)| varies(tree)) {
+            render_option(&self.platform, &mut options, option, given)?;
+        }
+        options.checked = self.prepared.checked.get().is_some();
+        Ok(options)
     }
 
     /// What names the receiver, hashed: hooks with the same key share its pace. Cheap when no template stands in it.

@@ -24,6 +24,8 @@ pub enum Unit {
     Utf16,
     /// Bytes of UTF-8 once JSON has escaped it, and what a line break weighs besides.
     Json(usize),
+    /// The same by a writer of JSON that makes escapes of `<`, `>` and `&` as well.
+    JsonHtml,
 }
 
 /// What is done with a text that is too long.
@@ -210,6 +212,7 @@ impl Unit {
             Self::Chars => text.chars().count(),
             Self::Utf16 => text.chars().map(char::len_utf16).sum(),
             Self::Json(line) => text.chars().map(|c| json_len(c) + if c == '\n' { line } else { 0 }).sum(),
+            Self::JsonHtml => text.chars().map(json_html_len).sum(),
         }
     }
 
@@ -227,7 +230,7 @@ impl Unit {
             Self::Bytes => "bytes",
             Self::Chars => "characters",
             Self::Utf16 => "UTF-16 units",
-            Self::Json(_) => "bytes in JSON",
+            Self::Json(_) | Self::JsonHtml => "bytes in JSON",
         }
     }
 }
@@ -241,6 +244,13 @@ fn json_len(c: char) -> usize {
     }
 }
 
+fn json_html_len(c: char) -> usize {
+    match c {
+        '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\u{8}' | '\u{c}' | '\u{7f}' => 6,
+        c => json_len(c),
+    }
+}
+
 impl FromStr for Unit {
     type Err = String;
 
@@ -250,7 +260,8 @@ impl FromStr for Unit {
             "chars" => Ok(Self::Chars),
             "utf16" => Ok(Self::Utf16),
             "json" => Ok(Self::Json(0)),
-            _ => Err(format!("a limit counts bytes, chars, utf16 or json, not {word}")),
+            "json-html" => Ok(Self::JsonHtml),
+            _ => Err(format!("a limit counts bytes, chars, utf16, json or json-html, not {word}")),
         }
     }
 }
