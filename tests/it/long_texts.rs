@@ -68,7 +68,7 @@ const FORMS: [Form; 31] = [
     form("dingtalk", "type: markdown\nmessage: '**{{ data.message }}**'", "/markdown/text", 6000, Shows::Bold("**")),
     form("dingtalk", "type: actionCard\nlink: https://h.example\ntitle: t", "/actionCard/text", 6000, Shows::Escaped),
     form("lark", "type: text\nkeyword: 应用\nkeyword_mode: prepend", "/content/text", 2000, Shows::Plain),
-    form("lark", "type: post\ntitle: t", "/content/post/zh_cn/content", 6000, Shows::Plain),
+    form("lark", "type: post\ntitle: t", "/content/post/zh_cn/content", 6000, Shows::Escaped),
     form("lark", "title: t", "/card/body/elements/0/content", 6000, Shows::Escaped),
     form(
         "lark",
@@ -147,7 +147,7 @@ fn now() -> Timestamp {
     Timestamp::from_second(1_700_000_000).expect("a time")
 }
 
-/// A text of some length, of everything that markup, JSON and UTF-8 make of texts. One in four may be long.
+/// A text of some length, of everything that markup, JSON and UTF-8 make of texts. One in eight may be long.
 fn random_text(dice: &mut fastrand::Rng, bits: usize) -> String {
     const BITS: [&str; 24] = [
         "word ",
@@ -175,7 +175,7 @@ fn random_text(dice: &mut fastrand::Rng, bits: usize) -> String {
         "**bold** ",
         "https://h.example/a_b?c=d&e=f ",
     ];
-    let long = if dice.u8(..) < 64 { dice.usize(1..bits) } else { dice.usize(1..bits / 4) };
+    let long = if dice.u8(..) < 32 { dice.usize(1..bits) } else { dice.usize(1..bits / 4) };
     // Some texts are nearly all of one thing, which is where a count by characters and one by bytes are far apart.
     let favourite = dice.usize(..BITS.len() * 2);
     let mut text = String::new();
@@ -328,7 +328,11 @@ fn look_at_all(form: &Form, texts: usize, seed: u64) -> Option<String> {
     let mut dice = fastrand::Rng::with_seed(seed);
     let (mut seen, began) = (Seen::default(), std::time::Instant::now());
     while seen.texts < texts {
-        let text = random_text(&mut dice, form.bits);
+        let mut text = random_text(&mut dice, form.bits);
+        if let Shows::Bold(_) = form.shows {
+            // Bold ends with its line, wherever it is written.
+            text = text.replace('\n', " ").trim().to_owned();
+        }
         if text.trim().is_empty() {
             continue;
         }

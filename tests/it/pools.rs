@@ -323,7 +323,7 @@ async fn another_robot_goes_on_with_a_message_whose_own_cannot() {
     let sink = robot(Platform::Telegram, default).await;
     let daemon = Daemon::start(&[("ops", &telegram(&sink, ""))]).await;
     sink.script(Step::default()).expect("a step");
-    sink.script(Step::code(403, "Forbidden: bot was kicked from the group chat")).expect("a step");
+    sink.script(Step::status(403)).expect("a step");
     let message = ["a", "b", "c"].map(|letter| letter.repeat(4000)).join("\n");
     daemon.emit(&json!({"type": "thing", "data": {"message": message}})).await;
     daemon.until_all("ops", "delivered").await;
@@ -394,12 +394,12 @@ async fn kill_9_loses_nothing_and_repeats_only_what_was_in_the_air() {
     for life in 0..=kills {
         let mut process = Process::start(&path);
         process.await_ready();
+        let so_far = count();
         for _ in 0..9 {
             assert!(process.emit(&json!({"type": "thing", "data": {"n": emitted}})).is_some(), "{}", process.log());
             emitted += 1;
         }
         if life < kills {
-            let so_far = count();
             await_that("some arrive", || count() >= so_far + 3);
             process.kill();
         } else {

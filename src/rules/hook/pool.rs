@@ -262,18 +262,25 @@ impl<'n> Lists<'n> {
         self.check_robots(reader, hook);
     }
 
+    /// Where a robot is named.
+    fn place_of(&self, reader: &Reader<'_>, hook: &Hook, robot: usize) -> Place {
+        let names_it = |spec: &OptionSpec| hook.platform.manifest.receiver.contains(&spec.name);
+        let named = self.lists.iter().find(|(spec, _)| names_it(spec)).and_then(|(_, nodes)| nodes.get(robot));
+        named.map_or_else(|| self.place.clone(), |node| reader.source.place(node.span))
+    }
+
     fn check_robots(&self, reader: &mut Reader<'_>, hook: &Hook) {
         let mut seen: Vec<ReceiverKey> = Vec::new();
-        for robot in hook.robots() {
+        for (n, robot) in hook.robots().iter().enumerate() {
             if !robot.receiver_is_constant() {
                 let what = "the robots of a pool are the same for every event, and one of these depends on it";
                 let help = "write no {{ }} of the event here, or one hook for each robot with a `when`";
-                reader.found.push(Diagnostic::error("pool", what).at(self.place.clone()).help(help));
+                reader.found.push(Diagnostic::error("pool", what).at(self.place_of(reader, hook, n)).help(help));
                 return;
             }
             let Some(key) = key_by_names(robot) else { continue };
             if let Some(first) = seen.iter().position(|seen| *seen == key) {
-                reader.found.push(twice(first + 1, seen.len() + 1).at(self.place.clone()));
+                reader.found.push(twice(first + 1, seen.len() + 1).at(self.place_of(reader, hook, seen.len())));
             }
             seen.push(key);
         }

@@ -78,8 +78,8 @@ pub fn parts(text: &str, fit: &Fit<'_>) -> Result<Vec<String>, String> {
     let most = limit.saturating_mul(if fit.overflow == Overflow::Split { limits::PARTS } else { 1 });
     // What begins there may end a little later, and is whole only with its end.
     let most = most.saturating_add(limits::MARKUP_SPAN + 8);
-    let text = text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end]);
-    let tokens = tokens::read(text, fit.markup, (limit / 4).min(limits::MARKUP_SPAN));
+    let until = text.char_indices().nth(most).map_or(text.len(), |(end, _)| end);
+    let tokens = tokens::read(text, until, fit.markup, (limit / 4).min(limits::MARKUP_SPAN));
     match fit.overflow {
         Overflow::Fail => Err(format!("the text has {size} {}, {} takes {limit}", unit.name(), fit.of)),
         Overflow::Truncate => {
@@ -199,6 +199,10 @@ fn cut(tokens: &[Token<'_>], from: usize, open: &mut Vec<Open>, room: usize, uni
     let body: String = tokens[from..end.min(tokens.len())].iter().map(|token| token.text).collect();
     let close: String = now.iter().rev().map(|one| one.close.as_str()).collect();
     let body = unit.cut(&body, room.saturating_sub(unit.of(&begin) + unit.of(&close)));
+    // A mark beside a space is no markup.
+    let is_mark = |mark: &str| !mark.is_empty() && mark.bytes().all(|byte| b"*_~|`".contains(&byte)) && mark != "```";
+    let body = if now.last().is_some_and(|one| is_mark(&one.close)) { body.trim_end() } else { body };
+    let body = if is_mark(&begin) { body.trim_start() } else { body };
     let ellipsis = if end < tokens.len() { ELLIPSIS } else { "" };
     *open = now;
     Piece { end, whole: [&begin, body, &close].concat(), text: [&begin, body, ellipsis, &close].concat() }
