@@ -205,17 +205,14 @@ impl Desk {
         }
     }
 
-    /// Takes a robot out of its pool for what an answer said, now and across a restart, until somebody acts on it. `event`
-    /// is what was to be delivered, `left` how many others can go on.
-    pub async fn hold_robot(
-        &self,
-        hook: &Arc<str>,
-        robot: &Robot,
-        why: &str,
-        fingerprint: String,
-        left: usize,
-        event: &Event,
-    ) {
+    /// Takes a robot out of its pool for what an answer said, now and across a restart, until somebody acts on it.
+    pub async fn hold_robot(&self, robot: &Robot, why: &str, fingerprint: String) {
+        let (why, since) = (why.to_owned(), self.clock.now());
+        self.keep_hold(&robot.hold, Hold { why, since, fingerprint, until: None }).await;
+    }
+
+    /// Says that a robot is held; `left` others go on. `event` is what was to be delivered.
+    pub fn tell_held_robot(&self, hook: &Arc<str>, robot: &Robot, why: &str, left: usize, event: &Event) {
         let name = robot.name();
         tracing::warn!(hook = %hook, robot = name, why, left, "robot is held: it is left out until it is released");
         if event.source == OWN_SOURCE {
@@ -224,8 +221,6 @@ impl Desk {
             let why = why.to_owned();
             self.troubles.raise(Trouble::RobotHeld { hook: hook.clone(), robot: name, why, left });
         }
-        let (why, since) = (why.to_owned(), self.clock.now());
-        self.keep_hold(&robot.hold, Hold { why, since, fingerprint, until: None }).await;
     }
 
     /// Lets a robot take part again. Answers whether it was held.

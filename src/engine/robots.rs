@@ -74,12 +74,11 @@ pub fn all_out(desk: &Desk, config: &Config, hook: &Hook) -> Option<Why> {
 /// Takes a robot out of its pool for what an answer said. With the last one the hook is held.
 pub async fn hold(desk: &Desk, config: &Config, hook: &Hook, why: &str, event: &Event) {
     let Some(robot) = hook.as_robot() else { return };
-    let whole = config.hooks.get(&hook.name);
-    let others = whole.map(|whole| whole.robots()).unwrap_or_default();
-    let others = others.iter().filter(|other| number(other) != robot.number);
-    let left = others.filter(|other| out(desk, config, other).is_none()).count();
-    desk.hold_robot(&hook.name, robot, why, config.fingerprint(hook), left, event).await;
-    if let Some(whole) = whole.filter(|_| left == 0) {
+    desk.hold_robot(robot, why, config.fingerprint(hook)).await;
+    let Some(whole) = config.hooks.get(&hook.name) else { return };
+    let left = whole.robots().iter().filter(|robot| out(desk, config, robot).is_none()).count();
+    desk.tell_held_robot(&hook.name, robot, why, left, event);
+    if left == 0 && desk.held(&hook.name).is_none() {
         let why = format!("none of its {} robots is left: {}: {why}", robot.of, robot.name());
         desk.hold_for(&hook.name, &why, config.fingerprint(whole), event).await;
     }

@@ -75,8 +75,9 @@ mod tests {
     fn robots_go_in_turn_and_those_that_may_not_are_passed_over() {
         use Not::{AtAll, Before};
         type Answers = [Result<(), Not<char>>; 3];
+        type Taken = Result<usize, Option<(u64, char)>>;
         let mut rota = Rota::default();
-        let cases: [(Answers, Result<usize, Option<(u64, char)>>); 8] = [
+        let cases: [(Answers, Taken); 8] = [
             ([Ok(()), Ok(()), Ok(())], Ok(0)),
             ([Ok(()), Ok(()), Ok(())], Ok(1)),
             ([Ok(()), Ok(()), Ok(())], Ok(2)),

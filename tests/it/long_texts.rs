@@ -147,8 +147,8 @@ fn now() -> Timestamp {
     Timestamp::from_second(1_700_000_000).expect("a time")
 }
 
-/// A text of some length, of everything that markup, JSON and UTF-8 make of texts. One in eight may be long.
-fn random_text(dice: &mut fastrand::Rng, bits: usize) -> String {
+/// A text of some length, of everything that markup, JSON and UTF-8 make of texts. Every eighth is long.
+fn random_text(dice: &mut fastrand::Rng, bits: usize, is_long: bool) -> String {
     const BITS: [&str; 24] = [
         "word ",
         "应用更新",
@@ -175,7 +175,7 @@ fn random_text(dice: &mut fastrand::Rng, bits: usize) -> String {
         "**bold** ",
         "https://h.example/a_b?c=d&e=f ",
     ];
-    let long = if dice.u8(..) < 32 { dice.usize(1..bits) } else { dice.usize(1..bits / 4) };
+    let long = if is_long { dice.usize(bits / 2..bits) } else { dice.usize(1..bits / 4) };
     // Some texts are nearly all of one thing, which is where a count by characters and one by bytes are far apart.
     let favourite = dice.usize(..BITS.len() * 2);
     let mut text = String::new();
@@ -292,7 +292,7 @@ fn is_whole(shown: &str, mark: &str) -> bool {
         }
     }
     let fences = bare.matches("```").count();
-    fences % 2 == 0 && bare.matches(mark).count() % 2 == 0
+    fences.is_multiple_of(2) && bare.matches(mark).count().is_multiple_of(2)
 }
 
 /// `POSTRIDER_TEXTS_OF=lark` looks at one platform only.
@@ -328,9 +328,10 @@ fn look_at_all(form: &Form, texts: usize, seed: u64) -> Option<String> {
     let mut dice = fastrand::Rng::with_seed(seed);
     let (mut seen, began) = (Seen::default(), std::time::Instant::now());
     while seen.texts < texts {
-        let mut text = random_text(&mut dice, form.bits);
+        let mut text = random_text(&mut dice, form.bits, seen.texts.is_multiple_of(8));
         if let Shows::Bold(_) = form.shows {
-            // Bold ends with its line, wherever it is written.
+            // Bold ends with its line, wherever it is written, and with whatever else looks like its end.
+            text.retain(|c| !"*_~|`".contains(c));
             text = text.replace('\n', " ").trim().to_owned();
         }
         if text.trim().is_empty() {

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use crate::rules::diagnostic::{Diagnostic, Place};
 use crate::rules::hook::read::compile_option;
 use crate::rules::hook::{Hook, Prepared, ReceiverKey, Shared, known_options};
-use crate::rules::manifest::OptionSpec;
+use crate::rules::manifest::{Kind, OptionSpec};
 use crate::rules::platform::{Given, Platform};
 use crate::rules::template::Tree;
 use crate::rules::yaml::reader::{Map, Reader};
@@ -148,11 +148,11 @@ pub(super) fn lists<'n>(reader: &mut Reader<'_>, options: &Map<'n>, platform: &'
     let robots = nodes.len();
     if robots == 0 {
         let help = format!("list the robots that take turns, as in {name}: [{{secret: robot-1}}, {{secret: robot-2}}]");
-        reader.error(node.span, "pool", format!("`options.{name}` is an empty list"), help);
+        wrong(reader, first, node, format!("`options.{name}` is an empty list"), help);
     }
     if robots > limits::ROBOTS {
         let what = format!("{robots} robots take turns, of at most {}", limits::ROBOTS);
-        reader.error(node.span, "pool", what, "write several hooks, and share the events among them with `when`");
+        wrong(reader, first, node, what, "write several hooks, and share the events among them with `when`");
     }
     for (spec, node, nodes) in &lists[1..] {
         if nodes.len() != robots {
@@ -162,12 +162,23 @@ pub(super) fn lists<'n>(reader: &mut Reader<'_>, options: &Map<'n>, platform: &'
                 count(nodes.len() as u64, "entry")
             );
             let help = "write one for each robot (null for one that has none), or a single value for all of them";
-            reader.error(node.span, "pool", what, help);
+            wrong(reader, spec, node, what, help);
         }
     }
-    let place = reader.source.place(node.span);
+    let place = place_of(reader, first, node);
     let lists = lists.into_iter().map(|(spec, _, nodes)| (spec, nodes)).collect();
     Some(Lists { lists, robots, place })
+}
+
+fn wrong(reader: &mut Reader<'_>, spec: &OptionSpec, node: &Node, what: String, help: impl Into<String>) {
+    let place = place_of(reader, spec, node);
+    reader.found.push(Diagnostic::error("pool", what).at(place).help(help));
+}
+
+/// Where an option stands; what stands there is not shown where it may be the secret itself.
+fn place_of(reader: &Reader<'_>, spec: &OptionSpec, node: &Node) -> Place {
+    let place = reader.source.place(node.span);
+    if spec.kind == Kind::Secret { place.masked() } else { place }
 }
 
 fn no_pool(reader: &mut Reader<'_>, spec: &OptionSpec, node: &Node, platform: &Platform) {
@@ -178,7 +189,7 @@ fn no_pool(reader: &mut Reader<'_>, spec: &OptionSpec, node: &Node, platform: &P
         some => format!("robots that take turns differ in `{}`", some.join("`, `")),
     };
     let found = Diagnostic::error("no-pool", what)
-        .at(reader.source.place(node.span))
+        .at(place_of(reader, spec, node))
         .note(note)
         .help(format!("where each of them is to have every event, write a hook for each `{name}`"));
     reader.found.push(found);
@@ -265,8 +276,9 @@ impl<'n> Lists<'n> {
     /// Where a robot is named.
     fn place_of(&self, reader: &Reader<'_>, hook: &Hook, robot: usize) -> Place {
         let names_it = |spec: &OptionSpec| hook.platform.manifest.receiver.contains(&spec.name);
-        let named = self.lists.iter().find(|(spec, _)| names_it(spec)).and_then(|(_, nodes)| nodes.get(robot));
-        named.map_or_else(|| self.place.clone(), |node| reader.source.place(node.span))
+        let named = self.lists.iter().find(|(spec, _)| names_it(spec));
+        let named = named.and_then(|(spec, nodes)| Some(place_of(reader, spec, nodes.get(robot)?)));
+        named.unwrap_or_else(|| self.place.clone())
     }
 
     fn check_robots(&self, reader: &mut Reader<'_>, hook: &Hook) {
