@@ -123,7 +123,8 @@ mod tests {
             let Self { rota, paces, busy, rate, .. } = self;
             let taken = rota.take(paces.len(), |robot| {
                 if busy[robot] > now {
-                    return Err(Not::Before(busy[robot], ()));
+                    let full = paces[robot].full(busy[robot], Some(*rate)).unwrap_or_default();
+                    return Err(Not::Before(busy[robot].max(full), ()));
                 }
                 paces[robot].take(now, Some(*rate)).map_err(|wait| Not::Before(wait.until, ()))
             });
