@@ -281,13 +281,13 @@ fn look(form: &Form, hook: &Hook, fake: &mut Fake, text: &str, seen: &mut Seen) 
     if whole { Ok(()) } else { Err(format!("something is missing of {text:?} in {said:?}")) }
 }
 
-/// Whether fences and this mark are closed where they are opened; what is escaped is neither.
+/// Whether fences and this mark are closed where they are opened; what is escaped is neither. Mrkdwn has no escapes.
 fn is_whole(shown: &str, mark: &str) -> bool {
     let mut bare = String::new();
     let mut chars = shown.chars();
     while let Some(c) = chars.next() {
         match c {
-            '\\' => drop(chars.next()),
+            '\\' if mark == "**" => drop(chars.next()),
             c => bare.push(c),
         }
     }
