@@ -12,7 +12,7 @@ use crate::cli::exit::{Code, Exit};
 use crate::cli::output::{self, BAD, DIM, GOOD, count, paint};
 use crate::cli::progress::{self, Line};
 use crate::cli::{Global, local};
-use crate::edges::config::{Keeper, Paths, exposed};
+use crate::edges::config::{Keeper, Paths, exposed, robots_twice};
 use crate::edges::proof::{Prover, Surroundings, Verdict};
 use crate::edges::secrets;
 use crate::rules::config::{Config, Ignored};
@@ -120,6 +120,7 @@ impl Findings {
         match hook {
             Some(hook) => {
                 self.missing_secrets(&hook, &config, paths);
+                robots_twice(&hook, &config.secrets).for_each(|problem| self.add(problem));
                 exposed(&hook).into_iter().for_each(|problem| self.add(problem));
                 self.prove(&hook, &config.secrets);
             }

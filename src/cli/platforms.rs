@@ -59,6 +59,7 @@ fn page(platform: &Platform) -> Result<(), Exit> {
     let facts = [
         ("script", origin.to_owned()),
         ("receiver", manifest.receiver.join(" + ")),
+        ("pool", manifest.pool.join(", ")),
         ("rate limit", manifest.rate_limit.map(rate).unwrap_or_default()),
         ("concurrency", manifest.concurrency.to_string()),
     ];
@@ -96,6 +97,7 @@ fn object(platform: &Platform) -> Json {
         "summary": manifest.summary,
         "built_in": platform.built_in,
         "receiver": manifest.receiver,
+        "pool": manifest.pool,
         "rate_limit": manifest.rate_limit.map(rate),
         "concurrency": manifest.concurrency,
         "options": options,

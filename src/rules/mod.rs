@@ -19,6 +19,7 @@ pub mod parts;
 pub mod platform;
 pub mod proof;
 pub mod repeats;
+pub mod rota;
 pub mod schema;
 pub mod script;
 pub mod settings;

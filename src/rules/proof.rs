@@ -92,7 +92,7 @@ pub fn render(hook: &Hook, event: &Event, secrets: &Secrets, whole: bool, tell: 
         }
     }
     let given = given(hook, event, secrets);
-    for (name, tree) in &hook.options {
+    for (name, tree) in hook.trees() {
         let mut tell_leaf = |place: Option<Place>| tell(&format!("`{name}`"), place);
         found.extend(tree.try_leaves(&given, &mut tell_leaf));
     }
@@ -239,7 +239,7 @@ fn event(kind: &str, data: &Json) -> Event {
 /// The paths below `data` that the hook's templates name.
 fn fields(hook: &Hook) -> BTreeSet<Vec<String>> {
     const OWN: [&str; 8] = ["event", "hook", "attempt", "secret", "range", "dict", "namespace", "loop"];
-    let of_options = hook.options.iter().flat_map(|(_, tree)| tree.variables());
+    let of_options = hook.trees().flat_map(|(_, tree)| tree.variables());
     let of_when = hook.when.iter().flat_map(|when| when.variables());
     let path = |variable: String| {
         let mut path: Vec<String> = variable.split('.').map(str::to_owned).collect();

@@ -371,6 +371,8 @@ pub const SOCKET_PATH: usize = 107;
 pub const DRAIN: Duration = Duration::from_secs(20);
 /// Log lines kept for a slow reader of `log -f` before it misses some.
 pub const STREAM_BUFFER: usize = 1024;
+/// Robots of one hook that take turns: a group has no room for more, and each asks the receiver for its own quota.
+pub const ROBOTS: usize = 16;
 /// How far a starting daemon looks back for receivers that asked for a pause: DingTalk mutes for ten minutes. An older
 /// pause is learnt again from the receiver.
 pub const RECALL: Duration = Duration::from_secs(15 * 60);

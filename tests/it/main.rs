@@ -33,6 +33,7 @@ mod operators;
 mod pages;
 mod peers;
 mod platform_cases;
+mod pools;
 mod process;
 mod readme;
 mod schema;

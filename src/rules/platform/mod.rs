@@ -208,21 +208,39 @@ impl Platform {
     ///
     /// # Errors
     /// As `request`.
-    pub(crate) fn make(&self, given: &Given<'_>, options: Options) -> Result<Made, RenderError> {
+    pub(crate) fn make(&self, given: &Given<'_>, mut options: Options) -> Result<Made, RenderError> {
+        let (original, known_url, part) = (options.original.take(), options.known_url.clone(), options.turn.part);
+        let made = self.call(given, options)?;
+        let made = request::read(&made, part, &known_url).map_err(|what| self.refused(given, &what))?;
+        Ok(match original.as_deref() {
+            Some(original) => made.with(original),
+            None => made,
+        })
+    }
+
+    /// All the requests that it makes of it: the parts of a message.
+    ///
+    /// # Errors
+    /// As `request`.
+    pub(crate) fn make_parts(&self, given: &Given<'_>, options: Options) -> Result<Vec<Made>, RenderError> {
+        let known_url = options.known_url.clone();
+        let made = self.call(given, options)?;
+        let read = |part| request::read(&made, part, &known_url).map_err(|what| self.refused(given, &what));
+        let first = read(0)?;
+        let others = 1..first.parts;
+        std::iter::once(Ok(first)).chain(others.map(read)).collect()
+    }
+
+    fn call(&self, given: &Given<'_>, options: Options) -> Result<Dynamic, RenderError> {
         let objection = if options.checked { None } else { self.object(&options) };
         if let Some(why) = objection {
             return Err(self.refused(given, &why));
         }
-        let Options { map, known_url, original, turn, .. } = options;
-        let made = self.script.call("request", [self.delivery(given, map, turn).into()]).map_err(|mut found| {
+        let Options { map, turn, .. } = options;
+        self.script.call("request", [self.delivery(given, map, turn).into()]).map_err(|mut found| {
             found.what = given.secrets.redact(&found.what);
             found.notes.push(format!("in the platform {}", self.name));
             RenderError::Wrong(found)
-        })?;
-        let made = request::read(&made, turn.part, &known_url).map_err(|what| self.refused(given, &what))?;
-        Ok(match original.as_deref() {
-            Some(original) => made.with(original),
-            None => made,
         })
     }
 

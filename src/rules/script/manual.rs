@@ -267,7 +267,7 @@ pub static GROUPS: [Group; 7] = [
                 "parts",
                 "parts(text, #{limit, unit?, line?, markup?, overflow?, head?, tail?, of?})",
                 "The text as messages of at most so much: whole, cut (overflow \"truncate\"), in numbered parts (\"split\"), or \
-                 refused (\"fail\"). unit is bytes, chars, utf16 or json (bytes as JSON writes them, and `line` more for each line break); markup is text, markdown, \
+                 refused (\"fail\"). unit is bytes, chars, utf16, json (bytes as JSON writes them, and `line` more for each line break) or json-html (the same where <, > and & become \\u003c and the like); markup is text, markdown, \
                  mrkdwn, html or markdownv2, and is never cut. head stands in front of each, tail at the end of the last.",
                 r#"parts("one two three four", #{limit: 17, unit: "chars", overflow: "split"}).len"#,
                 "3",

@@ -233,12 +233,14 @@ impl Tree {
         &self.secrets
     }
 
+    /// The secret that is the whole of it, if one is.
+    pub fn whole_secret(&self) -> Option<&str> {
+        if let Part::Secret(name, _) = &self.root { Some(name) } else { None }
+    }
+
     /// The secret that is the whole URL, if this is one.
     pub fn url_secret(&self) -> Option<&str> {
-        match &self.root {
-            Part::Secret(name, _) if self.kind == Kind::Url => Some(name),
-            _ => None,
-        }
+        self.whole_secret().filter(|_| self.kind == Kind::Url)
     }
 
     /// `None` is left out.

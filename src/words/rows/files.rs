@@ -127,6 +127,7 @@ pub(super) static PLATFORM: Row = Row {
         field("summary", Holds::Text, "What it is."),
         field("built_in", Holds::Bool, "Whether it comes with postrider."),
         field("receiver", Holds::Texts, "The options that say whose quota it is."),
+        field("pool", Holds::Texts, "The options that differ from robot to robot, where several may take turns."),
         field("rate_limit", TEXT_OR_NULL, "Its pace, unless a hook says otherwise."),
         field("concurrency", Holds::Count, "Deliveries at once, unless a hook says otherwise."),
         field("options", Holds::Many(&OPTION), "What it asks of a hook."),
