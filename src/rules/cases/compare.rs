@@ -44,9 +44,7 @@ pub(super) fn request(expect: &Expect, made: &Request, parts: u32) -> Vec<String
         }
     }
     for (path, expected) in &expect.bytes {
-        let size =
-            if path == "body" { Some(made.body.len()) } else { came.as_ref().and_then(|came| size_at(came, path)) };
-        match size {
+        match size(&made.body, came.as_ref(), path) {
             Some(size) if size as u64 == *expected => {}
             Some(size) => found.push(format!("{path} has {size} bytes, expected {expected}")),
             None => found.push(format!("there is no text {path} in {}", start_of(&body))),
@@ -117,6 +115,11 @@ pub(super) fn json(path: &str, expected: &Exact, came: &Exact, found: &mut Vec<S
             start_of(&expected.to_string())
         )),
     }
+}
+
+/// How many bytes a body has, or one of its texts.
+pub(super) fn size(body: &[u8], json: Option<&Exact>, path: &str) -> Option<usize> {
+    if path == "body" { Some(body.len()) } else { size_at(json?, path) }
 }
 
 fn size_at(json: &Exact, path: &str) -> Option<usize> {

@@ -160,17 +160,21 @@ impl Platform {
 
     /// Why the constant options of a hook cannot work together, if so. Options that depend on the event are `Null`.
     pub fn check(&self, options: &Members) -> Option<String> {
-        self.object(&self.options(options))
+        self.object(&self.options(options)).map(|found| if found.place.is_some() { found.one_line() } else { found.what })
     }
 
-    fn object(&self, options: &Options) -> Option<String> {
+    fn object(&self, options: &Options) -> Option<Box<Diagnostic>> {
         if !self.uses.check {
             return None;
         }
         match self.script.call("check", [options.map.clone().into()]) {
             Ok(said) if said.is_unit() => None,
-            Ok(said) => Some(said.into_string().unwrap_or_else(|_| "check gave something that is no text".to_owned())),
-            Err(found) => Some(found.one_line()),
+            Ok(said) => {
+                let word = type_word(&said);
+                let no_text = || Diagnostic::error("script", format!("fn check gave {word} instead of a text or nothing"));
+                Some(Box::new(said.into_string().map_or_else(|_| no_text(), |why| Diagnostic::error("refused", why))))
+            }
+            Err(found) => Some(found),
         }
     }
 
@@ -199,15 +203,12 @@ impl Platform {
     /// As `request`.
     pub(crate) fn make(&self, given: &Given<'_>, options: Options) -> Result<Made, RenderError> {
         let objection = if options.checked { None } else { self.object(&options) };
-        if let Some(why) = objection {
-            return Err(self.refused(given, &why));
+        if let Some(found) = objection {
+            return Err(self.failed(given, found));
         }
         let Options { map, known_url, original, turn, .. } = options;
-        let made = self.script.call("request", [self.delivery(given, map, turn).into()]).map_err(|mut found| {
-            found.what = given.secrets.redact(&found.what);
-            found.notes.push(format!("in the platform {}", self.name));
-            RenderError::Wrong(found)
-        })?;
+        let made = self.script.call("request", [self.delivery(given, map, turn).into()]);
+        let made = made.map_err(|found| self.failed(given, found))?;
         let made = request::read(&made, turn.part, &known_url).map_err(|what| self.refused(given, &what))?;
         Ok(match original.as_deref() {
             Some(original) => made.with(original),
@@ -237,9 +238,14 @@ impl Platform {
     }
 
     fn refused(&self, given: &Given<'_>, what: &str) -> RenderError {
+        self.failed(given, Box::new(Diagnostic::error("request", what)))
+    }
+
+    fn failed(&self, given: &Given<'_>, mut found: Box<Diagnostic>) -> RenderError {
         // What a script says may quote what it was given.
-        let found = Diagnostic::error("request", given.secrets.redact(what));
-        RenderError::Wrong(Box::new(found.note(format!("in the platform {}", self.name))))
+        found.what = given.secrets.redact(&found.what);
+        found.notes.push(format!("in the platform {}", self.name));
+        RenderError::Wrong(found)
     }
 
     /// What an answer means. A verdict that itself fails, perhaps only this time, proves nothing: it counts as a retry.

@@ -1,8 +1,10 @@
 //! YAML text to a tree in which every key and value knows its place.
 
+pub mod edit;
 mod mistakes;
 pub mod reader;
 pub mod size;
+pub mod write;
 #[cfg(test)]
 mod tests;
 
