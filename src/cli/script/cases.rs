@@ -39,16 +39,18 @@ pub(super) fn run(global: &Global, script: &Compiled, file: &Path, bless: bool) 
     if failed > 0 { Err(Exit::silent(Code::Failed)) } else { Ok(()) }
 }
 
-/// What came of all cases of a file.
-pub(crate) fn results(script: &Compiled, cases: &Source, file: &Path) -> Result<Vec<CaseResult>, Vec<Diagnostic>> {
-    match script {
-        Compiled::Platform(platform) => cases::run(platform, cases),
-        Compiled::Source(script) => cases::run_source(script, cases, &beside(file)),
+impl Compiled {
+    /// What came of all cases of a file.
+    pub(crate) fn run_cases(&self, cases: &Source, file: &Path) -> Result<Vec<CaseResult>, Vec<Diagnostic>> {
+        match self {
+            Self::Platform(platform) => cases::run(platform, cases),
+            Self::Source(script) => cases::run_source(script, cases, &beside(file)),
+        }
     }
 }
 
 fn ran(script: &Compiled, cases: &Source, file: &Path) -> Result<Blessed, Vec<Diagnostic>> {
-    let cases = results(script, cases, file)?.into_iter().map(|CaseResult { name, place, differences }| {
+    let cases = script.run_cases(cases, file)?.into_iter().map(|CaseResult { name, place, differences }| {
         let fate = if differences.is_empty() { Fate::Passed } else { Fate::Refused(String::new()) };
         BlessedCase { name, place, differences, fate }
     });

@@ -72,8 +72,8 @@ pub(crate) struct Script {
 pub(crate) const CASES: &str = "cases.yaml";
 
 /// A compiled script of either kind.
-enum Compiled {
-    Platform(Box<Platform>),
+pub(crate) enum Compiled {
+    Platform(Arc<Platform>),
     Source(Arc<SourceScript>),
 }
 
@@ -83,7 +83,7 @@ impl Script {
     }
 
     async fn once(&self, global: &Global) -> Result<(), Exit> {
-        let script = compile(&self.script)?;
+        let script = compile(&self.script, &local::source(&self.script, limits::SCRIPT_FILE)?).map_err(wrong)?;
         match (script, &self.event, &self.answer, &self.request) {
             (Compiled::Platform(platform), Some(event), ..) => self.make_request(global, &platform, event).await,
             (Compiled::Platform(platform), _, Some(answer), _) => answer::judge(global, &platform, answer),
@@ -205,15 +205,13 @@ fn requests(platform: &Platform, given: &Given<'_>, options: &Members) -> Result
     std::iter::once(Ok(first)).chain((1..parts).map(|part| one(part).map(|(request, _)| request))).collect()
 }
 
-fn compile(file: &Path) -> Result<Compiled, Exit> {
+/// Compiles a script, which is named after its file.
+pub(crate) fn compile(file: &Path, source: &Source) -> Result<Compiled, Vec<Diagnostic>> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let source = local::source(file, limits::SCRIPT_FILE)?;
-    if SourceScript::is_meant(&source) {
-        return SourceScript::compile(&name, source, false)
-            .map(|script| Compiled::Source(Arc::new(script)))
-            .map_err(wrong);
+    if SourceScript::is_meant(source) {
+        return SourceScript::compile(&name, source.clone(), false).map(|script| Compiled::Source(Arc::new(script)));
     }
-    Platform::compile(&name, source, false).map(|platform| Compiled::Platform(Box::new(platform))).map_err(wrong)
+    Platform::compile(&name, source.clone(), false).map(|platform| Compiled::Platform(Arc::new(platform)))
 }
 
 /// A body, or a whole request as it goes over the wire: a line with method and path, headers, an empty line, the body.
