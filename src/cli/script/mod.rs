@@ -137,7 +137,17 @@ impl Script {
                 }
                 output::bytes(&wire::request(request))
             }),
-            Err(error) => Err(Exit::new(Code::Failed, secrets.redact(&error.to_string()))),
+            Err(RenderError::Wrong(mut found)) => {
+                found.what = secrets.redact(&found.what);
+                // What a hook's author is told needs no place in the script.
+                if found.place.is_none() && found.code == "request" {
+                    found.place = Some(platform.request_place());
+                }
+                local::say(&found);
+                Err(Exit::silent(Code::Failed))
+            }
+            Err(error @ RenderError::Secret { .. }) => Err(Exit::new(Code::Configuration, error.to_string())
+                .help("write it to a file of that name in the secrets.d folder")),
         }
     }
 

@@ -32,7 +32,7 @@ use serde_json::Value as Json;
 pub(crate) use self::request::Made;
 pub use crate::rules::answer::Judged;
 use crate::rules::answer::{by_status, retry_after};
-use crate::rules::diagnostic::{Diagnostic, Source};
+use crate::rules::diagnostic::{Diagnostic, Place, Source};
 use crate::rules::manifest::{Kind, Manifest, OptionSpec};
 pub use crate::rules::script::Signer;
 use crate::rules::script::{Opaque, Script, blob, from_exact, from_json, map, type_word};
@@ -216,6 +216,11 @@ impl Platform {
         })
     }
 
+    /// Where the script makes a request, for what is wrong with one and has no place.
+    pub fn request_place(&self) -> Place {
+        self.script.place_of("request")
+    }
+
     /// The request of one attempt from what the script made.
     ///
     /// # Errors
@@ -297,9 +302,13 @@ impl Platform {
             ("json", from_json(&json)),
             ("retry_after", wait.map_or(Dynamic::UNIT, |wait| i64::try_from(wait.as_secs()).unwrap_or(0).into())),
         ]);
-        let judged = self.script.call("verdict", [answer.into()])?;
+        let judged = self.script.call_placed("verdict", [answer.into()])?;
         let word = type_word(&judged);
-        let refused = || Box::new(Diagnostic::error("script", format!("fn verdict gave {word} instead of a verdict")));
+        let refused = || {
+            let found = Diagnostic::error("script", format!("fn verdict gave {word} instead of a verdict"));
+            let help = "in every branch it gives one of delivered(), retry(why), pause(why, seconds), hold(why), reject(why)";
+            Box::new(found.at(self.script.place_of("verdict")).help(help))
+        };
         judged.try_cast::<Judged>().ok_or_else(refused)
     }
 

@@ -166,6 +166,9 @@ impl<'a> Place<'a> {
     fn begins_at(self, key: &Key, node: &Node) -> Result<usize, Unclear> {
         let colon = self.text.get(key.span.end..).and_then(|rest| rest.find(':')).ok_or(Unclear)?;
         let begin = key.span.end + colon + 1;
+        if is_nothing(node) {
+            return Ok(begin);
+        }
         // What comes from an anchor stands elsewhere; an anchor or a tag must not go.
         let between = self.text.get(begin..node.span.start).ok_or(Unclear)?;
         let clear = |line: &str| {
@@ -229,6 +232,9 @@ impl<'a> Place<'a> {
 
     /// Where a value ends that begins behind `from`.
     fn end(self, node: &Node, from: usize) -> Result<usize, Unclear> {
+        if is_nothing(node) {
+            return Ok(from);
+        }
         let begin = node.span.start;
         if begin < from {
             return Err(Unclear);
@@ -239,6 +245,7 @@ impl<'a> Place<'a> {
                 Some(_) => return Err(Unclear),
                 None => None,
             },
+            Value::List(nodes) if nodes.last().is_some_and(is_nothing) => return Err(Unclear),
             Value::List(nodes) => nodes.last().map(|node| self.end(node, begin)).transpose()?,
             _ => {
                 let written = self.text.get(begin..node.span.end).ok_or(Unclear)?;
@@ -277,6 +284,11 @@ impl<'a> Place<'a> {
     fn column(self, at: usize) -> usize {
         self.text[self.line_start(at)..at].chars().count()
     }
+}
+
+/// Whether nothing stands there at all, not even `null`.
+fn is_nothing(node: &Node) -> bool {
+    node.value == Value::Null && node.span.start == node.span.end
 }
 
 /// Whether two values say the same: numbers by what they are worth.

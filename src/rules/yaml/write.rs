@@ -12,8 +12,7 @@ const WIDTH: usize = 120;
 const STEP: usize = 2;
 
 /// Words that some reader of YAML takes for something else than a text.
-const WORDS: [&str; 14] =
-    ["true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf", "infinity", "none", "nil"];
+const WORDS: [&str; 10] = ["true", "false", "null", "yes", "no", "on", "off", "nan", "inf", "infinity"];
 
 /// On one line, as it may stand between braces as well.
 pub fn flow(value: &Exact) -> String {
@@ -76,7 +75,24 @@ pub fn text(said: &str) -> String {
 fn is_plain(said: &str) -> bool {
     let begins = said.chars().next().is_some_and(|first| first.is_alphabetic() || first == '_' || first == '/');
     let harmless = |c: char| c.is_alphanumeric() || " _-./+=@$()!?;'*<>%".contains(c);
+    if is_duration(said) {
+        return true;
+    }
     begins && !said.ends_with(' ') && said.chars().all(harmless) && !WORDS.contains(&said.to_lowercase().as_str())
+}
+
+/// `90s`, `1h30m`: begins with a digit, and is no number for anybody.
+fn is_duration(said: &str) -> bool {
+    let mut rest = said;
+    while !rest.is_empty() {
+        let unit = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        let behind = ["ms", "s", "m", "h", "d"].iter().find_map(|known| unit.strip_prefix(known));
+        match behind {
+            Some(behind) if unit.len() < rest.len() => rest = behind,
+            _ => return false,
+        }
+    }
+    !said.is_empty()
 }
 
 /// In double quotes, with everything escaped that nobody would see.
@@ -120,10 +136,10 @@ mod tests {
 
     #[test]
     fn texts_are_quoted_where_somebody_could_take_them_for_something_else() {
-        for plain in ["POST", "disk full on db1", "应用 更新", "/in/x", "it's", "Bearer s3cret-token", "a@b.c", "<b>"] {
+        for plain in ["POST", "disk full on db1", "应用 更新", "/in/x", "it's", "Bearer s3cret-token", "a@b.c", "n", "1m30s", "500ms"] {
             assert_eq!(text(plain), plain, "{plain}");
         }
-        for other in ["", " a", "a ", "yes", "No", "12", "1.0", "~", "a: b", "a #b", "[a", "x,y", "@all", "-", "a:b"] {
+        for other in ["", " a", "a ", "yes", "No", "12", "1.0", "~", "a: b", "a #b", "[a", "x,y", "@all", "-", "a:b", "<b>", "1e5", "1s2"] {
             assert_eq!(text(other), format!("{other:?}"), "{other}");
         }
         assert_eq!(text("a\nb\u{200b}\u{7f}\"\\\u{e0041}"), "\"a\\nb\\u200b\\u007f\\\"\\\\\\U000e0041\"");

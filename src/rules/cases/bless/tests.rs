@@ -109,7 +109,7 @@ fn verdicts_are_blessed_with_what_they_name() {
         ("{response: {status: 429}, verdict: hold}", "{response: {status: 429}, verdict: pause}"),
         ("{response: {status: 429}, verdict: pause, wait: 1s}", "{response: {status: 429}, verdict: pause, wait: 1m30s}"),
         ("{response: {status: 429}}", "{response: {status: 429}, verdict: pause, wait: 1m30s, why: slow down}"),
-        ("{response: {status: 429}, verdict: }", "{response: {status: 429}, verdict: pause, wait: 1m30s, why: slow down}"),
+        ("{response: {status: 429}, verdict: }", "{response: {status: 429}, verdict: pause, wait: 1m30s, why: slow down }"),
         ("{response: {status: 200}, verdict: pause, wait: 5s, why: x}", "{response: {status: 200}, verdict: delivered}"),
         (
             "{response: {status: 201}, verdict: delivered}",
@@ -127,7 +127,7 @@ fn verdicts_are_blessed_with_what_they_name() {
 fn an_error_of_the_script_is_never_what_is_right() {
     let case = |message: &str| format!("{{event: {{data: {{m: {message}}}}}, {OPTIONS}}}");
     for (case, said) in [
-        ("{response: {status: 500}, verdict: delivered}".to_owned(), "p.rhai:21:"),
+        ("{response: {status: 500}, verdict: delivered}".to_owned(), "p.rhai:20:30"),
         ("{response: {status: 500, json: {a: 1}}}".to_owned(), "the map has no member `nothing`"),
         (case("broken"), "there is no function nowhere"),
         (case("unit"), "fn request gave nothing instead of a map"),
@@ -156,7 +156,7 @@ fn events(request) {
     if request.event == "hello" { return respond(203, #{"X-A": "b"}, "hi"); }
     if request.event == "broken" { return [#{type: request.json.nothing}]; }
     if request.json == () { return refuse(400, "not JSON"); }
-    [#{type: "shop." + request.event, id: request.json?.id, time: request.json?.at, data: request.tree}]
+    [#{type: "shop." + request.event, id: request.json.get("id"), time: request.json.get("at"), data: request.tree}]
 }
 "#;
 
