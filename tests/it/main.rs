@@ -35,6 +35,7 @@ mod platform_cases;
 mod process;
 mod readme;
 mod schema;
+mod scripts;
 mod seeds;
 mod seeds_receive;
 mod senders;

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{first_line, headers_and_body};
+use super::{advised, first_line, headers_and_body};
 use crate::cli::exit::{Code, Exit};
 use crate::cli::output::{self, paint, style_of};
 use crate::cli::{Global, local};
@@ -21,7 +21,7 @@ use crate::words::verdict::Verdict;
 pub(super) fn judge(global: &Global, platform: &Platform, answer: &str) -> Result<(), Exit> {
     let response = response(answer)?;
     let judged = platform.judge(&response, Timestamp::now()).map_err(|found| {
-        local::say(&found);
+        local::say(&advised(*found));
         Exit::silent(Code::Failed)
     })?;
     let Judged { verdict, warning, plain, rest } = &judged;

@@ -143,7 +143,7 @@ impl Script {
                 if found.place.is_none() && found.code == "request" {
                     found.place = Some(platform.request_place());
                 }
-                local::say(&found);
+                local::say(&advised(*found));
                 Err(Exit::silent(Code::Failed))
             }
             Err(error @ RenderError::Secret { .. }) => Err(Exit::new(Code::Configuration, error.to_string())
@@ -272,6 +272,15 @@ fn read_secrets<'n>(global: &Global, names: impl Iterator<Item = &'n str>) -> Se
         secrets.insert(name, folders.read(name).0);
     }
     secrets
+}
+
+/// What a script does wrong, for its author: with one thing to do.
+fn advised(mut found: Diagnostic) -> Diagnostic {
+    found.help.get_or_insert_with(|| match found.code {
+        "request" => "fn request gives #{ url: …, json: … }; `man postrider-rhai` says what else".to_owned(),
+        _ => "correct it; `man postrider-rhai` shows whole scripts".to_owned(),
+    });
+    found
 }
 
 fn wrong(problems: Vec<Diagnostic>) -> Exit {

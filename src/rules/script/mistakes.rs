@@ -88,6 +88,15 @@ pub(super) fn runtime(error: &EvalAltResult, ast: &AST) -> Diagnostic {
                 _ => found,
             }
         }
+        EvalAltResult::ErrorTooManyOperations(_) | EvalAltResult::ErrorTerminated(..) => {
+            found(error_words(error)).help("give every loop an end, and let it go over less")
+        }
+        EvalAltResult::ErrorStackOverflow(_) => found(error_words(error)).help("a function that calls itself needs an end"),
+        EvalAltResult::ErrorArrayBounds(..) => found(error_words(error)).help("look at list.len() first"),
+        EvalAltResult::ErrorArithmetic(said, _) if said.starts_with("Error parsing") => {
+            let text = said.split('\'').nth(1).unwrap_or_default();
+            found(format!("the text {text:?} is no number")).help("what may be none is read with try { parse_int(x) } catch { 0 }")
+        }
         _ => found(error_words(error)),
     }
 }
