@@ -154,7 +154,8 @@ impl Findings {
                 let failed = results.into_iter().filter(|result| !result.differences.is_empty());
                 for CaseResult { name, place, differences } in failed {
                     let what = format!("a case of {} fails: {name}", source.name);
-                    let help = "correct the script, or the case: `postrider script FILE --bless` writes what the script does";
+                    let help =
+                        "correct the script, or the case: `postrider script FILE --bless` writes what the script does";
                     let problem = Diagnostic::error("case", what).at(place).help(help);
                     self.add(Diagnostic { notes: differences, ..problem });
                 }

@@ -30,9 +30,7 @@ impl Changes {
         let (hint, hints) = watch::channel(());
         let watcher = notify::recommended_watcher(move |report: notify::Result<notify::Event>| {
             // Our own reading is reported as well.
-            let only_read = |event: &notify::Event| {
-                matches!(event.kind, EventKind::Access(kind) if kind != notify::event::AccessKind::Close(notify::event::AccessMode::Write))
-            };
+            let only_read = |event: &notify::Event| matches!(event.kind, EventKind::Access(kind) if kind != notify::event::AccessKind::Close(notify::event::AccessMode::Write));
             if report.map_or(true, |event| !only_read(&event)) {
                 hint.send_replace(());
             }
@@ -120,4 +118,3 @@ fn stamp(file: &Path) -> Option<u64> {
     bytes.hash(&mut hash);
     Some(hash.finish())
 }
-

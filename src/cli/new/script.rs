@@ -10,8 +10,7 @@ use crate::rules::hook::name_of;
 use crate::rules::platform::Platforms;
 use crate::rules::source::SourceScripts;
 
-const PLATFORM: [&str; 2] =
-    [include_str!("skeletons/platform.rhai"), include_str!("skeletons/platform.cases.yaml")];
+const PLATFORM: [&str; 2] = [include_str!("skeletons/platform.rhai"), include_str!("skeletons/platform.cases.yaml")];
 const SOURCE: [&str; 2] = [include_str!("skeletons/source.rhai"), include_str!("skeletons/source.cases.yaml")];
 
 /// Writes both files, and says what to type next.
@@ -23,7 +22,10 @@ pub(super) fn write(global: &Global, name: &str, source: bool, force: bool) -> R
     let (kind, folder) = if source { ("source", "sources") } else { ("platform", "platforms") };
     let own = built_in(name, source);
     if own.is_some() && !force {
-        let exit = Exit::new(Code::Failed, format!("the {kind} {name} comes with postrider: a script of that name replaces it"));
+        let exit = Exit::new(
+            Code::Failed,
+            format!("the {kind} {name} comes with postrider: a script of that name replaces it"),
+        );
         return Err(exit.help("choose another name, or --force to begin with a copy of it"));
     }
     let folder = last(&global.paths().scripts).join(folder);

@@ -84,7 +84,10 @@ mod tests {
         let file = folder.path().join("answer");
         std::fs::write(&file, "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\n\r\nslow").unwrap();
         let whole = response(&file.display().to_string()).unwrap();
-        assert_eq!((whole.status, &whole.body[..], &whole.headers["retry-after"]), (429, &b"slow"[..], &"7".parse().unwrap()));
+        assert_eq!(
+            (whole.status, &whole.body[..], &whole.headers["retry-after"]),
+            (429, &b"slow"[..], &"7".parse().unwrap())
+        );
         std::fs::write(&file, "{}").unwrap();
         let body = response(&file.display().to_string()).unwrap();
         assert_eq!((body.status, &body.body[..]), (200, &b"{}"[..]));

@@ -16,7 +16,8 @@ use crate::words::limits;
 /// Runs the cases of a file. With `bless` the file then says what the script does.
 pub(super) fn run(global: &Global, script: &Compiled, file: &Path, bless: bool) -> Result<(), Exit> {
     let source = local::source(file, limits::HOOK_FILE)?;
-    let Blessed { text, cases } = if bless { blessed(script, &source, file) } else { ran(script, &source, file) }.map_err(wrong)?;
+    let Blessed { text, cases } =
+        if bless { blessed(script, &source, file) } else { ran(script, &source, file) }.map_err(wrong)?;
     if cases.is_empty() {
         return Err(Exit::new(Code::Configuration, format!("{} holds no cases", file.display())));
     }

@@ -104,7 +104,9 @@ impl Script {
         let file = self.cases.clone().unwrap_or_else(beside);
         if self.cases.is_none() && !file.exists() {
             let exit = Exit::new(Code::Usage, format!("there are no cases in {}", file.display()));
-            return Err(exit.help("write some there, or give --cases FILE, --event EVENT, --answer STATUS or --request FILE"));
+            return Err(
+                exit.help("write some there, or give --cases FILE, --event EVENT, --answer STATUS or --request FILE")
+            );
         }
         Ok(file)
     }

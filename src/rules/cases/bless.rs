@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, USER_AGENT};
 
-use super::read::{Answer, Expect};
+use super::read::{Answer, Expect, Sent};
 use super::{Each, Failure, compare};
 use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
 use crate::rules::platform::{Platform, RenderError};
 use crate::rules::yaml::edit::{self, Edit};
 use crate::rules::yaml::reader::show_duration;
-use crate::rules::yaml::{self, Node, Value};
+use crate::rules::yaml::{self, Node, Value, write};
 use crate::words::conceal;
 use crate::words::event::JSON;
 use crate::words::exchange::Request;
@@ -125,12 +125,13 @@ fn is_right(cases: &Source, look: Look<'_>, number: usize, way: &[Edit]) -> bool
     let (Some(before), Some(after)) = (entries(cases), entries(&changed)) else { return false };
     let others = before.len() == after.len()
         && before.iter().zip(&after).enumerate().all(|(at, (before, after))| at == number || before == after);
-    let passes = || look(&changed).is_ok_and(|all| all.get(number).is_some_and(|(.., it)| matches!(it.now, Now::AsExpected)));
+    let passes =
+        || look(&changed).is_ok_and(|all| all.get(number).is_some_and(|(.., it)| matches!(it.now, Now::AsExpected)));
     others && passes()
 }
 
 /// How a platform makes the request of a case; `old` is what it expects, read and as it stands there.
-pub(super) fn request(old: Option<(&Expect, Exact)>, made: Result<(Request, u32), Failure>) -> Now {
+pub(super) fn request(sent: &Sent, old: Option<(&Expect, Exact)>, made: Result<(Request, u32), Failure>) -> Now {
     let differences = match &old {
         Some((expect, _)) => super::differences(expect, &made),
         None => vec!["nothing was expected yet".to_owned()],
@@ -146,7 +147,7 @@ pub(super) fn request(old: Option<(&Expect, Exact)>, made: Result<(Request, u32)
             };
             if named.is_empty() { all_of(&request, parts) } else { named }
         }
-        Err(failure) => match error(&failure) {
+        Err(failure) => match error(&failure, sent) {
             Ok(error) => Members::from_iter([("error".to_owned(), error.into())]),
             Err(why) => return Now::Wrong { differences, why },
         },
@@ -155,11 +156,15 @@ pub(super) fn request(old: Option<(&Expect, Exact)>, made: Result<(Request, u32)
 }
 
 /// The error that a case may expect, or why it may not: the script, or the case itself, is wrong.
-fn error(failure: &Failure) -> Result<String, String> {
+fn error(failure: &Failure, sent: &Sent) -> Result<String, String> {
     let found = match failure {
         Failure::Options(found) => found.iter().find(|found| found.is_error()).ok_or("the options are wrong")?,
         Failure::Render(RenderError::Wrong(found)) => found,
-        Failure::Render(RenderError::Secret { name, .. }) => {
+        Failure::Render(error @ RenderError::Secret { name, .. }) => {
+            // One that is there cannot be used, which may be what the case is about.
+            if sent.secrets.iter().any(|(known, _)| known == name) {
+                return Ok(error.to_string());
+            }
             return Err(format!("the case has no secret {name}: add secrets: {{{name}: …}}"));
         }
     };
@@ -255,15 +260,23 @@ fn body(made: &Request, media_type: &str) -> (bool, Option<(&'static str, Exact)
     }
     match (std::str::from_utf8(&made.body), json) {
         (Ok(""), _) => (false, None),
-        (Ok(_), Some(json)) if media_type == JSON => (true, Some(("json", json))),
+        (Ok(_), Some(json)) if media_type == JSON && can_be_written(&json) => (true, Some(("json", json))),
         (Ok(_), _) if media_type == "application/x-www-form-urlencoded" => {
             let fields = url::form_urlencoded::parse(&made.body);
             let fields = fields.map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
             (true, Some(("form", Exact::Map(fields))))
         }
         (Ok(text), _) => (media_type.starts_with("text/plain"), Some(("text", text.to_owned().into()))),
-        (Err(_), _) => (false, Some(("bytes", Exact::Map([("body".to_owned(), size(made.body.len()))].into_iter().collect())))),
+        (Err(_), _) => {
+            (false, Some(("bytes", Exact::Map([("body".to_owned(), size(made.body.len()))].into_iter().collect()))))
+        }
     }
+}
+
+/// Whether a file can say it: some numbers of JSON are none for YAML.
+fn can_be_written(json: &Exact) -> bool {
+    let source = Source::new("case", format!("- {}\n", write::flow(json)));
+    yaml::parse(&source).is_ok_and(|node| edit::same(&node.to_exact(&source), &Exact::List(vec![json.clone()])))
 }
 
 fn long_texts(path: &str, value: &Exact, lengths: &mut Members) {

@@ -83,7 +83,7 @@ pub fn bless(platform: &Platform, cases: &Source) -> Result<Blessed, Vec<Diagnos
                 let old = read::expectation(case);
                 let expect = old.map(|_| read::expected(reader, case, node).ok_or(())).transpose().ok()?;
                 let expect = expect.as_ref().zip(old.map(|node| node.to_exact(cases)));
-                bless::request(expect, request(platform, cases, case, &sent))
+                bless::request(&sent, expect, request(platform, cases, case, &sent))
             };
             Some(Looked::new(cases, node, now))
         })
@@ -160,12 +160,7 @@ impl Failure {
 }
 
 /// The request, as a hook with these options makes it.
-fn request(
-    platform: &Platform,
-    cases: &Source,
-    case: &Entries<'_>,
-    sent: &Sent,
-) -> Result<(Request, u32), Failure> {
+fn request(platform: &Platform, cases: &Source, case: &Entries<'_>, sent: &Sent) -> Result<(Request, u32), Failure> {
     let mut reader = Reader::new(cases);
     let trees = read_options(&mut reader, &Shared::default(), case, Some(platform));
     if reader.failed() {

@@ -73,7 +73,8 @@ pub(super) fn sent(reader: &mut Reader<'_>, case: &Map<'_>) -> Sent {
 
 /// What a case expects, if it says so already: `expect:` with nothing behind it says nothing.
 pub(super) fn expectation<'n>(case: &Map<'n>) -> Option<&'n Node> {
-    let says = |node: &&Node| !matches!(&node.value, Value::Null) && !matches!(&node.value, Value::Map(all) if all.is_empty());
+    let says =
+        |node: &&Node| !matches!(&node.value, Value::Null) && !matches!(&node.value, Value::Map(all) if all.is_empty());
     case.get("expect").filter(says)
 }
 

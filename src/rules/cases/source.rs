@@ -21,9 +21,9 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 
+use super::bless::{self, Blessed, Looked, Now};
 use super::compare::json;
 use super::read::{any_text, pairs, text, time};
-use super::bless::{self, Blessed, Looked, Now};
 use super::{CaseResult, each};
 use crate::rules::diagnostic::{Diagnostic, Source};
 use crate::rules::source::{Incoming, NamedSource, Outcome, SourceScript, read_source_options};
@@ -79,7 +79,8 @@ pub fn bless_source(script: &Arc<SourceScript>, cases: &Source, load: Load<'_>) 
                 Some(expected) => compare(reader, expected, &asked),
                 None => vec!["nothing was expected yet".to_owned()],
             };
-            let now = if differences.is_empty() { Now::AsExpected } else { now(cases, old.as_ref(), &asked, differences) };
+            let now =
+                if differences.is_empty() { Now::AsExpected } else { now(cases, old.as_ref(), &asked, differences) };
             Some(Looked::new(cases, node, now))
         })
     })
@@ -163,9 +164,11 @@ fn now(cases: &Source, old: Option<&Map<'_>>, asked: &Asked, differences: Vec<St
         Outcome::Respond { status: came, headers, body } => {
             say("status", status(came));
             let named = said("headers").map(|node| node.to_exact(cases));
-            let is_named = |name: &str| named.as_ref().is_none_or(|named| {
+            let is_named = |name: &str| {
+                named.as_ref().is_none_or(|named| {
                 matches!(named, Exact::Map(named) if named.keys().any(|known| known.eq_ignore_ascii_case(name)))
-            });
+            })
+            };
             let headers = headers.iter().filter(|(name, _)| is_named(name.as_str()));
             let headers: Members = headers
                 .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned().into()))

@@ -36,6 +36,7 @@ use crate::rules::diagnostic::{Diagnostic, Place, Source};
 use crate::rules::manifest::{Kind, Manifest, OptionSpec};
 pub use crate::rules::script::Signer;
 use crate::rules::script::{Opaque, Script, blob, from_exact, from_json, map, type_word};
+use crate::rules::yaml::reader::nearest;
 use crate::words::delivery::Body;
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
@@ -160,7 +161,8 @@ impl Platform {
 
     /// Why the constant options of a hook cannot work together, if so. Options that depend on the event are `Null`.
     pub fn check(&self, options: &Members) -> Option<String> {
-        self.object(&self.options(options)).map(|found| if found.place.is_some() { found.one_line() } else { found.what })
+        self.object(&self.options(options))
+            .map(|found| if found.place.is_some() { found.one_line() } else { found.what })
     }
 
     fn object(&self, options: &Options) -> Option<Box<Diagnostic>> {
@@ -171,7 +173,8 @@ impl Platform {
             Ok(said) if said.is_unit() => None,
             Ok(said) => {
                 let word = type_word(&said);
-                let no_text = || Diagnostic::error("script", format!("fn check gave {word} instead of a text or nothing"));
+                let no_text =
+                    || Diagnostic::error("script", format!("fn check gave {word} instead of a text or nothing"));
                 Some(Box::new(said.into_string().map_or_else(|_| no_text(), |why| Diagnostic::error("refused", why))))
             }
             Err(found) => Some(found),
@@ -250,6 +253,11 @@ impl Platform {
         // What a script says may quote what it was given.
         found.what = given.secrets.redact(&found.what);
         found.notes.push(format!("in the platform {}", self.name));
+        let member = found.what.strip_prefix("the map has no member `").and_then(|rest| rest.strip_suffix('`'));
+        let options: Vec<&str> = self.manifest.options.iter().map(|option| option.name.as_str()).collect();
+        if let Some(near) = member.and_then(|member| nearest(member, &options)) {
+            found.help = Some(format!("did you mean `{near}`?"));
+        }
         RenderError::Wrong(found)
     }
 
@@ -306,7 +314,8 @@ impl Platform {
         let word = type_word(&judged);
         let refused = || {
             let found = Diagnostic::error("script", format!("fn verdict gave {word} instead of a verdict"));
-            let help = "in every branch it gives one of delivered(), retry(why), pause(why, seconds), hold(why), reject(why)";
+            let help =
+                "in every branch it gives one of delivered(), retry(why), pause(why, seconds), hold(why), reject(why)";
             Box::new(found.at(self.script.place_of("verdict")).help(help))
         };
         judged.try_cast::<Judged>().ok_or_else(refused)

@@ -91,11 +91,14 @@ pub(super) fn runtime(error: &EvalAltResult, ast: &AST) -> Diagnostic {
         EvalAltResult::ErrorTooManyOperations(_) | EvalAltResult::ErrorTerminated(..) => {
             found(error_words(error)).help("give every loop an end, and let it go over less")
         }
-        EvalAltResult::ErrorStackOverflow(_) => found(error_words(error)).help("a function that calls itself needs an end"),
+        EvalAltResult::ErrorStackOverflow(_) => {
+            found(error_words(error)).help("a function that calls itself needs an end")
+        }
         EvalAltResult::ErrorArrayBounds(..) => found(error_words(error)).help("look at list.len() first"),
         EvalAltResult::ErrorArithmetic(said, _) if said.starts_with("Error parsing") => {
             let text = said.split('\'').nth(1).unwrap_or_default();
-            found(format!("the text {text:?} is no number")).help("what may be none is read with try { parse_int(x) } catch { 0 }")
+            found(format!("the text {text:?} is no number"))
+                .help("what may be none is read with try { parse_int(x) } catch { 0 }")
         }
         _ => found(error_words(error)),
     }
@@ -120,16 +123,25 @@ fn called(signature: &str, ast: &AST) -> Diagnostic {
         return Diagnostic { what: format!("a function is not called so: {name}({arguments})"), ..found }.help(usage);
     }
     if let Some(own) = ast.iter_functions().find(|known| known.name == name) {
-        let what = format!("`{name}` is called with {} instead of {}", count(given.len() as u64, "argument"), own.params.len());
+        let what = format!(
+            "`{name}` is called with {} instead of {}",
+            count(given.len() as u64, "argument"),
+            own.params.len()
+        );
         return Diagnostic { what, ..found }.help(format!("it is fn {name}({})", own.params.join(", ")));
     }
     if !name.starts_with(|c: char| c.is_alphabetic() || c == '_') {
         let help = match words.as_slice() {
-            words if words.contains(&"nothing") => "an option that a hook leaves out, and a member that .get does not find, is (): look first",
-            words if words.contains(&"text") => "a number becomes a text with \"\" + n, a text becomes one with parse_int(text)",
+            words if words.contains(&"nothing") => {
+                "an option that a hook leaves out, and a member that .get does not find, is (): look first"
+            }
+            words if words.contains(&"text") => {
+                "a number becomes a text with \"\" + n, a text becomes one with parse_int(text)"
+            }
             _ => "look at what both are: type_of(x) says it",
         };
-        return Diagnostic { what: format!("{name} cannot be used between {}", words.join(" and ")), ..found }.help(help);
+        return Diagnostic { what: format!("{name} cannot be used between {}", words.join(" and ")), ..found }
+            .help(help);
     }
     if words.first() == Some(&"nothing") {
         return found.help("its first argument is nothing: an option that a hook leaves out, and a member that .get does not find, is (): look first");

@@ -159,7 +159,8 @@ impl<'a> Place<'a> {
     /// Whether a value is this one, by what it says.
     fn is(self, node: &Node, wanted: &Exact) -> bool {
         same(&node.to_exact(self.source), wanted)
-            || (wanted.as_str() == Some(node.written(self.source)) && matches!(node.value, Value::Number(_) | Value::Bool(_)))
+            || (wanted.as_str() == Some(node.written(self.source))
+                && matches!(node.value, Value::Number(_) | Value::Bool(_)))
     }
 
     /// Where the value of a key begins in the text: behind its colon.
@@ -361,7 +362,9 @@ mod tests {
 
     #[test]
     fn what_comes_from_elsewhere_is_left_to_a_person() {
-        for (text, key) in [("a: &x {b: 1}\nc: *x\n", "c"), ("a: &x {b: 1}\nc: *x\n", "a"), ("a: &x 1\nc: {<<: {b: 1}}\n", "a")] {
+        for (text, key) in
+            [("a: &x {b: 1}\nc: *x\n", "c"), ("a: &x {b: 1}\nc: *x\n", "a"), ("a: &x 1\nc: {<<: {b: 1}}\n", "a")]
+        {
             assert_eq!(edited(text, key, Some("{\"b\": 2}")), Err(Unclear), "{text}");
         }
     }

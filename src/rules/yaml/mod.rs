@@ -4,9 +4,9 @@ pub mod edit;
 mod mistakes;
 pub mod reader;
 pub mod size;
-pub mod write;
 #[cfg(test)]
 mod tests;
+pub mod write;
 
 use std::fmt;
 

@@ -18,7 +18,8 @@ const WORDS: [&str; 10] = ["true", "false", "null", "yes", "no", "on", "off", "n
 pub fn flow(value: &Exact) -> String {
     match value {
         Exact::Map(map) => {
-            let members: Vec<String> = map.iter().map(|(key, value)| format!("{}: {}", text(key), flow(value))).collect();
+            let members: Vec<String> =
+                map.iter().map(|(key, value)| format!("{}: {}", text(key), flow(value))).collect();
             format!("{{{}}}", members.join(", "))
         }
         Exact::List(list) => format!("[{}]", list.iter().map(flow).collect::<Vec<_>>().join(", ")),
@@ -50,7 +51,8 @@ pub fn below_key(value: &Exact, column: usize) -> String {
 
 /// The members of a map, one a line, each in this column.
 pub fn members(map: &Members, column: usize) -> String {
-    let lines = map.iter().map(|(key, value)| format!("{:column$}{}:{}", "", text(key), behind_key(key, value, column)));
+    let lines =
+        map.iter().map(|(key, value)| format!("{:column$}{}:{}", "", text(key), behind_key(key, value, column)));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -136,10 +138,24 @@ mod tests {
 
     #[test]
     fn texts_are_quoted_where_somebody_could_take_them_for_something_else() {
-        for plain in ["POST", "disk full on db1", "应用 更新", "/in/x", "it's", "Bearer s3cret-token", "a@b.c", "n", "1m30s", "500ms"] {
+        for plain in [
+            "POST",
+            "disk full on db1",
+            "应用 更新",
+            "/in/x",
+            "it's",
+            "Bearer s3cret-token",
+            "a@b.c",
+            "n",
+            "1m30s",
+            "500ms",
+        ] {
             assert_eq!(text(plain), plain, "{plain}");
         }
-        for other in ["", " a", "a ", "yes", "No", "12", "1.0", "~", "a: b", "a #b", "[a", "x,y", "@all", "-", "a:b", "<b>", "1e5", "1s2"] {
+        for other in [
+            "", " a", "a ", "yes", "No", "12", "1.0", "~", "a: b", "a #b", "[a", "x,y", "@all", "-", "a:b", "<b>",
+            "1e5", "1s2",
+        ] {
             assert_eq!(text(other), format!("{other:?}"), "{other}");
         }
         assert_eq!(text("a\nb\u{200b}\u{7f}\"\\\u{e0041}"), "\"a\\nb\\u200b\\u007f\\\"\\\\\\U000e0041\"");
@@ -149,11 +165,10 @@ mod tests {
     fn what_does_not_fit_on_a_line_stands_below() {
         let short = json(r#"{"a": {"b": [1, 1.50, null, true]}}"#);
         assert_eq!(behind_key("expect", &short, 2), " {a: {b: [1, 1.50, null, true]}}");
-        let long = json(&format!(r#"{{"url": "x", "json": {{"t": "{}", "l": [{{"k": 1}}], "e": []}}}}"#, "w".repeat(110)));
-        let expected = format!(
-            "\n    url: x\n    json:\n      t: {}\n      l: [{{k: 1}}]\n      e: []",
-            "w".repeat(110)
-        );
+        let long =
+            json(&format!(r#"{{"url": "x", "json": {{"t": "{}", "l": [{{"k": 1}}], "e": []}}}}"#, "w".repeat(110)));
+        let expected =
+            format!("\n    url: x\n    json:\n      t: {}\n      l: [{{k: 1}}]\n      e: []", "w".repeat(110));
         assert_eq!(behind_key("expect", &long, 2), expected);
     }
 
@@ -166,7 +181,8 @@ mod tests {
             text.prop_map(Exact::String),
         ];
         leaf.prop_recursive(4, 24, 5, |inner| {
-            let key = prop_oneof!["[a-z]{1,8}", "[ -~]{1,6}", any::<String>().prop_filter("a merge", |key| key != "<<")];
+            let key =
+                prop_oneof!["[a-z]{1,8}", "[ -~]{1,6}", any::<String>().prop_filter("a merge", |key| key != "<<")];
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..5).prop_map(Exact::List),
                 prop::collection::vec((key, inner), 0..5).prop_map(|members| Exact::Map(members.into_iter().collect())),

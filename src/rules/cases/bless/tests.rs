@@ -59,7 +59,10 @@ fn what_a_case_names_is_what_it_names_now() {
         ("{json: {m: hi, list: [1, {n: 2}]}}", "{json: {m: hi, list: [1, {n: 1}]}}"),
         ("{json: {m: ho, x: 1}, method: POST}", "{json: {m: hi, list: [1, {n: 1}]}, method: POST}"),
         ("{headers: {x-id: case-2, x-gone: 1}}", "{headers: {x-id: case-1}}"),
-        ("{url: \"https://h.example/y\", bytes: {m: 3, body: 1, nothing: 1}}", "{url: \"https://h.example/x\", bytes: {m: 2, body: 30}}"),
+        (
+            "{url: \"https://h.example/y\", bytes: {m: 3, body: 1, nothing: 1}}",
+            "{url: \"https://h.example/x\", bytes: {m: 2, body: 29}}",
+        ),
         ("{method: PUT, parts: 2}", "{method: POST, parts: 1}"),
         ("{text: hello}", "{text: \"{\\\"list\\\":[1,{\\\"n\\\":1}],\\\"m\\\":\\\"hi\\\"}\"}"),
         ("{json: {m: hi, list: [1, {n: 1}]}}", "passed"),
@@ -89,10 +92,14 @@ fn a_case_that_expects_nothing_yet_gets_all_that_the_script_chose() {
             let rest = text.strip_prefix(&format!("{block}\n  expect:")).unwrap_or_else(|| panic!("{text}"));
             let flat = rest.split_whitespace().collect::<Vec<_>>().join(" ");
             let parts = expect.trim_matches(['{', '}']).split(", ").filter(|part| !part.contains('{'));
-            assert!(parts.count() > 0 && expect.split(", ").all(|part| {
-                let words = part.split(['{', '}', '[', ']']).map(str::trim).filter(|word| !word.is_empty());
-                words.into_iter().all(|word| flat.contains(word))
-            }), "{rest}");
+            assert!(
+                parts.count() > 0
+                    && expect.split(", ").all(|part| {
+                        let words = part.split(['{', '}', '[', ']']).map(str::trim).filter(|word| !word.is_empty());
+                        words.into_iter().all(|word| flat.contains(word))
+                    }),
+                "{rest}"
+            );
         }
     }
 }
@@ -107,16 +114,28 @@ fn a_long_body_is_its_lengths() {
 fn verdicts_are_blessed_with_what_they_name() {
     for (case, now) in [
         ("{response: {status: 429}, verdict: hold}", "{response: {status: 429}, verdict: pause}"),
-        ("{response: {status: 429}, verdict: pause, wait: 1s}", "{response: {status: 429}, verdict: pause, wait: 1m30s}"),
+        (
+            "{response: {status: 429}, verdict: pause, wait: 1s}",
+            "{response: {status: 429}, verdict: pause, wait: 1m30s}",
+        ),
         ("{response: {status: 429}}", "{response: {status: 429}, verdict: pause, wait: 1m30s, why: slow down}"),
-        ("{response: {status: 429}, verdict: }", "{response: {status: 429}, verdict: pause, wait: 1m30s, why: slow down }"),
-        ("{response: {status: 200}, verdict: pause, wait: 5s, why: x}", "{response: {status: 200}, verdict: delivered}"),
+        (
+            "{response: {status: 429}, verdict: }",
+            "{response: {status: 429}, verdict: pause, wait: 1m30s, why: slow down }",
+        ),
+        (
+            "{response: {status: 200}, verdict: pause, wait: 5s, why: x}",
+            "{response: {status: 200}, verdict: delivered}",
+        ),
         (
             "{response: {status: 201}, verdict: delivered}",
             "{response: {status: 201}, verdict: delivered, rest: 5s, warning: a doubt}",
         ),
         ("{response: {status: 400}, verdict: retry}", "{response: {status: 400}, verdict: plain}"),
-        ("{response: {status: 418, body: tea}, verdict: reject, why: coffee}", "{response: {status: 418, body: tea}, verdict: reject, why: \"no: tea\"}"),
+        (
+            "{response: {status: 418, body: tea}, verdict: reject, why: coffee}",
+            "{response: {status: 418, body: tea}, verdict: reject, why: \"no: tea\"}",
+        ),
         ("{response: {status: 418, body: tea}, verdict: reject, why: tea}", "passed"),
     ] {
         assert_eq!(one(case), now, "{case}");
@@ -132,7 +151,10 @@ fn an_error_of_the_script_is_never_what_is_right() {
         (case("broken"), "there is no function nowhere"),
         (case("unit"), "fn request gave nothing instead of a map"),
         ("{options: {url: \"https://h.example/\", mesage: x}}".to_owned(), "did you mean `message`?"),
-        ("{options: {url: \"https://h.example/\", key: {secret: k}, message: x}}".to_owned(), "no secret k: add secrets: {k: …}"),
+        (
+            "{options: {url: \"https://h.example/\", key: {secret: k}, message: x}}".to_owned(),
+            "no secret k: add secrets: {k: …}",
+        ),
     ] {
         let now = one(&case);
         assert!(now.starts_with("refused: ") && now.contains(said), "{case}: {now}");
