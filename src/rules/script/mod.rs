@@ -7,6 +7,7 @@ mod functions;
 pub mod manual;
 mod mistakes;
 mod replies;
+pub mod shelf;
 mod value;
 
 use std::cell::Cell;
