@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use clap::Args;
@@ -115,11 +116,11 @@ impl Findings {
             self.prove(hook, &config.secrets);
         }
         drop(line);
-        for platform in config.platforms.0.values().filter(|platform| !platform.built_in) {
-            self.cases(&Compiled::Platform(platform.clone()), &platform.source);
+        for platform in config.platforms.0.values().filter(|platform| !platform.is_built_in()) {
+            self.cases(&Compiled::Platform(Arc::clone(platform)), &platform.source);
         }
-        for script in config.source_scripts.0.values().filter(|script| !script.built_in) {
-            self.cases(&Compiled::Source(script.clone()), &script.source);
+        for script in config.source_scripts.0.values().filter(|script| !script.is_built_in()) {
+            self.cases(&Compiled::Source(Arc::clone(script)), &script.source);
         }
     }
 
