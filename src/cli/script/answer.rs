@@ -65,9 +65,9 @@ fn response(answer: &str) -> Result<Response, Exit> {
     };
     let first = first_line(&bytes);
     let mut words = first.split(' ');
-    let status = match (words.next(), words.next().and_then(|status| status.parse().ok())) {
-        (Some("HTTP/1.1" | "HTTP/1.0" | "HTTP/2"), Some(status)) => status,
-        _ => return Ok(Response { status: 200, headers: HeaderMap::new(), body: bytes.into(), truncated: false }),
+    let head = (words.next(), words.next().and_then(|status| status.parse().ok()));
+    let (Some("HTTP/1.1" | "HTTP/1.0" | "HTTP/2"), Some(status)) = head else {
+        return Ok(Response { status: 200, headers: HeaderMap::new(), body: bytes.into(), truncated: false });
     };
     let odd = |what| Exit::new(Code::BadEvent, format!("the answer cannot be read: {what}"));
     let (headers, body) = headers_and_body(&bytes).map_err(odd)?;

@@ -108,7 +108,8 @@ pub(super) fn answer(reader: &mut Reader<'_>, case: &Map<'_>, blessing: bool) ->
     let response = Response { status: u16::try_from(status).ok()?, headers, body: body.into(), truncated: false };
     let said = case.get("verdict").filter(|node| !blessing || node.value != Value::Null);
     let verdict = said.and_then(|node| reader.text("verdict", node)).unwrap_or_default().to_owned();
-    if !VERDICTS.contains(&verdict.as_str()) && !(blessing && said.is_none()) {
+    let is_new = blessing && said.is_none();
+    if !is_new && !VERDICTS.contains(&verdict.as_str()) {
         let span = case.key("verdict").or(case.key("response"))?.span;
         let help = format!("write verdict: and one of {}", VERDICTS.join(", "));
         reader.error(span, "missing-key", "the case does not say which verdict is right", help);
