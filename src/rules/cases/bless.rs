@@ -4,6 +4,7 @@
 //! all that matters. A case is not blessed when it is the script that fails, and when its text cannot be changed by a rule:
 //! each new text is read again, and must say the same as before but for what was blessed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, USER_AGENT};
@@ -89,45 +90,72 @@ impl Looked {
 
 type Look<'l> = &'l dyn Fn(&Source) -> Result<Vec<Each<Looked>>, Vec<Diagnostic>>;
 
+/// Which cases are changed, and how.
+type Changes = BTreeMap<usize, Vec<Edit>>;
+
 /// Blesses what can be blessed.
 pub(super) fn bless(cases: &Source, look: Look<'_>) -> Result<Blessed, Vec<Diagnostic>> {
-    let looked = look(cases)?;
-    let mut chosen: Vec<Edit> = Vec::new();
-    let mut blessed = Vec::new();
-    for (number, (name, place, Looked { now, ways })) in looked.into_iter().enumerate() {
-        let (differences, fate) = match now {
-            Now::AsExpected => (Vec::new(), Fate::Passed),
-            Now::Wrong { differences, why } => (differences, Fate::Refused(why)),
-            Now::Otherwise { differences, .. } => {
-                match ways.into_iter().find(|way| is_right(cases, look, number, way)) {
-                    Some(way) => {
-                        chosen.extend(way);
-                        (differences, Fate::Blessed)
-                    }
-                    None => (differences, Fate::Refused("its text cannot be changed by a rule: write it".to_owned())),
-                }
-            }
+    let mut looked = look(cases)?;
+    let ways = looked.iter_mut().map(|(.., case)| std::mem::take(&mut case.ways)).enumerate();
+    let ways: Vec<(usize, Vec<Vec<Edit>>)> = ways.filter(|(_, ways)| !ways.is_empty()).collect();
+    // All at once is nearly always right; else each by itself, in the way that is.
+    let mut changes: Changes = ways.iter().map(|(at, ways)| (*at, ways[0].clone())).collect();
+    let mut text = changed(cases, look, &changes);
+    if text.is_none() && !changes.is_empty() {
+        let alone = |at: usize, way: Vec<Edit>| {
+            Some(Changes::from([(at, way)])).filter(|one| changed(cases, look, one).is_some())
         };
-        blessed.push(BlessedCase { name, place, differences, fate });
+        changes = ways
+            .into_iter()
+            .filter_map(|(at, ways)| ways.into_iter().find_map(|way| alone(at, way)))
+            .flatten()
+            .collect();
+        text = changed(cases, look, &changes);
     }
-    let text = if chosen.is_empty() { None } else { edit::apply(&cases.text, chosen).ok() };
-    Ok(Blessed { text, cases: blessed })
+    let fate = |at: usize, now: Now| match now {
+        Now::AsExpected => (Vec::new(), Fate::Passed),
+        Now::Wrong { differences, why } => (differences, Fate::Refused(why)),
+        Now::Otherwise { differences, .. } if text.is_some() && changes.contains_key(&at) => {
+            (differences, Fate::Blessed)
+        }
+        Now::Otherwise { differences, .. } => {
+            (differences, Fate::Refused("its text cannot be changed by a rule: write it".to_owned()))
+        }
+    };
+    let cases = looked.into_iter().enumerate().map(|(at, (name, place, Looked { now, .. }))| {
+        let (differences, fate) = fate(at, now);
+        BlessedCase { name, place, differences, fate }
+    });
+    let cases = cases.collect();
+    Ok(Blessed { text: text.filter(|_| !changes.is_empty()), cases })
 }
 
-/// Whether the case passes after these changes, and all the others say what they said.
-fn is_right(cases: &Source, look: Look<'_>, number: usize, way: &[Edit]) -> bool {
-    let Ok(text) = edit::apply(&cases.text, way.to_vec()) else { return false };
+/// The text after these changes, if the cases that are changed pass then, and nothing else says anything else.
+fn changed(cases: &Source, look: Look<'_>, changes: &Changes) -> Option<String> {
+    let text = edit::apply(&cases.text, changes.values().flatten().cloned().collect()).ok()?;
     let changed = Source::new(cases.name.clone(), text);
     let entries = |source: &Source| match yaml::parse(source).ok()?.value {
         Value::List(entries) => Some(entries.iter().map(|entry| entry.to_exact(source)).collect::<Vec<_>>()),
         _ => None,
     };
-    let (Some(before), Some(after)) = (entries(cases), entries(&changed)) else { return false };
-    let others = before.len() == after.len()
-        && before.iter().zip(&after).enumerate().all(|(at, (before, after))| at == number || before == after);
-    let passes =
-        || look(&changed).is_ok_and(|all| all.get(number).is_some_and(|(.., it)| matches!(it.now, Now::AsExpected)));
-    others && passes()
+    let (before, after) = (entries(cases)?, entries(&changed)?);
+    let same = |at: usize| match changes.contains_key(&at) {
+        true => without_answer(&before[at]) == without_answer(&after[at]),
+        false => before[at] == after[at],
+    };
+    let pass = |all: Vec<Each<Looked>>| {
+        changes.keys().all(|at| matches!(all.get(*at), Some((.., Looked { now: Now::AsExpected, .. }))))
+    };
+    let right = before.len() == after.len() && (0..before.len()).all(same) && look(&changed).is_ok_and(pass);
+    right.then(|| changed.text.to_string())
+}
+
+/// What a case is about.
+fn without_answer(case: &Exact) -> Exact {
+    let Exact::Map(members) = case else { return case.clone() };
+    let answers = ["expect", "verdict", "wait", "rest", "why", "warning"];
+    let about = members.iter().filter(|(key, _)| !answers.contains(&key.as_str()));
+    Exact::Map(about.map(|(key, value)| (key.clone(), value.clone())).collect())
 }
 
 /// How a platform makes the request of a case; `old` is what it expects, read and as it stands there.
