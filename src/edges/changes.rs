@@ -8,6 +8,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -30,16 +31,26 @@ impl Changes {
         let (hint, hints) = watch::channel(());
         let watcher = notify::recommended_watcher(move |report: notify::Result<notify::Event>| {
             // Our own reading is reported as well.
-            let only_read = |event: &notify::Event| matches!(event.kind, EventKind::Access(kind) if kind != notify::event::AccessKind::Close(notify::event::AccessMode::Write));
+            let written = AccessKind::Close(AccessMode::Write);
+            let only_read = |event: &notify::Event| matches!(event.kind, EventKind::Access(kind) if kind != written);
             if report.map_or(true, |event| !only_read(&event)) {
                 hint.send_replace(());
             }
         });
-        let files = files.into_iter().map(|file| (file, None)).collect();
-        let mut changes = Self { files, hints, watcher: watcher.ok(), watched: BTreeSet::new() };
-        changes.arm();
-        changes.look();
+        let mut changes = Self { files: Vec::new(), hints, watcher: watcher.ok(), watched: BTreeSet::new() };
+        changes.also(files);
         changes
+    }
+
+    /// Others too, as they are now.
+    pub fn also(&mut self, files: impl IntoIterator<Item = PathBuf>) {
+        for file in files {
+            if !self.files.iter().any(|(known, _)| *known == file) {
+                let now = stamp(&file);
+                self.files.push((file, now));
+            }
+        }
+        self.arm();
     }
 
     /// Waits until the files are quiet after something changed, and says which are others now.

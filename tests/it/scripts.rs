@@ -314,6 +314,23 @@ async fn a_request_is_shown_again_when_its_event_changes() {
 }
 
 #[tokio::test]
+async fn the_samples_that_cases_name_are_watched_too() {
+    let folder = here();
+    let folder = folder.path();
+    exits(&run(folder, &["new", "--script", "shop", "--source"]).await, 0);
+    fs::create_dir(folder.join("samples")).expect("a folder");
+    fs::write(folder.join("samples/sold.json"), r#"{"type": "sold"}"#).expect("a sample");
+    let case = "- request: {file: samples/sold.json}\n  expect: {events: [{type: shop.sold}]}\n";
+    fs::write(folder.join("cases.yaml"), case).expect("cases");
+    let mut watch = Watch::start(folder, &["scripts/sources/shop.rhai", "--cases", "cases.yaml"]);
+    watch.until("1 passed, 0 failed").await;
+    fs::write(folder.join("samples/sold.json"), r#"{"type": "paid"}"#).expect("a sample");
+    assert_eq!(watch.until("---").await, ["--- sold.json changed"]);
+    watch.until("0 passed, 1 failed").await;
+    watch.stop(Signal::INT).await;
+}
+
+#[tokio::test]
 async fn an_answer_is_judged_on_the_command_line() {
     let folder = begun().await;
     let folder = folder.path();

@@ -6,8 +6,10 @@ use std::pin::pin;
 use super::Script;
 use crate::cli::exit::{Code, Exit};
 use crate::cli::output::{self, DIM, paint};
-use crate::cli::{Global, report, sink};
+use crate::cli::{Global, local, report, sink};
 use crate::edges::changes::Changes;
+use crate::rules::yaml;
+use crate::words::limits;
 
 /// Runs it now and whenever one of its files changes; what goes wrong is said and waited for.
 pub(super) async fn run(script: &Script, global: &Global) -> Result<(), Exit> {
@@ -16,6 +18,7 @@ pub(super) async fn run(script: &Script, global: &Global) -> Result<(), Exit> {
     let mut changes = Changes::of(files.iter().cloned());
     global.note(paint(DIM, &format!("watching {}; Ctrl-C ends", names(&files))));
     loop {
+        changes.also(samples(script));
         // Polled first, so that the signals are ours from now on.
         tokio::select! {
             biased;
@@ -51,6 +54,17 @@ fn files(script: &Script) -> Result<Vec<PathBuf>, Exit> {
         (.., Some(request)) => files.push(request.clone()),
     }
     Ok(files)
+}
+
+/// The files that the cases of a source name beside them.
+fn samples(script: &Script) -> Vec<PathBuf> {
+    let Ok(file) = script.cases_file() else { return Vec::new() };
+    let cases = local::source(&file, limits::HOOK_FILE).ok().and_then(|source| yaml::parse(&source).ok());
+    let cases = cases.map(|cases| cases.to_json());
+    let names =
+        cases.iter().flat_map(|cases| cases.as_array()).flatten().filter_map(|case| case["request"]["file"].as_str());
+    let folder = file.parent().unwrap_or(Path::new("."));
+    names.map(|name| folder.join(name)).collect()
 }
 
 fn names(files: &[PathBuf]) -> String {
