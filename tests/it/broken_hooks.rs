@@ -20,6 +20,7 @@ use postrider::words::secret::Secrets;
 const ELSEWHERE: &[(&str, &str)] = &[
     ("broke-down", "src/engine/attempt.rs"),
     ("bug", "src/edges/config/mod.rs"),
+    ("case", "src/cli/check.rs"),
     ("file", "src/rules/cases/source.rs"),
     ("folder-unreadable", "src/edges/config/folders.rs"),
     ("spool-file", "src/engine/status.rs"),

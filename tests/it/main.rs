@@ -37,6 +37,7 @@ mod pools;
 mod process;
 mod readme;
 mod schema;
+mod scripts;
 mod seeds;
 mod seeds_receive;
 mod senders;

@@ -20,6 +20,7 @@ use crate::words::json::{Exact, Members};
 use crate::words::secret::Secret;
 
 mod failures;
+mod script;
 mod text;
 
 /// Write a hook file for a platform
@@ -31,13 +32,14 @@ mod text;
   postrider new ops --platform dingtalk
   postrider new mirror --platform webhook -o url=https://ci.example.com/in --events 'build.*'
   printf '%s\\n' \"$URL\" | postrider new ops --platform wecom -o 'message={{ event.type }} on {{ data.host }}'
-  postrider new failures --platform wecom --systemd-failures")]
+  postrider new failures --platform wecom --systemd-failures
+  postrider new --script pager")]
 pub(crate) struct New {
     /// The hook's name; its file will be hooks.d/NAME.yaml
-    #[arg(required_unless_present = "systemd_failures")]
+    #[arg(required_unless_present_any = ["systemd_failures", "script"])]
     name: Option<String>,
     /// Who is at the other end; `postrider platforms` lists them
-    #[arg(short, long, required_unless_present = "systemd_failures", requires = "name")]
+    #[arg(short, long, required_unless_present_any = ["systemd_failures", "script"], requires = "name")]
     platform: Option<String>,
     /// Types of events that it wants, with * and ?; all unless said
     #[arg(short, long, value_name = "TYPE", value_delimiter = ',')]
@@ -48,6 +50,12 @@ pub(crate) struct New {
     /// Keep this option as a secret too
     #[arg(short, long, value_name = "KEY", value_delimiter = ',')]
     secret: Vec<String>,
+    /// Write the script of a platform instead, with its cases: one of your own that works at once
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "platform", "events", "options", "secret", "systemd_failures"])]
+    script: Option<String>,
+    /// With --script: that of a source
+    #[arg(long, requires = "script")]
+    source: bool,
     /// Write over a hook and secrets that exist
     #[arg(long)]
     force: bool,
@@ -61,6 +69,9 @@ pub(crate) struct New {
 
 impl New {
     pub(crate) fn run(self, global: &Global) -> Result<(), Exit> {
+        if let Some(name) = &self.script {
+            return script::write(global, name, self.source, self.force);
+        }
         if let (Some(name), Some(platform)) = (&self.name, &self.platform) {
             self.hook(global, name, platform)?;
         }

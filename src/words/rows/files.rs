@@ -86,12 +86,25 @@ pub(super) static REQUEST: Row = Row {
 
 pub(super) static CASE: Row = Row {
     name: "case",
-    about: "With `--cases`: one case of a script.",
+    about: "One case of a script.",
     fields: &[
         field("case", Holds::Text, "Its name."),
         field("passed", Holds::Bool, "Whether everything is as expected."),
         field("line", Holds::Count, "Where it stands in its file."),
         field("differences", Holds::Texts, "What is otherwise."),
+        field("blessed", Holds::Maybe(&Holds::Bool), "With `--bless`: whether it expects now what the script does."),
+    ],
+};
+
+pub(super) static JUDGED: Row = Row {
+    name: "judged",
+    about: "With `--answer`: what a platform makes of an answer.",
+    fields: &[
+        field("verdict", Holds::Word(&["delivered", "retry", "pause", "hold", "reject", "plain"]), "What it means."),
+        field("why", Holds::Text, "Why; empty when it is delivered."),
+        field("wait_s", COUNT_OR_NULL, "How long it is waited, if the script says so."),
+        field("rest_s", COUNT_OR_NULL, "How long the receiver is left alone although it took the message."),
+        field("warning", TEXT_OR_NULL, "A doubt about a delivered message."),
     ],
 };
 
