@@ -1,5 +1,6 @@
 //! Stories and tables: each module is named for what it shows.
 
+mod asking;
 mod bombs;
 mod bounds;
 mod broken_hooks;
