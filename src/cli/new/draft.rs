@@ -122,7 +122,7 @@ pub(super) fn objection(platform: &Platform, option: &OptionSpec, answer: &Answe
         Ok(tree) => {
             let wrong = answer.secrets("answer", &option.name).into_iter();
             let mut wrong = wrong.filter_map(|(name, value)| tree.try_key(&name, value).err());
-            wrong.next().map(|why| Diagnostic::error("key", format!("this cannot be the key of a signature: {why}")))
+            wrong.next().map(|why| Diagnostic::error("option", format!("this cannot be the key of a signature: {why}")))
         }
     }
 }

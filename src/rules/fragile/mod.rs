@@ -37,7 +37,7 @@ const NASTY: [Nasty; 4] = [
     Nasty { name: "Chinese or an emoji", text: "应用更新 \u{1f680}\u{1f468}\u{200d}\u{1f469}" },
 ];
 /// What turns one URL into another.
-const TURNING: &str = "a/../b?c=d&e#f";
+const TURNING: &str = "a/b?c=d&e#f";
 const PLAIN: &str = "sample";
 
 /// What could break. Takes some renderings: it is for hooks that are new.
@@ -105,8 +105,8 @@ impl Base {
         match path {
             None => replace(&mut data, text),
             Some(path) => match at(&mut data, path) {
-                Some(value) => replace(value, text),
-                None => proof::put(&mut data, path, &json!(text)),
+                Some(value @ (Json::Array(_) | Json::Object(_))) => replace(value, text),
+                _ => proof::put(&mut data, path, &json!(text)),
             },
         }
         let mut event =
@@ -244,7 +244,8 @@ impl Trial<'_> {
     fn message(&self, leaves: &[(&str, LeafView<'_>)], base: &Base) -> Option<Diagnostic> {
         self.hook.render(&self.given(&base.event)).ok()?;
         let refuses = |event: &Event| match self.hook.render(&self.given(event)) {
-            Err(RenderError::Wrong(refused)) if refused.code == "request" => Some(refused.what),
+            // What a script throws, or a request that cannot be sent.
+            Err(RenderError::Wrong(refused)) if matches!(refused.code, "script" | "request") => Some(refused.what),
             _ => None,
         };
         let huge = "很长的文字".repeat(limits::FRAGILE_TEXT / "很长的文字".len());

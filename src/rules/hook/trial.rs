@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::rules::diagnostic::{Diagnostic, Place};
 use crate::rules::hook::{Hook, NotWanted};
 use crate::rules::manifest::Kind;
-use crate::rules::platform::{Given, RenderError};
+use crate::rules::platform::{Given, RenderError, Turn};
 use crate::rules::template::Tree;
 use crate::rules::yaml::reader::Reader;
 use crate::rules::yaml::{Node, Value};
@@ -18,6 +18,8 @@ use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
 use crate::words::json::{Exact, Members};
 use crate::words::keys;
+use crate::words::limits;
+use crate::words::plural::count;
 use crate::words::secret::{Secret, Secrets};
 
 /// One entry of `tests:`.
@@ -67,6 +69,12 @@ pub struct Expect {
     pub text: Option<String>,
     /// The body as a form: these fields, among others.
     pub form: Vec<(String, String)>,
+    /// These stand in the body of one of its requests, as a reader of it sees them.
+    pub contains: Vec<String>,
+    /// These stand in none.
+    pub lacks: Vec<String>,
+    /// How many requests the message has.
+    pub parts: Option<u32>,
     /// Rendering fails, and this stands in the reason.
     pub error: Option<String>,
     /// The verdict on the response: its word.
@@ -111,18 +119,22 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<HookTest> {
         reader.wrong("tests", node, "a list of tests", help);
         return Vec::new();
     };
-    entries.iter().enumerate().filter_map(|(at, entry)| read_test(reader, at, entry)).collect()
+    entries.iter().enumerate().flat_map(|(at, entry)| read_test(reader, at, entry).unwrap_or_default()).collect()
 }
 
-fn read_test(reader: &mut Reader<'_>, at: usize, node: &Node) -> Option<HookTest> {
+/// One test, or one for each of its events.
+fn read_test(reader: &mut Reader<'_>, at: usize, node: &Node) -> Option<Vec<HookTest>> {
     const EXAMPLE: &str = "{name: …, event: {type: …, data: {…}}, expect: {…}}";
     let test = reader.map("tests", node, EXAMPLE)?;
     reader.only(&test, &keys::TEST.names());
     let name = test.get("name").and_then(|node| reader.text("tests.name", node)).map(str::to_owned);
     let response = test.get("response").map(|node| answer::read(reader, node));
-    let event = match test.get("event") {
-        Some(node) => read_event(reader, node).map(Some),
-        None if response.is_some() => Some(None),
+    let events = match test.get("event") {
+        Some(Node { value: Value::List(nodes), .. }) if !nodes.is_empty() => {
+            nodes.iter().map(|node| read_event(reader, node).map(Some)).collect::<Option<Vec<_>>>()
+        }
+        Some(node) => read_event(reader, node).map(|event| vec![Some(event)]),
+        None if response.is_some() => Some(vec![None]),
         None => missing(reader, node, "event", "add `event: {type: …, data: {…}}`"),
     };
     let expect = match test.get("expect") {
@@ -132,16 +144,17 @@ fn read_test(reader: &mut Reader<'_>, at: usize, node: &Node) -> Option<HookTest
         }
         None => missing(reader, node, "expect", "add `expect: {json: {…}}`, or `expect: {wanted: false}`"),
     };
-    Some(HookTest {
-        name: name.unwrap_or_else(|| format!("number {}", at + 1)),
+    let (name, events) = (name.unwrap_or_else(|| format!("number {}", at + 1)), events?);
+    let (response, expect) = (response.map_or(Some(None), |response| response.map(Some))?, expect?);
+    let several = events.len() > 1;
+    let one = |(at, event): (usize, Option<TestEvent>)| HookTest {
+        name: if several { format!("{name}, event {}", at + 1) } else { name.clone() },
         place: reader.source.place(node.span),
-        event: event?,
-        response: match response {
-            Some(response) => Some(response?),
-            None => None,
-        },
-        expect: expect?,
-    })
+        event,
+        response: response.clone(),
+        expect: expect.clone(),
+    };
+    Some(events.into_iter().enumerate().map(one).collect())
 }
 
 fn missing<T>(reader: &mut Reader<'_>, test: &Node, key: &str, help: &str) -> Option<T> {
@@ -187,6 +200,10 @@ fn read_expect(reader: &mut Reader<'_>, node: &Node) -> Option<Expect> {
     let text = |reader: &mut Reader<'_>, key: &str| {
         expect.get(key).and_then(|node| reader.text(&expect.path(key), node)).map(str::to_owned)
     };
+    let texts = |reader: &mut Reader<'_>, key: &str| match expect.get(key) {
+        Some(node) => reader.texts(&expect.path(key), node).into_iter().map(|(text, _)| text.to_owned()).collect(),
+        None => Vec::new(),
+    };
     Some(Expect {
         wanted: expect.get("wanted").and_then(|node| reader.boolean("expect.wanted", node)),
         method: text(reader, "method"),
@@ -198,6 +215,12 @@ fn read_expect(reader: &mut Reader<'_>, node: &Node) -> Option<Expect> {
             _ => text(reader, "text"),
         },
         form: expect.get("form").map(|node| read_pairs(reader, "expect.form", node)).unwrap_or_default(),
+        contains: texts(reader, "contains"),
+        lacks: texts(reader, "lacks"),
+        parts: expect
+            .get("parts")
+            .and_then(|node| reader.integer("expect.parts", node, 1, limits::PARTS as u64))
+            .and_then(|parts| u32::try_from(parts).ok()),
         error: text(reader, "error"),
         verdict: expect.get("verdict").and_then(|node| answer::read_word(reader, node)),
         why: text(reader, "why"),
@@ -284,13 +307,25 @@ impl Hook {
             (Ok(()), Some(false)) => return Err("the hook wants this event".to_owned().into()),
             (Ok(()), _) => {}
         }
-        match (self.try_request(&event, secrets, now), &expect.error) {
-            (Ok(request), None) => differs(expect, &request).map_or(Ok(()), |difference| Err(difference.into())),
+        match (self.try_requests(&event, secrets, now), &expect.error) {
+            (Ok(requests), None) => {
+                let difference = differs(expect, &requests[0]).or_else(|| parts_differ(expect, &requests));
+                difference.map_or(Ok(()), |difference| Err(difference.into()))
+            }
             (Ok(_), Some(error)) => Err(format!("it was rendered, expected the error {error:?}").into()),
             (Err(error), Some(part)) if error.to_string().contains(part.as_str()) => Ok(()),
             (Err(RenderError::Wrong(cause)), _) => Err(Failure { difference: cause.one_line(), cause: Some(*cause) }),
             (Err(missing), _) => Err(missing.to_string().into()),
         }
+    }
+
+    /// All the parts of a message.
+    fn try_requests(&self, event: &Event, secrets: &Secrets, now: Timestamp) -> Result<Vec<Request>, RenderError> {
+        let given = Given { id: "test-1", attempt: 1, now, hook: &self.name, event, secrets };
+        let part = |part| self.render_turn(&given, None, Turn { part, plain: false });
+        let (first, parts) = part(0)?;
+        let others = (1..parts).map(|number| part(number).map(|(request, _)| request));
+        std::iter::once(Ok(first)).chain(others).collect()
     }
 
     fn try_request(&self, event: &Event, secrets: &Secrets, now: Timestamp) -> Result<Request, RenderError> {
@@ -373,6 +408,45 @@ fn differs(expect: &Expect, request: &Request) -> Option<String> {
         .or_else(|| expect.json.as_ref().and_then(json))
         .or_else(|| plain("text", &expect.text, &body))
         .or_else(|| expect.form.iter().find_map(field))
+}
+
+/// What is said of the message as a whole.
+fn parts_differ(expect: &Expect, requests: &[Request]) -> Option<String> {
+    if let Some(expected) = expect.parts.filter(|expected| *expected as usize != requests.len()) {
+        return Some(format!("the message has {}, expected {expected}", count(requests.len() as u64, "part")));
+    }
+    let texts: Vec<String> = requests.iter().flat_map(|request| readable(&request.body)).collect();
+    let stands = |words: &String| texts.iter().any(|text| text.contains(words.as_str()));
+    let shown = || start_of(&texts.join(" | "));
+    if let Some(words) = expect.contains.iter().find(|words| !stands(words)) {
+        return Some(format!("the body does not contain {words:?}: {}", shown()));
+    }
+    let words = expect.lacks.iter().find(|words| stands(words))?;
+    Some(format!("the body contains {words:?}, expected without: {}", shown()))
+}
+
+/// The texts that a receiver reads in a body: those in its JSON or form without their escapes, and the whole as it is.
+fn readable(body: &[u8]) -> Vec<String> {
+    let whole = String::from_utf8_lossy(body).into_owned();
+    let mut texts = Vec::new();
+    match Exact::parse(body) {
+        Some(json) => texts_of(&json, &mut texts),
+        None if whole.contains('=') && !whole.contains(char::is_whitespace) => {
+            texts.extend(url::form_urlencoded::parse(body).map(|(_, value)| value.into_owned()));
+        }
+        None => {}
+    }
+    texts.push(whole);
+    texts
+}
+
+fn texts_of(value: &Exact, texts: &mut Vec<String>) {
+    match value {
+        Exact::String(text) => texts.push(text.clone()),
+        Exact::List(values) => values.iter().for_each(|value| texts_of(value, texts)),
+        Exact::Map(members) => members.values().for_each(|value| texts_of(value, texts)),
+        _ => {}
+    }
 }
 
 /// Maps may have further members; everything else must be equal.
