@@ -17,6 +17,7 @@ mod examples;
 mod fake_platforms;
 mod faults;
 mod few_files;
+mod fragile;
 mod fuzzing;
 mod good_hooks;
 mod hostile;

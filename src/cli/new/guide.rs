@@ -192,7 +192,7 @@ fn show_request(draft: &Draft, hook: &Hook) {
     };
     match hook.render_turn(&given, None, Turn::default()) {
         Ok((request, _)) => {
-            tell(format!("\n{}", paint(BOLD, &format!("What it sends for an event {} ", event.kind))));
+            tell(format!("\n{}", paint(BOLD, &format!("What it sends for an event {}", event.kind))));
             let shown = wire::request(&wire::Mask::new(hook, &secrets).request(&request));
             let text = output::clean(String::from_utf8_lossy(&shown).trim_end());
             text.lines().for_each(|line| tell(format!("  {line}")));

@@ -245,7 +245,7 @@ impl Trial<'_> {
         self.hook.render(&self.given(&base.event)).ok()?;
         let refuses = |event: &Event| match self.hook.render(&self.given(event)) {
             // What a script throws, or a request that cannot be sent.
-            Err(RenderError::Wrong(refused)) if matches!(refused.code, "script" | "request") => Some(refused.what),
+            Err(RenderError::Wrong(refused)) if matches!(refused.code, "refused" | "request") => Some(refused.what),
             _ => None,
         };
         let huge = "很长的文字".repeat(limits::FRAGILE_TEXT / "很长的文字".len());
@@ -255,10 +255,16 @@ impl Trial<'_> {
         if !fails {
             values.push(("a very long text", &huge));
         }
+        // What names something in a URL is short.
+        let short = leaves.iter().filter(|(_, leaf)| *leaf.kind() == Kind::Url).flat_map(|(_, leaf)| paths(leaf));
+        let short: Vec<Vec<String>> = short.map(|(_, path)| path).collect();
         for (named, text) in values {
-            let Some(why) = refuses(&base.with(None, text)) else { continue };
+            let all = short.iter().fold(base.with(None, text), |event, path| {
+                Base { event, made_up: base.made_up }.with(Some(path), PLAIN)
+            });
+            let Some(why) = refuses(&all) else { continue };
             for (option, leaf) in leaves {
-                for (name, path) in paths(leaf) {
+                for (name, path) in paths(leaf).into_iter().filter(|(_, path)| !short.contains(path)) {
                     if refuses(&base.with(Some(&path), text)).is_none() {
                         continue;
                     }

@@ -82,7 +82,7 @@ const BREAKS: [(&str, &str, &str, (usize, usize), &str); 13] = [
         "events: [a]\nplatform: slack",
         "  url: {secret: u}\n  blocks: '[{\"type\": \"section\", \"text\": \"{{ data.x }}\"}]'\n",
         "fragile-json",
-        (5, 45),
+        (5, 42),
         "a quote in `data.x` would break the JSON in `blocks`",
     ),
     (

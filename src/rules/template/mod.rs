@@ -26,6 +26,7 @@ mod scope;
 pub mod select;
 mod signing;
 mod value;
+mod view;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ use self::escape::Escape;
 use self::leaf::{Fault, FaultKind, Leaf};
 use self::scope::{Needs, Root};
 use self::signing::Signing;
+pub use self::view::LeafView;
 use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
 use crate::rules::manifest::Kind;
 use crate::rules::platform::{Given, RenderError, Signer};
@@ -74,60 +76,6 @@ enum Part {
     Secret(String, Box<Node>),
     List(Vec<Self>),
     Map(Vec<(String, Self)>),
-}
-
-/// One template of a tree.
-#[derive(Clone, Copy)]
-pub struct LeafView<'t> {
-    tree: &'t Tree,
-    part: &'t Part,
-}
-
-impl LeafView<'_> {
-    /// The kind of its option.
-    pub fn kind(&self) -> &Kind {
-        &self.tree.kind
-    }
-
-    /// The template as it was written.
-    pub fn written(&self) -> &str {
-        match self.part {
-            Part::Leaf(_, node) => match &node.value {
-                yaml::Value::String(text) => text,
-                _ => "",
-            },
-            _ => "",
-        }
-    }
-
-    /// The event's fields that it names.
-    pub fn variables(&self) -> Vec<String> {
-        match self.part {
-            Part::Leaf(leaf, _) => leaf.variables().collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// Its value, as a part of the whole.
-    ///
-    /// # Errors
-    /// As `Tree::render`.
-    pub fn render(&self, given: &Given<'_>) -> Result<Option<Exact>, RenderError> {
-        let tree = self.tree;
-        let secrets = tree.secrets.iter().filter_map(|(name, _)| Some((name.clone(), secret(given, name).ok()?)));
-        let root = Root::value(given.event, given.hook, Some(given.attempt), &tree.needs, secrets.collect());
-        tree.part(self.part, &root, given)
-    }
-
-    /// Where it stands in the hook file: the braces that name a variable, else its beginning.
-    pub fn place(&self, variable: Option<&str>) -> Option<Place> {
-        let Part::Leaf(_, node) = self.part else { return None };
-        let text = self.written();
-        let braces = |at: usize| Some(at..at + text[at..].find("}}")? + 2);
-        let mut tags = text.match_indices("{{").filter_map(|(at, _)| braces(at));
-        let tag = variable.and_then(|name| tags.find(|at| text[at.clone()].contains(name)));
-        self.tree.origin.place(node, tag)
-    }
 }
 
 /// Reads a text as a template, and renders it without an event, or as a condition, whatever comes of it: for a process
@@ -226,18 +174,6 @@ impl Tree {
             }
         });
         beyond
-    }
-
-    /// Its templates, one by one.
-    pub fn leaves(&self) -> Vec<LeafView<'_>> {
-        let mut found = Vec::new();
-        self.root.leaf_parts(&mut found);
-        found.into_iter().map(|part| LeafView { tree: self, part }).collect()
-    }
-
-    /// Whether it is just this word.
-    pub fn says(&self, word: &str) -> bool {
-        matches!(&self.root, Part::Fixed(value) if value.as_str() == Some(word))
     }
 
     /// Whether it is the same for every event and attempt; secrets are constant.
@@ -385,15 +321,6 @@ impl Part {
             Self::Leaf(leaf, node) => visit(leaf, node),
             Self::List(parts) => parts.iter().for_each(|part| part.each_leaf(visit)),
             Self::Map(parts) => parts.iter().for_each(|(_, part)| part.each_leaf(visit)),
-        }
-    }
-
-    fn leaf_parts<'p>(&'p self, found: &mut Vec<&'p Self>) {
-        match self {
-            Self::Fixed(_) | Self::Secret(..) => {}
-            Self::Leaf(..) => found.push(self),
-            Self::List(parts) => parts.iter().for_each(|part| part.leaf_parts(found)),
-            Self::Map(parts) => parts.iter().for_each(|(_, part)| part.leaf_parts(found)),
         }
     }
 
