@@ -13,8 +13,10 @@ fn hook(head: &str, options: &str) -> Hook {
 
 const WEBHOOK: &str = "events: [a]\nplatform: webhook";
 
-/// A hook's options, and what is said: code, place, words.
-const BREAKS: [(&str, &str, &str, (usize, usize), &str); 13] = [
+/// The beginning of a hook and its options, and what is said: code, place, words.
+type Broken = (&'static str, &'static str, &'static str, (usize, usize), &'static str);
+
+const BREAKS: [Broken; 12] = [
     (
         WEBHOOK,
         "  url: https://h.example/\n  text: '{\"title\": \"{{ data.title }}\", \"n\": {{ data.n }}}'\n",
@@ -89,7 +91,7 @@ const BREAKS: [(&str, &str, &str, (usize, usize), &str); 13] = [
         "events: [a]\ntests:\n  - event: {type: a, data: {n: 1, t: x}}\n    expect: {wanted: true}\nplatform: webhook",
         "  url: https://h.example/\n  text: '{\"n\": {{ n }}, \"t\": \"{{ t }}\"}'\n",
         "fragile-json",
-        (8, 30),
+        (8, 31),
         "a quote in `t` would break the JSON in `text`",
     ),
     (
@@ -99,23 +101,12 @@ const BREAKS: [(&str, &str, &str, (usize, usize), &str); 13] = [
         (5, 12),
         "a quote in `list` would break the JSON in `text`",
     ),
-    (
-        "events: [a]\nplatform: cloudevents",
-        "  url: https://h.example/\n  mode: binary\n  subject: \"{{ data.x }}\"\n  extensions: {part: \"{{ data.part }}\"}\n",
-        "",
-        (0, 0),
-        "",
-    ),
 ];
 
 #[test]
 fn what_a_value_breaks_is_warned_of_at_its_place() {
     for (head, options, code, place, words) in BREAKS {
         let found = warnings(&hook(head, options));
-        if code.is_empty() {
-            assert!(found.iter().all(|found| found.place.is_some()), "{found:?}");
-            continue;
-        }
         let shown: Vec<String> = found.iter().map(|found| found.render(false)).collect();
         let [one] = found.as_slice() else { panic!("{options}: {shown:#?}") };
         assert_eq!(one.code, code, "{shown:#?}");
