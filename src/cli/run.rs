@@ -48,9 +48,9 @@ pub(crate) struct Run {
     #[arg(long, conflicts_with = "here")]
     system: bool,
 
-    /// Worker threads; one is enough for tens of thousands of deliveries a second
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    threads: u16,
+    /// Worker threads, besides those of the journal [default: 2, or 1 where there is one core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: Option<u16>,
 
     /// How long a stopping daemon waits for what is being sent, such as 5s; what has not landed by then is tried again
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
@@ -77,7 +77,8 @@ impl Run {
         logging::start(global);
         take_open_files();
         let (drain, shown) = (self.drain, Line::new(global));
-        match self.threads {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        match self.threads.map_or(cores.min(limits::WORKERS), usize::from) {
             // Tasks that are never moved are cheaper to wake. A thread of its own has a stack of a known size.
             1 => std::thread::Builder::new()
                 .stack_size(limits::STACK)
@@ -87,7 +88,7 @@ impl Run {
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             threads => {
                 let mut builder = Builder::new_multi_thread();
-                builder.worker_threads(usize::from(threads));
+                builder.worker_threads(threads);
                 live(builder, paths, drain, shown)
             }
         }

@@ -476,6 +476,9 @@ pub const PROOF_MEMORY: u64 = 96 * 1024 * 1024;
 pub const PROOF_SPACE: u64 = 1024 * 1024 * 1024;
 /// Its stack: half of what rendering has in the daemon, so that what passes here is far from the end there.
 pub const PROOF_STACK: usize = 2 * 1024 * 1024;
+/// Threads that take events, render and send, unless more are asked for: one alone keeps a core busy while the journal's
+/// leaves half of another idle, and more would wait for the journal.
+pub const WORKERS: usize = 2;
 /// The stack of the daemon's threads. It is address space, not memory, until it is used.
 pub const STACK: usize = 4 * 1024 * 1024;
 /// Processor seconds for one hook or script; a sound one takes a thousandth of it.

@@ -466,8 +466,6 @@ fn changes(old: &Config, new: &Config) -> Reloaded {
 
 /// Whether anything at all is different.
 fn differ(old: &Config, new: &Config, hooks: &Reloaded) -> bool {
-    let platforms = |config: &Config| config.platforms.0.values().map(Arc::as_ptr).collect::<Vec<_>>();
-    let sources = |config: &Config| config.source_scripts.0.values().map(Arc::as_ptr).collect::<Vec<_>>();
     // Those of the hooks were compared already.
     let secrets = |config: &Config| {
         let of_sources =
@@ -478,8 +476,8 @@ fn differ(old: &Config, new: &Config, hooks: &Reloaded) -> bool {
     };
     !(hooks.added.is_empty() && hooks.changed.is_empty() && hooks.removed.is_empty())
         || old.settings != new.settings
-        || platforms(old) != platforms(new)
-        || sources(old) != sources(new)
+        || old.platforms.0 != new.platforms.0
+        || old.source_scripts.0 != new.source_scripts.0
         || secrets(old) != secrets(new)
         || old.problems != new.problems
         || old.ignored != new.ignored

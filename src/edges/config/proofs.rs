@@ -118,7 +118,7 @@ impl Proofs {
         }
         let mut state = self.state.borrow_mut();
         state.among = Surroundings::new(main, platforms);
-        state.digests = platforms.0.iter().map(|(name, it)| (name.as_str().into(), digest(&it.source))).collect();
+        state.digests = platforms.0.iter().map(|(name, it)| (name.as_str().into(), digest(&it.source()))).collect();
     }
 
     /// Why a script must not be loaded.

@@ -10,44 +10,25 @@ use crate::edges::config::{guarded, refused, same};
 use crate::edges::proof::ScriptFor;
 use crate::rules::diagnostic::{Diagnostic, Source};
 use crate::rules::platform::Platform;
+use crate::rules::script::shelf::{Compiled, Shelved};
 use crate::rules::source::SourceScript;
 
-/// A compiled script of either kind.
-pub(super) trait Compiled: Sized {
+/// What the two kinds of script differ in.
+pub(super) trait Loaded: Compiled {
     /// Under which its last good version is kept.
     const KIND: Kind;
     /// As what it is proven.
     const FOR: ScriptFor;
-
-    fn compile(name: &str, source: Source) -> Result<Self, Vec<Diagnostic>>;
-
-    fn source(&self) -> &Source;
 }
 
-impl Compiled for Platform {
+impl Loaded for Platform {
     const KIND: Kind = Kind::Script;
     const FOR: ScriptFor = ScriptFor::Platform;
-
-    fn compile(name: &str, source: Source) -> Result<Self, Vec<Diagnostic>> {
-        Self::compile(name, source, false)
-    }
-
-    fn source(&self) -> &Source {
-        &self.source
-    }
 }
 
-impl Compiled for SourceScript {
+impl Loaded for SourceScript {
     const KIND: Kind = Kind::SourceScript;
     const FOR: ScriptFor = ScriptFor::Source;
-
-    fn compile(name: &str, source: Source) -> Result<Self, Vec<Diagnostic>> {
-        Self::compile(name, source, false)
-    }
-
-    fn source(&self) -> &Source {
-        &self.source
-    }
 }
 
 /// What loading needs besides the scripts.
@@ -60,10 +41,10 @@ pub(super) struct Loading<'l> {
 impl Loading<'_> {
     /// Puts what was found among the built-in ones. `own` is what the files were compiled to last time: what did not
     /// change stays the same Arc, so that its users see whether it changed.
-    pub(super) fn scripts<T: Compiled>(
+    pub(super) fn scripts<T: Loaded>(
         &mut self,
         found: &Scripts,
-        all: &mut BTreeMap<String, Arc<T>>,
+        all: &mut BTreeMap<String, Shelved<T>>,
         own: &mut HashMap<String, Arc<T>>,
     ) {
         let (proofs, last) = (self.proofs, std::mem::take(own));
@@ -83,7 +64,7 @@ impl Loading<'_> {
             // A script that never was good replaces nothing: what ran before it goes on, if only the built-in one.
             if let Some(script) = script {
                 own.insert(name.to_owned(), script.clone());
-                all.insert(name.to_owned(), script);
+                all.insert(name.to_owned(), script.into());
             }
         };
         for (name, file) in &found.files {
@@ -100,11 +81,11 @@ impl Loading<'_> {
     }
 }
 
-fn compile<T: Compiled>(name: &str, source: &Source, last: Option<&Arc<T>>) -> (Option<Arc<T>>, Vec<Diagnostic>) {
+fn compile<T: Loaded>(name: &str, source: &Source, last: Option<&Arc<T>>) -> (Option<Arc<T>>, Vec<Diagnostic>) {
     if let Some(last) = last.filter(|last| same(last.source(), source)) {
         return (Some(last.clone()), Vec::new());
     }
-    guarded(source, || match T::compile(name, source.clone()) {
+    guarded(source, || match T::compile(name, source.clone(), false) {
         Ok(script) => (Some(Arc::new(script)), Vec::new()),
         Err(errors) => (None, errors),
     })

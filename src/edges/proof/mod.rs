@@ -76,8 +76,8 @@ pub enum Verdict {
 impl Surroundings {
     /// The main file, and the scripts of the administrator among these.
     pub fn new(main: Option<&str>, platforms: &Platforms) -> Self {
-        let own = platforms.0.iter().filter(|(_, platform)| !platform.built_in);
-        let scripts = own.map(|(name, platform)| Text::new(name, &platform.source)).collect();
+        let own = platforms.0.iter().filter(|(_, platform)| !platform.is_built_in());
+        let scripts = own.map(|(name, platform)| Text::new(name, &platform.source())).collect();
         Self { main: main.map(str::to_owned), scripts }
     }
 }

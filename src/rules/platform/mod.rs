@@ -35,6 +35,7 @@ use crate::rules::answer::{by_status, retry_after};
 use crate::rules::diagnostic::{Diagnostic, Source};
 use crate::rules::manifest::{Kind, Manifest, OptionSpec};
 pub use crate::rules::script::Signer;
+use crate::rules::script::shelf::{Compiled, Shelved};
 use crate::rules::script::{Opaque, Script, blob, from_exact, from_json, map, type_word};
 use crate::words::delivery::Body;
 use crate::words::event::Event;
@@ -76,7 +77,7 @@ struct Uses {
 
 /// All platforms of one configuration.
 #[derive(Clone, Debug, Default)]
-pub struct Platforms(pub BTreeMap<String, Arc<Platform>>);
+pub struct Platforms(pub BTreeMap<String, Shelved<Platform>>);
 
 /// What one attempt is given. The clock and the attempt's number are arguments: scripts read neither.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +141,16 @@ pub enum RenderError {
     /// A template, a script or its result is wrong: trying again does not help.
     #[error("{}", .0.one_line())]
     Wrong(Box<Diagnostic>),
+}
+
+impl Compiled for Platform {
+    fn compile(name: &str, source: Source, built_in: bool) -> Result<Self, Vec<Diagnostic>> {
+        Self::compile(name, source, built_in)
+    }
+
+    fn source(&self) -> &Source {
+        &self.source
+    }
 }
 
 impl Platform {
@@ -382,39 +393,30 @@ const BUILT_IN: [(&str, &str); 19] = [
     ("cloudevents", include_str!("../../../scripts/platforms/cloudevents.rhai")),
 ];
 
-static COMPILED: LazyLock<Platforms> = LazyLock::new(|| {
-    let scripts = BUILT_IN.map(|(name, text)| (name.to_owned(), Source::new(format!("{name}.rhai"), text)));
-    let (platforms, found) = Platforms::default().and(scripts, true);
-    debug_assert!(found.is_empty(), "{found:?}");
-    platforms
-});
+static SHELF: LazyLock<BTreeMap<String, Shelved<Platform>>> = LazyLock::new(|| Shelved::all(&BUILT_IN));
 
 impl Platforms {
     /// The platforms that come with the program.
     pub fn built_in() -> Self {
-        COMPILED.clone()
+        Self(SHELF.clone())
     }
 
     /// The built-in platforms, and those of these scripts: one of the same name replaces a built-in one, a broken one
     /// leaves it in place.
     pub fn with_scripts(scripts: impl IntoIterator<Item = (String, Source)>) -> (Self, Vec<Diagnostic>) {
-        Self::built_in().and(scripts, false)
+        let (mut platforms, mut found) = (Self::built_in(), Vec::new());
+        for (name, source) in scripts {
+            match Platform::compile(&name, source, false) {
+                Ok(platform) => _ = platforms.0.insert(name, Arc::new(platform).into()),
+                Err(wrong) => found.extend(wrong),
+            }
+        }
+        (platforms, found)
     }
 
     /// One of them.
     pub fn get(&self, name: &str) -> Option<&Arc<Platform>> {
-        self.0.get(name)
-    }
-
-    fn and(mut self, scripts: impl IntoIterator<Item = (String, Source)>, built_in: bool) -> (Self, Vec<Diagnostic>) {
-        let mut found = Vec::new();
-        for (name, source) in scripts {
-            match Platform::compile(&name, source, built_in) {
-                Ok(platform) => _ = self.0.insert(name, Arc::new(platform)),
-                Err(wrong) => found.extend(wrong),
-            }
-        }
-        (self, found)
+        self.0.get(name).map(|platform| &**platform)
     }
 }
 

@@ -6,6 +6,7 @@
 mod functions;
 pub mod manual;
 mod replies;
+pub mod shelf;
 mod value;
 
 use std::cell::Cell;

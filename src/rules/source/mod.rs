@@ -38,6 +38,7 @@ pub use self::replay::Replays;
 pub use self::request::Incoming;
 use crate::rules::diagnostic::{Diagnostic, Source};
 use crate::rules::script::Script;
+use crate::rules::script::shelf::{Compiled, Shelved};
 
 /// A compiled script of a source.
 #[derive(Debug)]
@@ -57,7 +58,17 @@ pub struct SourceScript {
 
 /// All scripts of sources in one configuration.
 #[derive(Clone, Debug, Default)]
-pub struct SourceScripts(pub BTreeMap<String, Arc<SourceScript>>);
+pub struct SourceScripts(pub BTreeMap<String, Shelved<SourceScript>>);
+
+impl Compiled for SourceScript {
+    fn compile(name: &str, source: Source, built_in: bool) -> Result<Self, Vec<Diagnostic>> {
+        Self::compile(name, source, built_in)
+    }
+
+    fn source(&self) -> &Source {
+        &self.source
+    }
+}
 
 impl SourceScript {
     /// Compiles a script and reads its manifest.
@@ -116,27 +127,17 @@ const BUILT_IN: [(&str, &str); 13] = [
     ("stripe", include_str!("../../../scripts/sources/stripe.rhai")),
 ];
 
-static COMPILED: LazyLock<SourceScripts> = LazyLock::new(|| {
-    let (mut scripts, mut wrong) = (SourceScripts::default(), Vec::new());
-    for (name, text) in BUILT_IN {
-        match SourceScript::compile(name, Source::new(format!("{name}.rhai"), text), true) {
-            Ok(script) => _ = scripts.0.insert(name.to_owned(), Arc::new(script)),
-            Err(found) => wrong.extend(found),
-        }
-    }
-    debug_assert!(wrong.is_empty(), "{wrong:#?}");
-    scripts
-});
+static SHELF: LazyLock<BTreeMap<String, Shelved<SourceScript>>> = LazyLock::new(|| Shelved::all(&BUILT_IN));
 
 impl SourceScripts {
     /// The scripts that come with the program.
     pub fn built_in() -> Self {
-        COMPILED.clone()
+        Self(SHELF.clone())
     }
 
     /// One of them.
     pub fn get(&self, name: &str) -> Option<&Arc<SourceScript>> {
-        self.0.get(name)
+        self.0.get(name).map(|script| &**script)
     }
 
     fn names(&self) -> Vec<&str> {
