@@ -1,7 +1,7 @@
 //! URLs as vendors give them out: whose they are, by host and path.
 
 use super::address::{Address, encoded};
-use super::{Found, literal};
+use super::{Found, Setting, literal};
 
 /// Host, beginning of the path, platform. A host that begins with a dot is the end of one.
 const VENDORS: [(&str, &str, &str); 11] = [
@@ -78,5 +78,18 @@ pub(super) fn read(url: &str, mut address: Address) -> Result<Found, &'static st
         // To the last character: what looks like an argument is a part of the credential.
         _ => found.secret("url", url),
     }
+    if !found.options.iter().any(|(option, setting)| *option == "url" && holds_all(setting, url)) {
+        let left = address.arguments.iter().map(|argument| format!("`{}`", argument.name));
+        found.lost.extend(left);
+    }
     Ok(found)
+}
+
+/// Whether the URL went over as it is.
+fn holds_all(setting: &Setting, url: &str) -> bool {
+    match setting {
+        Setting::Value(value) => value.as_str() == Some(url),
+        Setting::Secret(secret) => secret.expose() == url,
+        Setting::Headers(_) => false,
+    }
 }

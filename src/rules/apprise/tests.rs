@@ -86,10 +86,10 @@ fn good() -> Vec<(&'static str, &'static str, Json, &'static [&'static str])> {
             &["1 more chats: each needs a hook of its own"],
         ),
         (
-            "https://api.telegram.org/bot123456:geheim/sendMessage?chat_id=@news",
+            "https://api.telegram.org/bot123456:geheim/sendMessage?chat_id=@news&parse_mode=HTML",
             "telegram",
             json!({"token": secret("123456:geheim"), "chat": "@news"}),
-            &[],
+            &["`parse_mode`"],
         ),
         (
             "workflows://prod-1.westus.logic.azure.com:443/geheim/s3c-r3t/?image=no",
@@ -208,6 +208,8 @@ fn good() -> Vec<(&'static str, &'static str, Json, &'static [&'static str])> {
             }}}),
             &[],
         ),
+        ("https://ntfy.sh/ops?priority=5", "ntfy", json!({"topic": "ops"}), &["`priority`"]),
+        ("https://api.day.app/geheim/a%20title", "bark", json!({"key": secret("geheim")}), &["the text in its path"]),
         ("https://ci.example.com/hooks/1", "webhook", json!({"url": "https://ci.example.com/hooks/1"}), &[]),
         (
             "http://ci.example.com/hooks?token=geheim",

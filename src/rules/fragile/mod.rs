@@ -287,9 +287,10 @@ impl Trial<'_> {
         let nothing = Event::new("sample", Some("sample".to_owned()), "{}", Timestamp::UNIX_EPOCH);
         for (option, leaf) in leaves {
             let Err(RenderError::Wrong(refused)) = leaf.render(&self.given(&nothing)) else { continue };
-            let Some((name, _)) = paths(leaf).into_iter().next().filter(|_| refused.code == "undefined") else {
+            if refused.code != "undefined" {
                 continue;
-            };
+            }
+            let name = refused.what.split('`').nth(1).unwrap_or("a field").to_owned();
             let what = format!("`{option}` takes `{name}` for granted, and this hook wants every event");
             let mut warning = Diagnostic::warning("fragile-field", what)
                 .note("an event without it could not be sent")
