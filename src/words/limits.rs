@@ -502,7 +502,7 @@ pub const PROOF_TEXT: usize = 4 * 1024;
 pub const FRAGILE_TEXT: usize = 12 * 1024;
 /// How many new hooks at most are tried with values that may break them while the daemon loads them: each takes some
 /// milliseconds, and a daemon with thousands of new ones is to start all the same. `check` tries every one.
-pub const FRAGILE_AT_ONCE: usize = 256;
+pub const FRAGILE_AT_ONCE: usize = 128;
 /// Deliveries remembered as suspected of having killed the process.
 pub const SUSPECTS: usize = 1024;
 /// Deaths in a row while one delivery was rendered, seen by their marks, after which it is given up although a trial of it

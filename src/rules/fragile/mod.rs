@@ -249,20 +249,26 @@ impl Trial<'_> {
             _ => None,
         };
         let huge = "很长的文字".repeat(limits::FRAGILE_TEXT / "很长的文字".len());
-        let mut values: Vec<(&str, &str)> = NASTY.iter().map(|nasty| (nasty.name, nasty.text)).collect();
+        let mixed = NASTY.each_ref().map(|nasty| nasty.text).join(" ");
         // Who says `overflow: fail` wants to be told.
         let fails = self.hook.options.iter().any(|(name, tree)| name == "overflow" && tree.says("fail"));
-        if !fails {
-            values.push(("a very long text", &huge));
-        }
         // What names something in a URL is short.
         let short = leaves.iter().filter(|(_, leaf)| *leaf.kind() == Kind::Url).flat_map(|(_, leaf)| paths(leaf));
         let short: Vec<Vec<String>> = short.map(|(_, path)| path).collect();
+        let all = |text: &str| {
+            let event = base.with(None, text);
+            short.iter().fold(event, |event, path| Base { event, made_up: base.made_up }.with(Some(path), PLAIN))
+        };
+        let mut values: Vec<(&str, &str)> = Vec::new();
+        // Most take them all at once, and one rendering says so.
+        if refuses(&all(&mixed)).is_some() {
+            values.extend(NASTY.iter().map(|nasty| (nasty.name, nasty.text)));
+        }
+        if !fails {
+            values.push(("a very long text", &huge));
+        }
         for (named, text) in values {
-            let all = short.iter().fold(base.with(None, text), |event, path| {
-                Base { event, made_up: base.made_up }.with(Some(path), PLAIN)
-            });
-            let Some(why) = refuses(&all) else { continue };
+            let Some(why) = refuses(&all(text)) else { continue };
             for (option, leaf) in leaves {
                 for (name, path) in paths(leaf).into_iter().filter(|(_, path)| !short.contains(path)) {
                     if refuses(&base.with(Some(&path), text)).is_none() {
