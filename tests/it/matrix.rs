@@ -61,8 +61,10 @@ struct Row {
     other: String,
     /// How a receiver that nobody in particular plays verifies.
     signed: Option<String>,
-    /// The same options with a token or a key that is not the robot's.
-    bad: Json,
+    /// The same options with a token or a key that is not the robot's, …
+    bad: Option<Json>,
+    /// … or what a receiver that nobody in particular plays says to them.
+    unknown: Option<u16>,
     /// A refusal of what the message says, and what becomes of it.
     refused: Refused,
     /// What becomes of a message that is too long: it is cut, or refused.
@@ -161,7 +163,12 @@ impl Row {
                 }
                 self.send(&sink, &self.options, &"应用 long text\n".repeat(6000)).await
             }
-            "bad signature or token" => self.send(&sink, &self.bad, "x").await,
+            "bad signature or token" => {
+                if let Some(status) = self.unknown {
+                    script(Step::status(status));
+                }
+                self.send(&sink, self.bad.as_ref().unwrap_or(&self.options), "x").await
+            }
             "keyword or markup refused" => match &self.refused {
                 Refused::Markup { markup } => {
                     let mut options = self.options.clone();
@@ -220,6 +227,7 @@ async fn every_platform_comes_to_the_right_outcome_whatever_happens() {
     let known: Vec<String> = Platforms::built_in().0.keys().cloned().collect();
     let names: Vec<_> = ROWS.iter().map(|row| row.name.clone()).collect();
     assert_eq!(names, known, "a platform that is not in the matrix");
+    assert!(ROWS.iter().all(|row| row.bad.is_some() != row.unknown.is_some()), "a row without a bad key");
     let mut running = JoinSet::new();
     for row in ROWS.iter() {
         for column in COLUMNS {
