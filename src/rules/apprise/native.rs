@@ -4,7 +4,7 @@ use super::address::{Address, encoded};
 use super::{Found, Setting, literal};
 
 /// Host, beginning of the path, platform. A host that begins with a dot is the end of one.
-const VENDORS: [(&str, &str, &str); 11] = [
+const VENDORS: [(&str, &str, &str); 12] = [
     ("oapi.dingtalk.com", "robot/send", "dingtalk"),
     ("qyapi.weixin.qq.com", "cgi-bin/webhook/send", "wecom"),
     ("open.feishu.cn", "open-apis/bot/v2/hook/", "lark"),
@@ -16,6 +16,7 @@ const VENDORS: [(&str, &str, &str); 11] = [
     (".logic.azure.com", "", "teams"),
     (".environment.api.powerplatform.com", "powerautomate/", "teams"),
     ("chat.googleapis.com", "v1/spaces/", "google-chat"),
+    ("webexapis.com", "v1/webhooks/incoming/", "webex"),
 ];
 
 pub(super) fn platform_of(address: &Address) -> Option<&'static str> {

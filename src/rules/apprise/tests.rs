@@ -210,6 +210,12 @@ fn good() -> Vec<(&'static str, &'static str, Json, &'static [&'static str])> {
         ),
         ("https://ntfy.sh/ops?priority=5", "ntfy", json!({"topic": "ops"}), &["`priority`"]),
         ("https://api.day.app/geheim/a%20title", "bark", json!({"key": secret("geheim")}), &["the text in its path"]),
+        (
+            "https://webexapis.com/v1/webhooks/incoming/geheim",
+            "webex",
+            json!({"url": secret("https://webexapis.com/v1/webhooks/incoming/geheim")}),
+            &[],
+        ),
         ("https://ci.example.com/hooks/1", "webhook", json!({"url": "https://ci.example.com/hooks/1"}), &[]),
         (
             "http://ci.example.com/hooks?token=geheim",
