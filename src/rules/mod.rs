@@ -20,6 +20,7 @@ pub mod pace;
 pub mod parts;
 pub mod platform;
 pub mod proof;
+pub mod repeats;
 pub mod schema;
 pub mod script;
 pub mod settings;

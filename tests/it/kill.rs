@@ -4,6 +4,7 @@
 //! `POSTRIDER_DAEMON` names another binary, such as the release build, which does more in each of its lives;
 //! `POSTRIDER_SEED` repeats a run's times.
 
+mod digests;
 mod freezes;
 mod instants;
 mod ledger;
