@@ -95,7 +95,7 @@ impl Findings {
     /// Everything that the daemon would read.
     fn folders(&mut self, paths: Paths, global: &Global) {
         let main = paths.main.display().to_string();
-        let prover = Prover::own();
+        let prover = Prover::own().thorough();
         let tried = prover.tried();
         let how_far = || format!("reading: {} tried", count(tried.load(Ordering::Relaxed), "file"));
         let mut keeper = Keeper::new(paths, false).proving(prover);
@@ -168,9 +168,13 @@ impl Findings {
     /// One hook file, among the platforms and secrets of the daemon.
     fn hook_file(&mut self, source: &Source, paths: &Paths) {
         let mut config = local::platforms(paths.clone());
-        if let Some(against) = beyond_bounds(source, &config, paths) {
+        let tried = try_out(source, &config, paths).unwrap_or_else(|against| {
             self.broken.insert(source.name.to_string());
-            return against.into_iter().for_each(|problem| self.add(problem));
+            against
+        });
+        tried.into_iter().for_each(|problem| self.add(problem));
+        if self.broken.contains(&*source.name) {
+            return;
         }
         let (hook, problems) = local::parse(source, &mut config, paths);
         problems.into_iter().for_each(|problem| self.add(problem));
@@ -293,14 +297,17 @@ impl Findings {
     }
 }
 
-/// What a hook file does that would end this process, or the daemon's: that is tried in another one first.
-fn beyond_bounds(source: &Source, config: &Config, paths: &Paths) -> Option<Vec<Diagnostic>> {
+/// What a hook file does that would end this process, or the daemon's, is an error: that is tried in another one first.
+/// Otherwise gives what some value could break.
+fn try_out(source: &Source, config: &Config, paths: &Paths) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
     let main = std::fs::read_to_string(&paths.main).ok();
     let among = Surroundings::new(main.as_deref(), &config.platforms);
-    match Prover::own().hooks(&among, [source]).pop()? {
-        Verdict::Refused(found) => Some(found),
-        Verdict::Unproven(why) => Some(vec![Diagnostic::error("unproven", why).at(Place::of_file(&source.name))]),
-        Verdict::Fine(_) | Verdict::Unread => None,
+    let prover = Prover::own();
+    match prover.hooks(&among, [source]).pop() {
+        Some(Verdict::Refused(found)) => Err(found),
+        Some(Verdict::Unproven(why)) => Err(vec![Diagnostic::error("unproven", why).at(Place::of_file(&source.name))]),
+        Some(Verdict::Fine(_)) => Ok(prover.fragile(&among, [source]).pop().unwrap_or_default()),
+        _ => Ok(Vec::new()),
     }
 }
 

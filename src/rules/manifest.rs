@@ -10,12 +10,14 @@
 //!     pool: ["url", "secret"],                  // options that differ from robot to robot where several take turns; optional
 //!     rate_limit: "20/1m", concurrency: 1,      // both optional
 //!     options: #{
-//!         url:     required("url", "the robot's webhook URL"),
+//!         url:     required("url", "the robot's webhook URL", "group settings > Bots > Add > Custom; the page shows it"),
 //!         type:    optional("choice: text markdown", "text", "how it is shown"),
 //!         mention: optional("list", [], "mobile numbers, or all"),
 //!     },
 //! }
 //! ```
+//!
+//! A third text says where to click to get the value, and `new` asks for the options that have one.
 //!
 //! The kinds are `text chat message markdown html mrkdwn markdownv2 xml url headers secret list bool integer sign tree`, and a choice: either
 //! `"choice: text markdown"` or the words as an array, `["text", "markdown"]`. A kind of text with `@` behind it, such as
@@ -63,6 +65,8 @@ pub struct OptionSpec {
     pub default: Json,
     /// One line for `postrider platforms NAME` and for diagnostics.
     pub about: String,
+    /// Where a person gets the value: which pages of the vendor, which button. `new` asks for such an option.
+    pub origin: Option<String>,
 }
 
 /// What an option holds. The kind escapes what is interpolated; words the author wrote stay as they are.
@@ -374,10 +378,9 @@ pub(in crate::rules) fn options(map: &Map, found: &mut Vec<Diagnostic>) -> Vec<O
 fn option(name: &str, value: &Dynamic, found: &mut Vec<Diagnostic>) -> Option<OptionSpec> {
     let declared = value.read_lock::<Map>().filter(|map| map.contains_key("kind") && map.contains_key("about"));
     let Some(map) = declared else {
-        found.push(
-            wrong(format!("the option `{name}` is not declared"))
-                .help("write required(kind, about) or optional(kind, default, about)"),
-        );
+        found.push(wrong(format!("the option `{name}` is not declared")).help(
+            "write required(kind, about) or optional(kind, default, about), each with where to get it if you like",
+        ));
         return None;
     };
     let kind = match Kind::read(&map["kind"]) {
@@ -397,7 +400,8 @@ fn option(name: &str, value: &Dynamic, found: &mut Vec<Diagnostic>) -> Option<Op
     };
     let about = map["about"].clone().into_string().unwrap_or_default();
     let required = map.get("required").and_then(|value| value.as_bool().ok()).unwrap_or(false);
-    Some(OptionSpec { name: name.to_owned(), kind, required, default, about })
+    let origin = map.get("where").and_then(|value| value.clone().into_string().ok());
+    Some(OptionSpec { name: name.to_owned(), kind, required, default, about, origin })
 }
 
 #[cfg(test)]

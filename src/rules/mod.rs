@@ -2,6 +2,7 @@
 //! jitter are arguments.
 
 pub mod answer;
+pub mod apprise;
 pub mod backoff;
 pub mod breaker;
 pub mod cases;
@@ -11,6 +12,7 @@ pub mod diagnostic;
 pub mod digest;
 pub mod explain;
 pub mod exposition;
+pub mod fragile;
 pub mod hook;
 pub mod host;
 pub mod manifest;

@@ -224,6 +224,7 @@ impl Keeper {
         let mut used = HashMap::new();
         let mut take = |(parsed, found): (Option<Parsed>, Vec<Diagnostic>)| {
             problems.extend(found);
+            problems.extend(parsed.iter().flat_map(|parsed| self.proofs.warnings(&parsed.hook.source)));
             used.extend(parsed.map(|parsed| (parsed.hook.name.clone(), parsed)));
         };
         self.proofs.among(self.good.text(Kind::Main, MAIN), platforms);

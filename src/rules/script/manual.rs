@@ -42,14 +42,14 @@ pub static GROUPS: [Group; 7] = [
         functions: &[
             function(
                 "required",
-                "required(kind, about)",
-                "An option that a hook must set.",
+                "required(kind, about [, where])",
+                "An option that a hook must set. `where` tells a person where to click to get it: `new` asks for it.",
                 r#"required("url", "where it goes").kind"#,
                 r#""url""#,
             ),
             function(
                 "optional",
-                "optional(kind, default, about)",
+                "optional(kind, default, about [, where])",
                 "An option that a hook may set; texts in its default are templates too, () is nothing.",
                 r#"optional("choice: a b", "a", "which one")["default"]"#,
                 r#""a""#,

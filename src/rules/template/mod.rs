@@ -27,6 +27,7 @@ mod scope;
 pub mod select;
 mod signing;
 mod value;
+mod view;
 
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ use self::escape::Escape;
 use self::leaf::{Fault, FaultKind, Leaf};
 use self::scope::{Needs, Root};
 use self::signing::Signing;
+pub use self::view::LeafView;
 use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
 use crate::rules::manifest::Kind;
 use crate::rules::platform::{Given, RenderError, Signer};

@@ -129,6 +129,7 @@ pub(super) static OPTION: Row = Row {
         field("required", Holds::Bool, "Whether it must be said."),
         field("default", Holds::Any, "What it is otherwise."),
         field("about", Holds::Text, "What it is for."),
+        field("where", TEXT_OR_NULL, "Where to click to get it."),
     ],
 };
 
@@ -144,6 +145,7 @@ pub(super) static PLATFORM: Row = Row {
         field("rate_limit", TEXT_OR_NULL, "Its pace, unless a hook says otherwise."),
         field("concurrency", Holds::Count, "Deliveries at once, unless a hook says otherwise."),
         field("options", Holds::Many(&OPTION), "What it asks of a hook."),
+        field("script", Holds::Maybe(&Holds::Text), "Its script, where one platform was asked for."),
     ],
 };
 
@@ -156,8 +158,10 @@ pub(super) static SOURCE: Row = Row {
         field("built_in", Holds::Bool, "Whether it comes with postrider."),
         field("at", Holds::Texts, "Where the main file uses it."),
         field("methods", Holds::Texts, "The methods that it takes."),
+        field("types", Holds::Texts, "Types of the events that it makes, with * and ?."),
         field("replay_window", TEXT_OR_NULL, "After it the same request counts as new."),
         field("options", Holds::Many(&OPTION), "What it asks for."),
+        field("script", Holds::Maybe(&Holds::Text), "Its text, where one script was asked for."),
     ],
 };
 
