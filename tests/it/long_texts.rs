@@ -51,7 +51,7 @@ const BOLD: &str = "message: '**{{ data.message }}**'";
 const STAR: &str = "message: '*{{ data.message }}*'";
 
 /// Every text platform, with each kind of text that it has.
-const FORMS: [Form; 31] = [
+const FORMS: [Form; 33] = [
     form("wecom", "type: text", "/text/content", 2000, Shows::Plain),
     form("wecom", "type: markdown", "/markdown/content", 2000, Shows::Escaped),
     form(
@@ -105,6 +105,8 @@ const FORMS: [Form; 31] = [
         6000,
         Shows::Bold("**"),
     ),
+    form("webex", "mention: [all]", "/markdown", 6000, Shows::Escaped),
+    form("webex", BOLD, "/markdown", 6000, Shows::Bold("**")),
     form("mattermost", "", "/text", 6000, Shows::Escaped),
     form("mattermost", BOLD, "/text", 9000, Shows::Bold("**")),
     form("google-chat", "", "/text", 8000, Shows::Escaped),

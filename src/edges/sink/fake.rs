@@ -54,11 +54,13 @@ pub enum Platform {
     Pushpushgo,
     /// A receiver of CloudEvents.
     Cloudevents,
+    /// Webex incoming webhooks.
+    Webex,
 }
 
 impl Platform {
     /// All of them with their names in hooks and on the command line.
-    pub const ALL: [(Self, &'static str); 19] = [
+    pub const ALL: [(Self, &'static str); 20] = [
         (Self::Plain, "plain"),
         (Self::Wecom, "wecom"),
         (Self::Dingtalk, "dingtalk"),
@@ -78,6 +80,7 @@ impl Platform {
         (Self::StandardWebhooks, "standard-webhooks"),
         (Self::Pushpushgo, "pushpushgo"),
         (Self::Cloudevents, "cloudevents"),
+        (Self::Webex, "webex"),
     ];
 
     /// Its name in hooks and on the command line; `plain` for none.
@@ -99,6 +102,7 @@ impl Platform {
                 | Self::Gotify
                 | Self::Bark
                 | Self::Pagerduty
+                | Self::Webex
         )
     }
 
@@ -124,6 +128,7 @@ impl Platform {
             }
             Self::Mattermost => format!("/hooks/{token}"),
             Self::GoogleChat => format!("/v1/spaces/S/messages?key=K&token={token}"),
+            Self::Webex => format!("/v1/webhooks/incoming/{token}"),
             Self::Gotify => "/message".to_owned(),
             Self::Bark => "/push".to_owned(),
             Self::Pagerduty => "/v2/enqueue".to_owned(),

@@ -160,7 +160,8 @@ fn secret_part(path: &str) -> Option<(&str, &str, &str)> {
     let mattermost = nth("/hooks/", 0).filter(|(_, key, _)| key.len() >= 20);
     let telegram = || nth("/bot", 0).filter(|(_, token, _)| token.contains(':'));
     let discord = || nth("/api/webhooks/", 1).or_else(|| nth("/api/v10/webhooks/", 1));
-    mattermost.or_else(telegram).or_else(discord).or_else(|| nth("/services/", 2))
+    let webex = || nth("/v1/webhooks/incoming/", 0);
+    mattermost.or_else(telegram).or_else(discord).or_else(webex).or_else(|| nth("/services/", 2))
 }
 
 /// Members of a query whose value is a credential or made from one.

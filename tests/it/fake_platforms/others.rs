@@ -37,6 +37,7 @@ fn message(platform: Platform, text: &str) -> Value {
     match platform {
         Platform::Slack | Platform::Mattermost | Platform::GoogleChat => json!({"text": text}),
         Platform::Discord => json!({"content": text}),
+        Platform::Webex => json!({"markdown": text}),
         Platform::Telegram => json!({"chat_id": 1, "text": text}),
         Platform::Teams => {
             let card = json!({"type": "AdaptiveCard", "body": [{"type": "TextBlock", "text": text}]});
@@ -49,7 +50,8 @@ fn message(platform: Platform, text: &str) -> Value {
     }
 }
 
-const CHATS: [Platform; 6] = [
+const CHATS: [Platform; 7] = [
+    Platform::Webex,
     Platform::Slack,
     Platform::Discord,
     Platform::Telegram,
@@ -67,6 +69,7 @@ fn a_success_has_its_own_words_everywhere() {
         (Platform::Telegram, 200, "\"ok\":true"),
         (Platform::GoogleChat, 200, "\"name\":\"spaces/S/messages/M1\""),
         (Platform::Discord, 204, ""),
+        (Platform::Webex, 204, ""),
     ] {
         let said = said(&mut stage(platform), platform, message(platform, "hi"));
         assert_eq!(said.status, status, "{platform:?}: {}", said.text);
@@ -80,6 +83,7 @@ fn whoever_is_not_there_is_not_there_in_the_platforms_words() {
         (Platform::Slack, 404, "no_service"),
         (Platform::Discord, 404, "10015"),
         (Platform::Teams, 404, "WorkflowNotFound"),
+        (Platform::Webex, 404, "could not be found"),
         (Platform::Mattermost, 400, "web.incoming_webhook.invalid.app_error"),
         (Platform::GoogleChat, 404, "NOT_FOUND"),
         (Platform::Telegram, 401, "Unauthorized"),

@@ -1,4 +1,4 @@
-//! Mattermost and Google Chat.
+//! Mattermost, Google Chat and Webex.
 
 use serde_json::{Value, json};
 
@@ -111,4 +111,47 @@ pub(super) fn google_chat(mut call: Call<'_>) -> Judged {
 
 fn error(status: u16, word: &str, message: &str) -> Said {
     Said::json(status, &json!({"error": {"code": status, "message": message, "status": word}})).why(message)
+}
+
+pub(super) fn webex(mut call: Call<'_>) -> Judged {
+    let refused = |status: u16, message: &str| {
+        Said::json(status, &json!({"message": message, "errors": [{"description": message}], "trackingId": "T1"}))
+            .why(message)
+    };
+    let Some(key) = call.request.path().strip_prefix("/v1/webhooks/incoming/").map(str::to_owned) else {
+        return Err(Said::no_such_path("a Webex webhook is called at /v1/webhooks/incoming/KEY"));
+    };
+    match call.bot(&key).map(|(_, state)| state) {
+        Some(State::Ok) => {}
+        _ => return Err(refused(404, "The requested webhook could not be found.")),
+    }
+    if let Err(wait) = call.charge(&key) {
+        return Err(refused(429, "Too Many Requests").header("retry-after", wait));
+    }
+    let Some(message) = call.json().filter(Value::is_object) else {
+        return Err(refused(400, "The request could not be understood by the server due to malformed syntax."));
+    };
+    unknown_members(&message, "", &["text", "markdown", "attachments"], &mut call.judgement.ignored_members);
+    let shown = text(&message, "markdown").or_else(|| text(&message, "text")).unwrap_or_default().to_owned();
+    if shown.is_empty() && message.get("attachments").is_none() {
+        return Err(refused(400, "Message text or file must be specified."));
+    }
+    if shown.len() > 7439 {
+        return Err(refused(400, "Message length is limited to 7439 bytes."));
+    }
+    if let Some(scripted) = call.scripted(&key).filter(|scripted| scripted.code != 0) {
+        return Err(refused(status_of(scripted.code), &scripted.message));
+    }
+    let code = outside_code(&shown);
+    for rest in code.split("<@").skip(1) {
+        let Some((whom, _)) = rest.split_once('>') else { continue };
+        match whom.split_once(':') {
+            None if whom == "all" => call.judgement.mentions.all = true,
+            Some(("personEmail" | "personId", who)) => {
+                call.judgement.mentions.user(who.split('|').next().unwrap_or_default());
+            }
+            _ => call.judgement.mentions.unresolved(whom),
+        }
+    }
+    Ok(Said::text(204, ""))
 }
