@@ -78,6 +78,10 @@ fn entry(hook: &Json, known: bool) -> Result<(), Exit> {
     if !why.is_empty() {
         output::say(format!("      {why}"))?;
     }
+    let carrier = line("in");
+    if !carrier.is_empty() {
+        output::say(format!("      in the digest {carrier}"))?;
+    }
     for value in output::list(hook, "values") {
         let name = output::clean_line(&output::text(value, "name"));
         match value["value"].as_str() {

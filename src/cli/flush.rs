@@ -10,8 +10,8 @@ use crate::cli::output::{self, count};
 
 /// Try now what waits for a retry, and probe receivers that are left alone
 ///
-/// A pause that a receiver asked for, its pace, a hold and a missing secret stay as they are; it says which hooks wait for
-/// one. No attempt is counted and none is forgotten.
+/// What waits for company in a digest goes now. A pause that a receiver asked for, its pace, a hold and a missing secret stay
+/// as they are; it says which hooks wait for one. No attempt is counted and none is forgotten.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   postrider flush
@@ -44,6 +44,7 @@ fn waits(receiver: &Json) -> String {
     let because = if why.is_empty() { String::new() } else { format!(": {}", output::clean_line(&why)) };
     match output::text(receiver, "reason").as_str() {
         "breaker" => format!("{hook} was left alone, and is probed now{because}"),
+        "digest" => format!("{hook} does not wait for company any longer"),
         reason => format!("{hook} waits all the same ({reason}){until}{because}"),
     }
 }
@@ -56,6 +57,8 @@ mod tests {
     fn what_stays_is_told() {
         let paused = json!({"hook": "ops", "reason": "pause", "why": "too fast", "until": null});
         assert_eq!(waits(&paused), "ops waits all the same (pause): too fast");
+        let collecting = json!({"hook": "ops", "reason": "digest", "why": "", "until": null});
+        assert_eq!(waits(&collecting), "ops does not wait for company any longer");
         let broken = json!({"hook": "ops", "reason": "breaker", "why": "503", "until": null});
         assert_eq!(waits(&broken), "ops was left alone, and is probed now: 503");
     }

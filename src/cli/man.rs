@@ -207,6 +207,7 @@ fn table(name: &str) -> Option<&'static Table> {
         "retry" => &keys::RETRY,
         "breaker" => &keys::BREAKER,
         "dedupe" => &keys::DEDUPE,
+        "digest" => &keys::DIGEST,
         "rate_limit" => &keys::RATE,
         "verdict" => &keys::RULE,
         "tests" => &keys::TEST,

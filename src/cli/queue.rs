@@ -31,8 +31,8 @@ pub(crate) struct Queue {
     /// Of this hook
     #[arg(long, value_name = "NAME")]
     hook: Option<String>,
-    /// For this reason: new, replayed, sending, turn, order, retry, pause, pace, breaker, hold, secret missing, hook disabled,
-    /// hook removed, storage
+    /// For this reason: new, replayed, sending, turn, order, retry, pause, pace, digest, breaker, hold, secret missing,
+    /// hook disabled, hook removed, storage
     #[arg(long, value_name = "REASON")]
     why: Option<String>,
     /// Of events whose type matches this pattern

@@ -44,6 +44,7 @@ fn show_delivery(delivery: &Json) -> Result<(), Exit> {
     fact("hook", &line(delivery, "hook"))?;
     fact("outcome", &state)?;
     fact("why", &line(delivery, "why"))?;
+    fact("in", &line(delivery, "in"))?;
     fact("accepted", &output::time(delivery, "time"))?;
     fact("event", &line(delivery, "event"))?;
     fact("type", &line(delivery, "type"))?;
@@ -52,8 +53,10 @@ fn show_delivery(delivery: &Json) -> Result<(), Exit> {
     fact("trace", &line(delivery, "trace"))?;
 
     let attempts = output::list(delivery, "attempts");
+    let carrier = line(delivery, "in");
     if attempts.is_empty() {
-        output::say("\nno attempt yet")?;
+        let beside = format!("\nit went in a digest: `postrider show {carrier}` has the attempt");
+        output::say(if carrier.is_empty() { "\nno attempt yet".to_owned() } else { beside })?;
     }
     for attempt in attempts {
         output::say("")?;
@@ -80,7 +83,10 @@ fn show_attempt(attempt: &Json) -> Result<(), Exit> {
     indented("status", &line(attempt, "status"))?;
     let response = output::clean(output::text(attempt, "response").trim_end());
     indented("response", &response.replace('\n', "\n            "))?;
-    indented("why", &line(attempt, "why"))
+    indented("why", &line(attempt, "why"))?;
+    let along: Vec<String> =
+        output::list(attempt, "along").iter().filter_map(|id| Some(id.as_str()?.to_owned())).collect();
+    indented("along", &output::clean_line(&along.join(" ")))
 }
 
 fn show_event(event: &Json) -> Result<(), Exit> {

@@ -15,8 +15,9 @@ use crate::words::limits;
 
 /// Bytes of one record; a delivery's id is a third of it.
 const RECORD: usize = 128;
-/// Renderings at once: each is done by one thread without a pause, and there are never as many threads.
-const SLOTS: usize = 64;
+/// Renderings at once: each is done by one thread without a pause, and there are never as many threads, also where each of
+/// them has a whole digest in hand.
+const SLOTS: usize = 1024;
 
 /// The file of this run.
 #[derive(Debug)]

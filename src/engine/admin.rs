@@ -349,8 +349,9 @@ fn whole(shown: &Shown, recording: bool) -> Json {
     whole["content_type"] = json!(shown.event.content_type);
     whole["data"] = shown.event.data().clone();
     whole["raw"] = json!(String::from_utf8_lossy(&shown.event.raw));
+    let journal = shown.row.delivery.rsplit_once('-').map_or("", |(journal, _)| journal);
     let attempts = shown.attempts.iter().map(|(attempt, outcome)| {
-        json!({
+        let mut row = json!({
             "attempt": attempt.number,
             "time": attempt.started,
             "duration_ms": attempt.duration_ms(),
@@ -360,7 +361,11 @@ fn whole(shown: &Shown, recording: bool) -> Json {
             "verdict": attempt.verdict,
             "why": attempt.why,
             "outcome": outcome,
-        })
+        });
+        if !attempt.along.is_empty() {
+            row["along"] = attempt.along.iter().map(|seq| json!(format!("{journal}-{seq}"))).collect();
+        }
+        row
     });
     whole["attempts"] = attempts.collect();
     whole

@@ -150,21 +150,26 @@ fn make(
     let turn = Turn::default();
     let made = render_turn(hook, given, delivery.original.as_ref(), turn).map_err(Detained::Broken)?;
     let (request, parts) = made;
-    Ok((pass, Made { request, parts, turn }))
+    Ok((pass, Made { request, parts, turn, text: None }))
 }
 
 /// A request, and which one of its delivery it is.
-struct Made {
-    request: Request,
-    parts: u32,
-    turn: Turn,
+pub(super) struct Made {
+    pub(super) request: Request,
+    pub(super) parts: u32,
+    pub(super) turn: Turn,
+    /// The text of a digest.
+    pub(super) text: Option<String>,
 }
 
 impl Made {
     /// Makes it as `turn` says by now.
     fn again(&mut self, hook: &Hook, given: &Given<'_>, delivery: &Delivery) -> Result<(), RenderError> {
         if self.turn != Turn::default() {
-            self.request = render_turn(hook, given, delivery.original.as_ref(), self.turn)?.0;
+            self.request = match &self.text {
+                Some(text) => hook.render_digest(given, text, self.turn)?,
+                None => render_turn(hook, given, delivery.original.as_ref(), self.turn)?.0,
+            };
         }
         Ok(())
     }
@@ -184,7 +189,7 @@ fn judge_clean(
 }
 
 /// Sends it, and once more as plain text if its markup is refused.
-async fn exchange(
+pub(super) async fn exchange(
     desk: &Desk,
     config: &Config,
     hook: &Hook,
@@ -222,7 +227,7 @@ fn dynamic_pass(desk: &Desk, hook: &Hook, given: &Given<'_>) -> Result<Pass, Det
 }
 
 /// Says in the log when a receiver is left alone, and when it is back.
-fn say(desk: &Desk, hook: &Hook, change: Option<Change>, verdict: &Verdict) {
+pub(super) fn say(desk: &Desk, hook: &Hook, change: Option<Change>, verdict: &Verdict) {
     match change {
         Some(Change::Opened(until)) => {
             let seconds = until.saturating_sub(desk.clock.elapsed()).as_secs();
@@ -276,7 +281,7 @@ pub fn judge(
 }
 
 /// Pauses the receiver or holds the hook, before anyone else uses them.
-async fn act_on(desk: &Desk, config: &Config, hook: &Hook, gate: &Gate, judged: &Judged, event: &Event) {
+pub(super) async fn act_on(desk: &Desk, config: &Config, hook: &Hook, gate: &Gate, judged: &Judged, event: &Event) {
     if let Some(rest) = judged.rest {
         gate.pause(desk.clock.elapsed() + rest.min(limits::RETRY_AFTER_MAX), "its window is used up");
     }
@@ -302,7 +307,7 @@ struct Seen<'a> {
 fn ended(desk: &Desk, hook: &Hook, delivery: &Delivery, seen: &Seen<'_>, clean: &dyn Fn(&str) -> String) -> Ended {
     let verdict = &seen.judged.verdict;
     let now = desk.clock.steady();
-    let Made { request, parts, turn } = seen.made;
+    let Made { request, parts, turn, .. } = seen.made;
     let (mut attempts, mut outcome) =
         backoff::next(verdict, &hook.retry, delivery.created, delivery.attempts, now, fastrand::f64());
     let mut why = verdict.why().or(seen.judged.warning.as_deref()).unwrap_or_default().to_owned();
@@ -328,6 +333,7 @@ fn ended(desk: &Desk, hook: &Hook, delivery: &Delivery, seen: &Seen<'_>, clean: 
         response: cut(clean(&response)),
         verdict: verdict.word().to_owned(),
         why,
+        along: Vec::new(),
     };
     Ended { attempt, attempts, outcome }
 }
@@ -364,23 +370,24 @@ pub fn unsent(delivery: &Delivery, now: Timestamp, why: String) -> Attempt {
         response: String::new(),
         verdict: String::new(),
         why,
+        along: Vec::new(),
     }
 }
 
 /// The beginning of a response body, for people, with what follows it as far as a secret may reach.
-fn beginning(response: &Response) -> Cow<'_, str> {
+pub(super) fn beginning(response: &Response) -> Cow<'_, str> {
     let most = response.body.len().min(limits::RESPONSE_KEPT + limits::RESPONSE_BESIDE);
     String::from_utf8_lossy(&response.body[..most])
 }
 
 /// A text cut to what is kept of it.
-fn cut(mut text: String) -> String {
+pub(super) fn cut(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(limits::RESPONSE_KEPT.min(text.len())));
     text
 }
 
 /// Takes secrets out of what a receiver said: those of the hook, and what the request itself carried.
-fn cleaner<'a>(config: &'a Config, hook: &'a Hook, request: &'a Request) -> impl Fn(&str) -> String + 'a {
+pub(super) fn cleaner<'a>(config: &'a Config, hook: &'a Hook, request: &'a Request) -> impl Fn(&str) -> String + 'a {
     let mask = OnceCell::new();
     move |text| match text {
         // Most that arrives is answered with a word.
@@ -389,7 +396,7 @@ fn cleaner<'a>(config: &'a Config, hook: &'a Hook, request: &'a Request) -> impl
     }
 }
 
-type Permit = Option<tokio::sync::OwnedSemaphorePermit>;
+pub(super) type Permit = Option<tokio::sync::OwnedSemaphorePermit>;
 
 fn record_attempt(desk: &Arc<Desk>, pulse: &Arc<Pulse>, delivery: Delivery, ended: Ended, permit: Permit) {
     record(desk, pulse, delivery, Some((ended.attempt, ended.attempts)), ended.outcome, permit);
@@ -449,7 +456,7 @@ pub fn record(
     desk.journal.settle_then(&delivery, attempt, attempts, outcome, Box::new(then));
 }
 
-fn row(delivery: &Delivery, attempt: &Attempt, outcome: &Outcome) -> LogRow {
+pub(super) fn row(delivery: &Delivery, attempt: &Attempt, outcome: &Outcome) -> LogRow {
     LogRow {
         time: attempt.started,
         event: delivery.event.id.clone(),
@@ -465,7 +472,7 @@ fn row(delivery: &Delivery, attempt: &Attempt, outcome: &Outcome) -> LogRow {
     }
 }
 
-fn log(row: &LogRow) {
+pub(super) fn log(row: &LogRow) {
     let LogRow { delivery, hook, kind, why, attempt, status, .. } = row;
     match row.outcome.as_str() {
         "delivered" => tracing::debug!(%delivery, %hook, kind, attempt, status, "delivered"),

@@ -115,6 +115,18 @@ impl Care {
         }
     }
 
+    /// Whether a delivery was being rendered when a daemon died, and was not since.
+    pub fn suspects(&self, id: &str) -> bool {
+        let suspects = self.watch.as_ref().map(|watch| watch.suspects.lock().unwrap_or_else(PoisonError::into_inner));
+        suspects.is_some_and(|suspects| suspects.contains_key(id))
+    }
+
+    /// Renders several deliveries as one, each of them marked meanwhile.
+    pub fn watching_all<T>(&self, deliveries: &[Delivery], work: impl FnOnce() -> T) -> T {
+        let _marks: Vec<_> = deliveries.iter().filter_map(|delivery| self.mark(delivery)).collect();
+        work()
+    }
+
     /// Renders or judges a delivery, marked meanwhile.
     pub fn watching<T>(&self, delivery: &Delivery, work: impl FnOnce() -> T) -> T {
         let _mark = self.mark(delivery);

@@ -1,7 +1,7 @@
 //! What all lanes share: the journal, the sender, the receivers' gates, the holds, and who listens to the log.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,10 @@ pub struct Pulse {
     tally: OnceLock<Box<Tally>>,
     /// How many lanes there were before it.
     pub number: usize,
+    /// Until when its digest waits for company, in milliseconds of `Clock::elapsed`; 0 when it does not.
+    collects: AtomicU64,
+    /// Whether somebody does not want to wait for that.
+    hurried: AtomicBool,
 }
 
 impl Pulse {
@@ -49,6 +53,27 @@ impl Pulse {
     /// The same, if something did.
     pub fn tally_so_far(&self) -> Option<&Tally> {
         self.tally.get().map(AsRef::as_ref)
+    }
+
+    /// Until when its digest waits for company.
+    pub fn collects_until(&self) -> Option<Duration> {
+        Some(self.collects.load(Ordering::Relaxed)).filter(|at| *at > 0).map(Duration::from_millis)
+    }
+
+    /// Says until when.
+    pub fn collect(&self, until: Option<Duration>) {
+        let until = until.map_or(0, |until| u64::try_from(until.as_millis()).unwrap_or(u64::MAX));
+        self.collects.store(until, Ordering::Relaxed);
+    }
+
+    /// What is due is not to wait for company; or that is done.
+    pub fn hurry(&self, hurried: bool) {
+        self.hurried.store(hurried, Ordering::Relaxed);
+    }
+
+    /// Whether somebody does not want to wait.
+    pub fn is_hurried(&self) -> bool {
+        self.hurried.load(Ordering::Relaxed)
     }
 
     fn last_look(&self) -> Option<Duration> {

@@ -3,8 +3,8 @@
 //! A lane never waits for another lane. It wakes at new work, the next due time, the end of a pause, the end of a
 //! flight, and a new configuration.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,29 +19,32 @@ use crate::engine::desk::{Desk, Pulse};
 use crate::engine::gate::{Gate, Pass, Wait};
 use crate::rules::backoff;
 use crate::rules::config::Config;
+use crate::rules::digest::Apart;
 use crate::rules::hook::Hook;
 use crate::words::delivery::{Delivery, Outcome, Why};
 use crate::words::limits;
 
 /// How long a lane sleeps at most: a clock that was set, and deliveries that expire while nothing may be sent.
-const LONGEST_SLEEP: Duration = limits::LANE_SLEEP;
+pub(super) const LONGEST_SLEEP: Duration = limits::LANE_SLEEP;
 
 /// The queue of one hook.
 pub struct Lane {
-    name: Arc<str>,
-    desk: Arc<Desk>,
+    pub(super) name: Arc<str>,
+    pub(super) desk: Arc<Desk>,
     config: watch::Receiver<Arc<Config>>,
     stop: CancellationToken,
     /// The gate of a receiver that is the same for every event, found once per configuration.
     gate: Option<(Arc<Config>, Gate)>,
-    bell: Arc<Notify>,
-    pulse: Arc<Pulse>,
+    pub(super) bell: Arc<Notify>,
+    pub(super) pulse: Arc<Pulse>,
+    /// What a digest of it was refused with; made when one is.
+    pub(super) apart: Option<Arc<Mutex<Apart>>>,
     /// When what had grown too old was last given up although nothing could be sent.
     tidied: Option<Instant>,
 }
 
 /// What a lane waits for besides its bell.
-enum Rest {
+pub(super) enum Rest {
     /// Every slot flies.
     Full,
     /// Nothing to do before this.
@@ -63,7 +66,7 @@ impl Lane {
     pub fn new(name: Arc<str>, desk: Arc<Desk>, config: watch::Receiver<Arc<Config>>, stop: CancellationToken) -> Self {
         let bell = desk.journal.bell(&name);
         let pulse = desk.pulse(&name);
-        Self { name, desk, config, stop, gate: None, bell, pulse, tidied: None }
+        Self { name, desk, config, stop, gate: None, bell, pulse, apart: None, tidied: None }
     }
 
     /// Runs until the stop signal, then waits for what is in the air; whoever cannot wait aborts it without loss.
@@ -115,6 +118,12 @@ impl Lane {
             if room == 0 {
                 return Ok(Rest::Full);
             }
+            if let Some(digest) = &hook.digest {
+                match Box::pin(self.gather(&config, &hook, digest, flights)).await? {
+                    Some(rest) => return Ok(rest),
+                    None => continue,
+                }
+            }
             let gate = self.constant_gate(&config, &hook);
             let passes = match &gate {
                 None => None,
@@ -128,9 +137,7 @@ impl Lane {
             let claimed = self.desk.journal.claim(&self.name, now, room).await?;
             let mut passes = passes.map(|passes| passes.take(claimed.len())).unwrap_or_default();
             if claimed.is_empty() {
-                let due = self.desk.journal.next_due(&self.name).await?;
-                let wake = due.map(|due| self.desk.clock.until(due, LONGEST_SLEEP));
-                return Ok(Rest::Until(wake.unwrap_or_else(|| Instant::now() + LONGEST_SLEEP)));
+                return self.idle().await;
             }
             for delivery in claimed {
                 let flight = Flight {
@@ -150,8 +157,15 @@ impl Lane {
         }
     }
 
+    /// Nothing is due.
+    pub(super) async fn idle(&self) -> Result<Rest, JournalError> {
+        let due = self.desk.journal.next_due(&self.name).await?;
+        let wake = due.map(|due| self.desk.clock.until(due, LONGEST_SLEEP));
+        Ok(Rest::Until(wake.unwrap_or_else(|| Instant::now() + LONGEST_SLEEP)))
+    }
+
     /// The gate is shut. A pause or a breaker may keep it so for long, and what grows too old meanwhile is given up.
-    async fn outside(&mut self, hook: &Hook, wait: &Wait) -> Result<Rest, JournalError> {
+    pub(super) async fn outside(&mut self, hook: &Hook, wait: &Wait) -> Result<Rest, JournalError> {
         let opens = self.desk.clock.reaches(wait.until, LONGEST_SLEEP);
         let due = self.tidied.is_none_or(|last| last.elapsed() >= LONGEST_SLEEP / 2);
         if due && matches!(wait.why, Why::Pause(_) | Why::Breaker(_)) {
@@ -180,7 +194,7 @@ impl Lane {
         config.missing_secret(hook).map(|_| None)
     }
 
-    fn constant_gate(&mut self, config: &Arc<Config>, hook: &Hook) -> Option<Gate> {
+    pub(super) fn constant_gate(&mut self, config: &Arc<Config>, hook: &Hook) -> Option<Gate> {
         if !hook.receiver_is_constant() {
             return None;
         }
@@ -263,7 +277,7 @@ impl Flight {
     }
 }
 
-fn bury(desk: &Arc<Desk>, pulse: &Arc<Pulse>, delivery: Delivery, max_age: Duration, why: &str) {
+pub(super) fn bury(desk: &Arc<Desk>, pulse: &Arc<Pulse>, delivery: Delivery, max_age: Duration, why: &str) {
     let why = format!("gave up at max_age {}: {why}", backoff::shown(max_age));
     let attempt = unsent(&delivery, desk.clock.now(), why.clone());
     let attempts = delivery.attempts;

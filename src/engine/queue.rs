@@ -102,7 +102,7 @@ pub async fn shape(desk: &Desk, config: &Config, only: Option<Arc<str>>) -> Resu
         let standing = standing::of_hook(desk, config, &lane);
         // What comes due before a pause or a breaker ends waits for that.
         let horizon = match &standing.gate {
-            Some((why, until)) if *why != Why::Pace => now.max(*until),
+            Some((_, until)) if standing.keeps_all() => now.max(*until),
             _ => now,
         };
         let shapes = desk.journal.shape(Some(lane), ages.to_vec(), horizon).await?;

@@ -18,7 +18,7 @@ pub fn of_hook(desk: &Desk, config: &Config, name: &str) -> Standing {
     let hook = config.hooks.get(name);
     Standing {
         shut: shut(desk, config, name),
-        gate: hook.and_then(|hook| gate(desk, config, hook)),
+        gate: hook.and_then(|hook| gate(desk, config, hook).or_else(|| collecting(desk, hook))),
         flying: desk.pulse(&name.into()).flying.load(Ordering::Relaxed),
         slots: hook.map_or(0, |hook| hook.concurrency),
     }
@@ -43,6 +43,13 @@ fn gate(desk: &Desk, config: &Config, hook: &Hook) -> Option<(Why, Timestamp)> {
     let (now, elapsed) = (desk.clock.steady(), desk.clock.elapsed());
     let (until, why) = desk.constant_gate(config, hook)?.shut(elapsed, hook)?;
     Some((why, backoff::later(now, until.saturating_sub(elapsed))))
+}
+
+/// Until when its digest waits for company.
+fn collecting(desk: &Desk, hook: &Hook) -> Option<(Why, Timestamp)> {
+    hook.digest.as_ref()?;
+    let left = desk.pulse(&hook.name).collects_until()?.checked_sub(desk.clock.elapsed())?;
+    Some((Why::Digest, backoff::later(desk.clock.steady(), left)))
 }
 
 /// Says in a row why it waits and until when, by what is true now.

@@ -15,8 +15,8 @@ use crate::edges::journal::{Append, Journal};
 use crate::engine::clock::Clock;
 use crate::rules::config::Config;
 use crate::rules::diagnostic::{Diagnostic, Severity};
-use crate::rules::digest::Digest;
 use crate::rules::hook::name_of;
+use crate::rules::repeats::Repeats;
 use crate::words::delivery::Delivery;
 use crate::words::event::{self, Event};
 use crate::words::limits;
@@ -171,7 +171,7 @@ pub async fn tell(
     mut config: watch::Receiver<Arc<Config>>,
     stop: CancellationToken,
 ) {
-    let mut teller = Teller { journal, clock, dead: Digest::new(limits::TROUBLE_EVERY), untold: VecDeque::new() };
+    let mut teller = Teller { journal, clock, dead: Repeats::new(limits::TROUBLE_EVERY), untold: VecDeque::new() };
     let mut broken = BTreeMap::new();
     let first = config.borrow_and_update().clone();
     for trouble in files(&mut broken, &first) {
@@ -215,7 +215,7 @@ pub async fn tell(
 struct Teller {
     journal: Arc<dyn Journal>,
     clock: Clock,
-    dead: Digest<Trouble>,
+    dead: Repeats<Trouble>,
     /// What could not be stored yet, with who is to be told.
     untold: VecDeque<Append>,
 }

@@ -29,6 +29,13 @@ pub async fn next(desk: &Desk, delivery: &Delivery, parts: u32) -> u32 {
         .map_or(0, |(part, of)| if of == parts { part % parts } else { 0 })
 }
 
+/// Whether a part of it has arrived, and others have not.
+pub async fn begun(desk: &Desk, delivery: &Delivery) -> bool {
+    let shown = desk.journal.show(&delivery.id).await.ok().flatten();
+    let attempts = shown.map(|shown| shown.attempts).unwrap_or_default();
+    attempts.iter().any(|(attempt, _)| attempt.verdict == "delivered" && read(&attempt.why).is_some())
+}
+
 /// The reverse of `words`, also with more behind it; the part counts from 1.
 fn read(why: &str) -> Option<(u32, u32)> {
     let (part, rest) = why.strip_prefix("part ")?.split_once(" of ")?;

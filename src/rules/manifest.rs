@@ -6,6 +6,7 @@
 //! #{
 //!     summary: "DingTalk group robot",          // one line, required
 //!     receiver: ["url"],                        // the options that name the receiver
+//!     text: "message",                          // the option that people read, which a digest is; optional
 //!     rate_limit: "20/1m", concurrency: 1,      // both optional
 //!     options: #{
 //!         url:     required("url", "the robot's webhook URL"),
@@ -36,6 +37,8 @@ pub struct Manifest {
     pub summary: String,
     /// The options that name the receiver: whose quota it is.
     pub receiver: Vec<String>,
+    /// The option that is the text of a message, where there is one: a digest stands there.
+    pub text: Option<String>,
     /// The receiver's own limit.
     pub rate_limit: Option<Rate>,
     /// Deliveries at once, unless the hook says otherwise.
@@ -171,11 +174,12 @@ impl Manifest {
             return Err(vec![wrong("fn manifest() must return a map").help("return #{ summary: …, options: #{ … } }")]);
         };
         let mut found = Vec::new();
-        let keys = ["summary", "receiver", "rate_limit", "concurrency", "options"];
+        let keys = ["summary", "receiver", "text", "rate_limit", "concurrency", "options"];
         unknown_keys(&map, &keys, "the manifest", &mut found);
         let manifest = Self {
             summary: text(&map, "summary", &mut found),
             receiver: map.get("receiver").map_or_else(Vec::new, |value| words(value, "receiver", &mut found)),
+            text: map.contains_key("text").then(|| text(&map, "text", &mut found)),
             rate_limit: map.get("rate_limit").and_then(|value| rate(value, &mut found)),
             concurrency: map.get("concurrency").map_or(limits::CONCURRENCY, |value| concurrency(value, &mut found)),
             options: options(&map, &mut found),
@@ -189,6 +193,16 @@ impl Manifest {
                     None => finding.help("name the options that say whose quota it is, or remove `receiver`"),
                 });
             }
+        }
+        if let Some(name) = manifest.text.as_deref().filter(|name| !name.is_empty())
+            && !manifest.option(name).is_some_and(|option| matches!(option.kind, texts!()))
+        {
+            let names: Vec<_> = manifest.options.iter().map(|option| option.name.as_str()).collect();
+            let finding = wrong(format!("text names `{name}`, which is no option that is a text"));
+            found.push(match nearest(name, &names).filter(|near| *near != name) {
+                Some(near) => finding.help(format!("did you mean `{near}`?")),
+                None => finding.help("name the option that people read, or remove `text`"),
+            });
         }
         if found.is_empty() { Ok(manifest) } else { Err(found) }
     }

@@ -18,6 +18,7 @@ pub mod pace;
 pub mod parts;
 pub mod platform;
 pub mod proof;
+pub mod repeats;
 pub mod schema;
 pub mod script;
 pub mod settings;

@@ -44,7 +44,8 @@ pub fn hook(hook: &Hook, tell: &mut Tell<'_>) -> Vec<Diagnostic> {
     let secrets = hook.with_stand_ins(&Secrets::default());
     let mut found = Vec::new();
     for sample in samples(hook) {
-        let beyond = render(hook, &sample.event, &secrets, sample.whole, tell);
+        let mut beyond = render(hook, &sample.event, &secrets, sample.whole, tell);
+        beyond.extend(digest(hook, &sample.event, &secrets, tell));
         if sample.small {
             beyond.into_iter().for_each(|beyond| note(&mut found, beyond));
         }
@@ -105,6 +106,17 @@ pub fn render(hook: &Hook, event: &Event, secrets: &Secrets, whole: bool, tell: 
         found.push(*beyond);
     }
     found
+}
+
+/// Renders the text of a digest of as many of this event as go in one. Gives what goes beyond a bound.
+fn digest(hook: &Hook, event: &Event, secrets: &Secrets, tell: &mut Tell<'_>) -> Option<Diagnostic> {
+    let digest = hook.digest.as_ref()?;
+    let place = digest.text().and_then(|text| text.place()).or_else(|| place_of_key(&hook.source, "digest"));
+    tell("`digest`", place);
+    match hook.try_digest(&given(hook, event, secrets)) {
+        Err(RenderError::Wrong(beyond)) if beyond.code == TOO_MUCH => Some(*beyond),
+        _ => None,
+    }
 }
 
 /// Tries a source's script with small requests. Gives what goes beyond a bound.
@@ -209,6 +221,13 @@ fn samples(hook: &Hook) -> Vec<Sample> {
     add(json!(line.repeat(limits::PROOF_TEXT / line.len())), false, true);
     samples.push(Sample { event: event(&kind, &json!({})), small: true, whole: false });
     samples
+}
+
+impl Hook {
+    /// An event that has every field the hook names.
+    pub(crate) fn filled_event(&self) -> Event {
+        event("sample", &filled(&fields(self), &json!("sample")))
+    }
 }
 
 fn event(kind: &str, data: &Json) -> Event {

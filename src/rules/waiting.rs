@@ -9,6 +9,7 @@
 //! the receiver's gate is shut (pause, breaker)   -> that, until it opens
 //! its time has not come                          -> what was recorded with it
 //! the receiver's pace                            -> pace, until its window has room
+//! its hook waits for more to go with it          -> digest, until its window is over
 //! every slot of its hook is used, or it was
 //!   tried before and its time has come           -> turn
 //! else                                           -> what was recorded: new, replayed
@@ -26,7 +27,7 @@ use crate::words::delivery::Why;
 pub struct Standing {
     /// Nothing of it may be sent.
     pub shut: Option<(Why, Option<Timestamp>)>,
-    /// Its receiver may not be used before then: a pause, a breaker, the pace.
+    /// Its receiver may not be used before then: a pause, a breaker, the pace; or its digest waits for company.
     pub gate: Option<(Why, Timestamp)>,
     /// How many of it are being sent.
     pub flying: usize,
@@ -46,6 +47,11 @@ pub struct Recorded<'a> {
 }
 
 impl Standing {
+    /// Whether what comes due before its gate opens waits for that, and not for a time of its own.
+    pub fn keeps_all(&self) -> bool {
+        self.gate.as_ref().is_some_and(|(why, _)| !matches!(why, Why::Pace | Why::Digest))
+    }
+
     /// Why a delivery is not there yet, and when that ends, where that is known.
     pub fn tell(&self, recorded: Recorded<'_>, now: Timestamp) -> (Why, Option<Timestamp>) {
         if recorded.claimed && self.flying > 0 {
@@ -57,7 +63,7 @@ impl Standing {
         let Some(due) = recorded.due else { return (recorded.why.clone(), None) };
         let later = due > now;
         match &self.gate {
-            Some((why, until)) if *why != Why::Pace && (!later || due <= *until) => return (why.clone(), Some(*until)),
+            Some((why, until)) if self.keeps_all() && (!later || due <= *until) => return (why.clone(), Some(*until)),
             _ if later => return (recorded.why.clone(), Some(due)),
             Some((why, until)) => return (why.clone(), Some(*until)),
             None => {}
@@ -110,6 +116,8 @@ mod tests {
             (breaker.clone(), Why::New, 90, breaker, 200),
             (Why::Pace, Why::New, 90, Why::Pace, 200),
             (Why::Pace, retry.clone(), 110, retry.clone(), 110),
+            (Why::Digest, Why::New, 90, Why::Digest, 200),
+            (Why::Digest, retry.clone(), 110, retry.clone(), 110),
         ] {
             let recorded = Recorded { why: &why, due: Some(at(due)), claimed: false };
             assert_eq!(gate(shut, 200).tell(recorded, at(100)), (told, Some(at(until))));

@@ -132,11 +132,13 @@ pub enum Why {
     Sending,
     /// Nothing is in its way but others of its hook, which are sent first.
     Turn,
+    /// Its hook's `digest` waits for company until its window is over.
+    Digest,
 }
 
 impl Why {
     /// Every member, once: what `queue --why` takes, and what the documentation must name.
-    pub fn all() -> [Self; 14] {
+    pub fn all() -> [Self; 15] {
         [
             Self::New,
             Self::Replayed,
@@ -146,6 +148,7 @@ impl Why {
             Self::Retry(String::new()),
             Self::Pause(String::new()),
             Self::Pace,
+            Self::Digest,
             Self::Breaker(String::new()),
             Self::Hold(String::new()),
             Self::SecretMissing(String::new()),
@@ -172,6 +175,7 @@ impl Why {
             Self::Storage(_) => "storage",
             Self::Sending => "sending",
             Self::Turn => "turn",
+            Self::Digest => "digest",
         }
     }
 
@@ -191,7 +195,8 @@ impl Why {
             | Self::HookDisabled
             | Self::Replayed
             | Self::Sending
-            | Self::Turn => "",
+            | Self::Turn
+            | Self::Digest => "",
         }
     }
 
@@ -218,6 +223,7 @@ impl Why {
             "storage" => Self::Storage(detail),
             "sending" => Self::Sending,
             "turn" => Self::Turn,
+            "digest" => Self::Digest,
             _ => Self::Retry(detail),
         }
     }
@@ -252,6 +258,8 @@ pub struct Attempt {
     /// Why, in words for a person: the verdict's reason, or a doubt about a delivered message (WeCom's "wrong json
     /// format").
     pub why: String,
+    /// The numbers of the other deliveries that went in the same request: a digest.
+    pub along: Vec<i64>,
 }
 
 impl Attempt {

@@ -50,6 +50,19 @@ pub const SCRIPT_ARRAY: usize = 100_000;
 /// A map that a script builds, in members.
 pub const SCRIPT_MAP: usize = 10_000;
 
+/// Deliveries that go in one message unless a hook says otherwise: what a chat shows on two screens.
+pub const DIGEST: usize = 50;
+/// The most that a hook may say: each is held in memory whole while the message is made, and marked after a death.
+pub const DIGEST_MAX: usize = 100;
+/// How far `waiting` is counted for a digest: whoever has so many need not know how many more.
+pub const DIGEST_COUNT: usize = 1000;
+/// The longest: what waits a day for company is not news.
+pub const DIGEST_WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Characters of a delivery's own text that stand in a digest that has no template.
+pub const DIGEST_LINE: usize = 200;
+/// Deliveries that are remembered to go apart because a message with them was refused.
+pub const DIGEST_APART: usize = 10_000;
+
 // ---- signatures ----
 
 /// Keys of one signature: the current one and those that are being replaced.

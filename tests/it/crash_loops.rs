@@ -104,6 +104,38 @@ async fn a_delivery_that_kills_twice_is_dead_and_the_others_arrive() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_digest_that_kills_is_not_made_again_and_each_of_it_arrives_alone() {
+    let sink = receiver().await;
+    let folder = tempfile::tempdir().unwrap();
+    let hook = format!(
+        "events: [b]\nplatform: mattermost\noptions: {{url: \"http://{}/\", message: \"n {{{{ data.n }}}}\"}}\n\
+         verdict: [{{when: status == 200, delivered: true}}]\ndigest:\n  when: waiting > 1\n  template: >-\n    \
+         {{% for e in events %}}n {{{{ e.data.n }}}};{{% if e.data.word == 'now' %}}{{% set ns = namespace(s='x') %}}\
+         {{% for i in range(60) %}}{{% set ns.s = ns.s ~ ns.s %}}{{% endfor %}}{{{{ ns.s | length }}}}{{% endif %}}\
+         {{% endfor %}}\n",
+        sink.addr
+    );
+    write_hook(folder.path(), "digest", &hook);
+    let mut daemon = start(folder.path());
+    daemon.await_ready();
+    daemon.post("/v1/hold", &json!({"hook": "digest", "why": "to collect some"})).expect("an answer");
+    for (n, word) in [(1, "later"), (2, "now"), (3, "later")] {
+        daemon.emit(&json!({"type": "b", "data": {"n": n, "word": word}})).expect("an answer");
+    }
+    let _killed_before_it_could_answer = daemon.post("/v1/release", &json!({"hook": "digest"}));
+    daemon.await_death();
+    // Nobody saw who did it; then all of them are suspects, and none of them is to blame alone.
+    let mut daemon = start(folder.path());
+    daemon.await_death();
+    let mut daemon = start(folder.path());
+    daemon.await_ready();
+    await_that("each arrives", || outcomes(&daemon, "digest") == ["delivered", "delivered", "delivered"]);
+    let said: std::collections::BTreeSet<String> = bodies(&sink).into_iter().collect();
+    assert_eq!(said, [1, 2, 3].map(|n| format!("{{\"text\":\"n {n}\"}}")).into());
+    assert!(daemon.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mended_hook_delivers_what_killed_the_daemon() {
     let (folder, sink) = folder().await;
     let mut daemon = start(folder.path());

@@ -72,6 +72,7 @@ fn attempt(number: u32, verdict: &str, why: &str) -> Attempt {
         response: "sorry".to_owned(),
         verdict: verdict.to_owned(),
         why: why.to_owned(),
+        along: Vec::new(),
     }
 }
 

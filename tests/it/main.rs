@@ -11,6 +11,7 @@ mod config_folders;
 mod crash_loops;
 mod delivering;
 mod diagnostics;
+mod digests;
 mod evil_receivers;
 mod examples;
 mod fake_platforms;

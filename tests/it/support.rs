@@ -255,6 +255,15 @@ pub(crate) async fn send(address: &str, method: &str, target: &str, headers: &[(
     Got { status, head: head.to_lowercase(), body: body.to_owned() }
 }
 
+/// The names of the files with this ending in a folder, without it and in order.
+pub(crate) fn stems(folder: &Path, ending: &str) -> Vec<String> {
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let of_kind = files.filter(|path| path.extension().is_some_and(|found| found == ending));
+    let mut stems: Vec<_> = of_kind.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    stems.sort();
+    stems
+}
+
 /// A file of `tests/`.
 pub(crate) fn test_file(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+mod outcomes;
 mod terms;
 mod walk;
 
 use super::{
-    Append, Appended, DeliveryRow, Filter, Found, Hold, Journal, JournalError, LaneCount, LogRow, NotCopied, Pending,
-    Progress, Revised, Revision, Shape, Shown, Then, Usage, Walk, after, delivery_id, keep_micros, micros,
-    new_identity, not_waiting, number, timestamp,
+    Along, Append, Appended, DeliveryRow, Due, Filter, Found, Hold, Journal, JournalError, LaneCount, LogRow,
+    NotCopied, Pending, Progress, Revised, Revision, Shape, Shown, Then, Usage, Walk, after, delivery_id, keep_micros,
+    micros, new_identity, number, timestamp,
 };
 use crate::rules::hook::glob;
 use crate::words::delivery::{Attempt, Delivery, Kept, Key as Order, Outcome, Why};
@@ -51,6 +52,8 @@ struct Row {
     due: Timestamp,
     attempts: u32,
     outcome: Outcome,
+    /// In whose request it went.
+    carrier: Option<i64>,
     order: Option<Order>,
     /// Recorded and never made.
     is_duplicate: bool,
@@ -112,36 +115,6 @@ impl MemoryJournal {
         Box::pin(std::future::ready(result))
     }
 
-    fn record(&self, seq: i64, attempt: Option<Attempt>, attempts: u32, outcome: Outcome) -> Result<(), JournalError> {
-        let now = timestamp(micros((self.clock)()));
-        let mut state = self.state();
-        let state = &mut *state;
-        if state.closed {
-            return Err(JournalError::Closed);
-        }
-        let row = state.deliveries.get_mut(&seq).filter(|row| row.waits()).ok_or_else(|| not_waiting(seq))?;
-        let lane = state.lanes.entry(row.hook.clone()).or_default();
-        lane.claimed.remove(&seq);
-        lane.free.remove(&(row.due, seq));
-        let parked = row.due == Timestamp::MAX;
-        row.attempts = attempts;
-        if let Outcome::Waiting { until, .. } = &outcome {
-            row.due = timestamp(micros(*until));
-            lane.free.insert((row.due, seq));
-        }
-        if let Some(mut attempt) = attempt {
-            attempt.started = timestamp(micros(attempt.started));
-            state.attempts.push((seq, attempt, outcome.word()));
-        }
-        let waits = matches!(outcome, Outcome::Waiting { .. });
-        row.outcome = outcome;
-        if let (Some(key), false) = (row.order, waits) {
-            let hook = row.hook.clone();
-            state.let_next(&hook, key, seq, now, parked);
-        }
-        Ok(())
-    }
-
     fn row(&self, state: &State, seq: i64, row: &Row) -> DeliveryRow {
         DeliveryRow {
             time: row.created,
@@ -154,6 +127,7 @@ impl MemoryJournal {
             due: row.waits().then_some(row.due).filter(|due| *due != Timestamp::MAX),
             why: row.outcome.why(),
             reason: row.waits().then(|| row.why().word().to_owned()),
+            carrier: row.carrier.map(|carrier| delivery_id(&self.identity, carrier).to_string()),
             claimed: state.is_claimed(seq, row),
         }
     }
@@ -252,6 +226,7 @@ impl Journal for MemoryJournal {
                         due,
                         attempts: 0,
                         outcome,
+                        carrier: None,
                         order,
                         is_duplicate,
                         kept: None,
@@ -287,8 +262,20 @@ impl Journal for MemoryJournal {
         }
     }
 
-    fn settle_then(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome, then: Then) {
-        then(self.record(delivery.seq, attempt, attempts, outcome));
+    fn settle_all_then(
+        &self,
+        delivery: &Delivery,
+        attempt: Option<Attempt>,
+        attempts: u32,
+        outcome: Outcome,
+        along: Vec<Along>,
+        then: Then,
+    ) {
+        then(self.record_all(delivery.seq, attempt, attempts, outcome, along));
+    }
+
+    fn due(&self, lane: &Arc<str>, now: Timestamp, most: usize) -> Pending<Due> {
+        self.answer(|state| Ok(state.due(lane, now, most)))
     }
 
     fn next_due(&self, lane: &Arc<str>) -> Pending<Option<Timestamp>> {
@@ -359,9 +346,11 @@ impl Journal for MemoryJournal {
     fn log(&self, filter: Filter) -> Pending<Vec<LogRow>> {
         self.answer(|state| {
             let mut rows = Vec::new();
+            let other = Filter { event: None, ..filter.clone() };
             for (seq, attempt, outcome) in &state.attempts {
                 let row = &state.deliveries[seq];
-                let meant = self.means(&filter, *seq, row)
+                let meant = self.means(&other, *seq, row)
+                    && filter.event.as_ref().is_none_or(|event| state.carried(*seq, event))
                     && between(&filter, attempt.started)
                     && filter.means(&row.event.kind, attempt.status)
                     && filter.outcome.as_ref().is_none_or(|wanted| wanted == outcome)
@@ -466,6 +455,7 @@ impl Journal for MemoryJournal {
                     waiting.insert(*seq);
                 }
                 (row.created, row.due, row.attempts, row.original) = (now, due, 0, filter.original);
+                row.carrier = None;
                 row.outcome = Outcome::Waiting { until: due, why };
                 lane.free.insert((due, *seq));
                 lane.bell.notify_one();

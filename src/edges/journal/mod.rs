@@ -18,10 +18,12 @@ use crate::words::keeping::Keeping;
 use crate::words::limits;
 use crate::words::tally::Spread;
 
+pub mod lanes;
 pub mod memory;
 pub mod sqlite;
 pub mod walk;
 
+pub use lanes::{Along, Due};
 pub use memory::MemoryJournal;
 pub use sqlite::SqliteJournal;
 pub use walk::{After, Among, Found, NotCopied, Progress, Revised, Revision, Shape, Walk};
@@ -197,6 +199,9 @@ pub struct DeliveryRow {
     pub why: String,
     /// The word of why it is not there yet; nothing when it does not wait.
     pub reason: Option<String>,
+    /// In which other delivery it went the last time: a digest.
+    #[serde(rename = "in", skip_serializing_if = "Option::is_none")]
+    pub carrier: Option<String>,
     /// Whether it is handed out: most likely it is being sent.
     #[serde(skip)]
     pub claimed: bool,
@@ -312,7 +317,20 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Records an attempt and what it led to, and ends the claim. `attempts` is the delivery's new count. Calls `then`
     /// when it is on disk, which may take `limits::OUTCOME_LINGER` longer than a commit.
-    fn settle_then(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome, then: Then);
+    fn settle_then(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome, then: Then) {
+        self.settle_all_then(delivery, attempt, attempts, outcome, Vec::new(), then);
+    }
+
+    /// The same, and in the same transaction what became of those that went along in its request.
+    fn settle_all_then(
+        &self,
+        delivery: &Delivery,
+        attempt: Option<Attempt>,
+        attempts: u32,
+        outcome: Outcome,
+        along: Vec<Along>,
+        then: Then,
+    );
 
     /// The same for who waits for it.
     fn settle(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome) -> Pending<()> {
@@ -321,6 +339,9 @@ pub trait Journal: Send + Sync + 'static {
         self.settle_then(delivery, attempt, attempts, outcome, then);
         promise(pending)
     }
+
+    /// How much of a lane could be handed out, counted no further than `most`.
+    fn due(&self, lane: &Arc<str>, now: Timestamp, most: usize) -> Pending<Due>;
 
     /// When the lane's next unclaimed delivery is due; `None` when nothing waits.
     fn next_due(&self, lane: &Arc<str>) -> Pending<Option<Timestamp>>;

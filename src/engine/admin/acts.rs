@@ -177,8 +177,13 @@ impl Admin {
                 gate.hurry(desk.clock.elapsed());
                 desk.journal.bell(&hook.name).notify_one();
             }
-            if only.is_some() || broken || touched.iter().any(|name| **name == *hook.name) {
-                let (reason, until) = (why.word(), until.filter(|_| !broken));
+            let collects = why == Why::Digest;
+            if collects && !dry {
+                desk.pulse(&hook.name).hurry(true);
+                desk.journal.bell(&hook.name).notify_one();
+            }
+            if only.is_some() || broken || collects || touched.iter().any(|name| **name == *hook.name) {
+                let (reason, until) = (why.word(), until.filter(|_| !broken && !collects));
                 told.push(json!({"hook": hook.name.as_ref(), "reason": reason, "why": why.detail(), "until": until}));
             }
         }

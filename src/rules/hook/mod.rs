@@ -1,5 +1,6 @@
 //! One file in hooks.d: which events go where, and how.
 
+pub mod digest;
 mod inline;
 pub mod keys;
 mod read;
@@ -72,6 +73,8 @@ pub struct Hook {
     pub order_by: Option<Box<KeyText>>,
     /// Deliveries with the same key within a time are made once.
     pub dedupe: Option<Box<keys::Dedupe>>,
+    /// When what waits goes out in one message.
+    pub digest: Option<Box<digest::Digest>>,
     /// Total deadline of one attempt.
     pub timeout: Duration,
     /// When again, and until when.

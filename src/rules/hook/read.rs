@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::rules::breaker;
 use crate::rules::diagnostic::{Diagnostic, Place, Source, Span};
-use crate::rules::hook::{Hook, Prepared, Shared, inline, keys, known_options, name_of, trial, verdict};
+use crate::rules::hook::{Hook, Prepared, Shared, digest, inline, keys, known_options, name_of, trial, verdict};
 use crate::rules::manifest::{Kind, OptionSpec, resolve_message};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Retry, read_timeout};
@@ -112,11 +112,14 @@ fn read(
     let options = read_options(reader, shared, &file, platform.as_deref());
     let tests = file.get("tests").map(|node| trial::read(reader, node)).unwrap_or_default();
     let platform = platform?;
-    let inline_secret = match file.get("options").map(|node| &node.value) {
-        Some(Value::Map(entries)) => inline::secret(reader.source, &Map::new("options", entries), &platform),
-        _ => None,
-    };
-    Some(Hook {
+    let retry = retry.unwrap_or(defaults.retry);
+    let digest = file.get("digest").and_then(|node| {
+        let text = platform.manifest.text.as_deref().and_then(|name| platform.manifest.option(name));
+        let kind = text.map(|spec| kind_in(&spec.kind, &Map::new("options", options_of(&file)), &platform));
+        digest::read(reader, node, &platform, kind, &retry).map(Box::new)
+    });
+    let inline_secret = inline::secret(reader.source, &Map::new("options", options_of(&file)), &platform);
+    let hook = Hook {
         name,
         source: reader.source.clone(),
         description,
@@ -133,13 +136,37 @@ fn read(
         pace: pace.or(platform.manifest.rate_limit),
         concurrency: concurrency.unwrap_or(platform.manifest.concurrency),
         timeout: timeout.unwrap_or(defaults.timeout),
-        retry: retry.unwrap_or(defaults.retry),
+        retry,
+        digest,
         prepared: Prepared::new(&platform, &options),
         options,
         inline_secret: inline_secret.map(Box::new),
         tests,
         platform,
-    })
+    };
+    if let (Some(node), Some(_), false) = (file.get("digest"), &hook.digest, reader.failed()) {
+        digest::object(reader, node.span, &hook);
+    }
+    Some(hook)
+}
+
+/// The entries under `options`.
+fn options_of<'n>(file: &Map<'n>) -> &'n [(Key, Node)] {
+    match file.get("options").map(|node| &node.value) {
+        Some(Value::Map(entries)) => entries,
+        _ => &[],
+    }
+}
+
+/// What a kind is beside these options: whether a message is plain text or markdown depends on what else the hook says.
+fn kind_in(kind: &Kind, options: &Map<'_>, platform: &Platform) -> Kind {
+    let specs = &platform.manifest.options;
+    let message_type = match options.get("type").map(|node| &node.value) {
+        Some(Value::String(word)) => Some(word.as_str()),
+        Some(_) => None,
+        None => specs.iter().find(|spec| spec.name == "type").and_then(|spec| spec.default.as_str()),
+    };
+    resolve_message(kind, options.get("title").is_some(), message_type)
 }
 
 fn check_keys(reader: &mut Reader<'_>, file: &Map<'_>, platform: Option<&Platform>) {
@@ -295,16 +322,9 @@ pub(crate) fn read_options(
     }
     let missing_at =
         reader.source.place(file.key("options").or(file.key("platform")).map_or(first_key(file), |key| key.span));
-    // Whether a message is plain text or markdown depends on what else the hook says.
-    let message_type = match options.get("type").map(|node| &node.value) {
-        Some(Value::String(word)) => Some(word.as_str()),
-        Some(_) => None,
-        None => specs.iter().find(|spec| spec.name == "type").and_then(|spec| spec.default.as_str()),
-    };
-    let has_title = options.get("title").is_some();
     let mut trees = Vec::new();
     for spec in specs {
-        let kind = resolve_message(&spec.kind, has_title, message_type);
+        let kind = kind_in(&spec.kind, &options, platform);
         let tree = match options.get(&spec.name) {
             Some(node) => compile_option(reader, spec, node, &kind).map(|tree| shared.tree(tree)),
             None if spec.required && stands_elsewhere(file, &options, platform, &spec.name) => None,

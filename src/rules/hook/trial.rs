@@ -244,6 +244,7 @@ impl Hook {
     pub fn dry_run(&self, secrets: &Secrets, now: Timestamp) -> Vec<Diagnostic> {
         let results = self.run_tests(secrets, now).into_iter();
         let mut found: Vec<_> = results.filter_map(TestResult::into_diagnostic).collect();
+        found.extend(self.digest_mistake(&self.with_stand_ins(secrets), now));
         if self.tests.iter().all(|test| test.event.is_none()) && self.options.iter().all(|(_, tree)| tree.is_constant())
         {
             match self.try_request(&self.sample_event(), &self.with_stand_ins(secrets), now) {

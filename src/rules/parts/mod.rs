@@ -90,6 +90,20 @@ pub fn parts(text: &str, fit: &Fit<'_>) -> Result<Vec<String>, String> {
     }
 }
 
+/// The first line of a text on which something is said, with what is open in it closed; a longer one ends in `…`.
+pub fn first_line(text: &str, markup: Markup, most: usize) -> String {
+    let text = &text[..text.floor_char_boundary((most + limits::MARKUP_SPAN) * 4)];
+    let tokens = tokens::read(text, markup, limits::MARKUP_SPAN);
+    let says = |line: &&[Token<'_>]| line.iter().any(|token| token.text.contains(char::is_alphanumeric));
+    let mut lines = tokens.split(|token| token.text.ends_with('\n'));
+    let line = lines.find(says).map(|line| cut(line, 0, &mut Vec::new(), most, Unit::Chars).text);
+    let line = line.unwrap_or_default();
+    let line = line.trim();
+    // A line of a list is neither a heading nor a quotation.
+    let bare = if markup == Markup::Markdown { line.trim_start_matches(['#', '>', ' ']) } else { line };
+    bare.to_owned()
+}
+
 /// The tokens as numbered parts; what is too much even for the last one is cut off.
 fn split(tokens: &[Token<'_>], fit: &Fit<'_>) -> Result<Vec<String>, String> {
     let Fit { limit, unit, head, tail, .. } = *fit;

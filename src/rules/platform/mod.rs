@@ -370,30 +370,10 @@ fn event(event: &Event) -> Map {
     ])
 }
 
-/// The scripts that come with the program.
-const BUILT_IN: [(&str, &str); 19] = [
-    ("webhook", include_str!("../../../scripts/platforms/webhook.rhai")),
-    ("wecom", include_str!("../../../scripts/platforms/wecom.rhai")),
-    ("dingtalk", include_str!("../../../scripts/platforms/dingtalk.rhai")),
-    ("lark", include_str!("../../../scripts/platforms/lark.rhai")),
-    ("slack", include_str!("../../../scripts/platforms/slack.rhai")),
-    ("discord", include_str!("../../../scripts/platforms/discord.rhai")),
-    ("telegram", include_str!("../../../scripts/platforms/telegram.rhai")),
-    ("teams", include_str!("../../../scripts/platforms/teams.rhai")),
-    ("mattermost", include_str!("../../../scripts/platforms/mattermost.rhai")),
-    ("google-chat", include_str!("../../../scripts/platforms/google-chat.rhai")),
-    ("ntfy", include_str!("../../../scripts/platforms/ntfy.rhai")),
-    ("gotify", include_str!("../../../scripts/platforms/gotify.rhai")),
-    ("bark", include_str!("../../../scripts/platforms/bark.rhai")),
-    ("pagerduty", include_str!("../../../scripts/platforms/pagerduty.rhai")),
-    ("alertmanager", include_str!("../../../scripts/platforms/alertmanager.rhai")),
-    ("github-dispatch", include_str!("../../../scripts/platforms/github-dispatch.rhai")),
-    ("standard-webhooks", include_str!("../../../scripts/platforms/standard-webhooks.rhai")),
-    ("pushpushgo", include_str!("../../../scripts/platforms/pushpushgo.rhai")),
-    ("cloudevents", include_str!("../../../scripts/platforms/cloudevents.rhai")),
-];
+/// The scripts that come with the program: all that stand in `scripts/platforms` (`build.rs`).
+const BUILT_IN: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/platforms.rs"));
 
-static SHELF: LazyLock<BTreeMap<String, Shelved<Platform>>> = LazyLock::new(|| Shelved::all(&BUILT_IN));
+static SHELF: LazyLock<BTreeMap<String, Shelved<Platform>>> = LazyLock::new(|| Shelved::all(BUILT_IN));
 
 impl Platforms {
     /// The platforms that come with the program.

@@ -110,24 +110,10 @@ fn text_of(said: Dynamic) -> String {
     said.into_string().unwrap_or_else(|_| "check gave something that is no text".to_owned())
 }
 
-/// The scripts that come with the program.
-const BUILT_IN: [(&str, &str); 13] = [
-    ("alertmanager", include_str!("../../../scripts/sources/alertmanager.rhai")),
-    ("appery", include_str!("../../../scripts/sources/appery.rhai")),
-    ("appgo", include_str!("../../../scripts/sources/appgo.rhai")),
-    ("cloudevents", include_str!("../../../scripts/sources/cloudevents.rhai")),
-    ("generic", include_str!("../../../scripts/sources/generic.rhai")),
-    ("github", include_str!("../../../scripts/sources/github.rhai")),
-    ("gitlab", include_str!("../../../scripts/sources/gitlab.rhai")),
-    ("grafana", include_str!("../../../scripts/sources/grafana.rhai")),
-    ("patchkit", include_str!("../../../scripts/sources/patchkit.rhai")),
-    ("pgyer", include_str!("../../../scripts/sources/pgyer.rhai")),
-    ("pushpushgo", include_str!("../../../scripts/sources/pushpushgo.rhai")),
-    ("standard-webhooks", include_str!("../../../scripts/sources/standard-webhooks.rhai")),
-    ("stripe", include_str!("../../../scripts/sources/stripe.rhai")),
-];
+/// The scripts that come with the program: all that stand in `scripts/sources` (`build.rs`).
+const BUILT_IN: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/sources.rs"));
 
-static SHELF: LazyLock<BTreeMap<String, Shelved<SourceScript>>> = LazyLock::new(|| Shelved::all(&BUILT_IN));
+static SHELF: LazyLock<BTreeMap<String, Shelved<SourceScript>>> = LazyLock::new(|| Shelved::all(BUILT_IN));
 
 impl SourceScripts {
     /// The scripts that come with the program.

@@ -16,6 +16,7 @@
 //! except in `text` and `tree`: the `|` of YAML leaves one that nobody wants in a message.
 
 pub mod answers;
+pub mod digests;
 mod engine;
 mod escape;
 mod filters;
@@ -172,6 +173,11 @@ impl Tree {
             }
         });
         beyond
+    }
+
+    /// The value, where nothing in it is templated.
+    pub fn fixed(&self) -> Option<&Exact> {
+        if let Part::Fixed(value) = &self.root { Some(value) } else { None }
     }
 
     /// Whether it is the same for every event and attempt; secrets are constant.

@@ -81,6 +81,7 @@ fn tried(url: &str, verdict: &str, status: Option<u16>, error: Option<&SendError
         response: "an answer".to_owned(),
         verdict: verdict.to_owned(),
         why: "because ".repeat(100),
+        along: Vec::new(),
     };
     let request = Request {
         method: Method::from_bytes(b"PURGE").unwrap(),

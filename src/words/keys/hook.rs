@@ -82,6 +82,12 @@ pub static HOOK: Table = Table {
             "The same key within a time is recorded and not sent again, unless the first is dead.",
         ),
         key(
+            "digest",
+            Shape::Map(&DIGEST),
+            Unless::Otherwise("each goes by itself"),
+            "When what waits goes out in one message that lists it, for platforms with a text that people read.",
+        ),
+        key(
             "order_by",
             Shape::Template,
             Unless::Otherwise("no order"),
@@ -162,6 +168,32 @@ pub static DEDUPE: Table = Table {
             Shape::Duration(SECOND, limits::MAX_AGE_MAX),
             Unless::Required,
             "How long the same key counts as the same.",
+        ),
+    ],
+};
+
+/// `digest:`.
+pub static DIGEST: Table = Table {
+    name: "digest",
+    keys: &[
+        key(
+            "when",
+            Shape::Expression,
+            Unless::Otherwise("`waiting > 1` without a window, else when that is over"),
+            "An expression over `waiting`, how many deliveries could go now, and `oldest`, the age of the oldest in seconds.",
+        ),
+        key(
+            "window",
+            Shape::Duration(limits::PAUSE_SHORTEST, limits::DIGEST_WINDOW_MAX),
+            Unless::Otherwise("nothing waits for company"),
+            "How long a delivery waits for others to go with it.",
+        ),
+        key("max", Shape::Integer(2, limits::DIGEST_MAX as u64), Unless::Default("50"), "How many go in one message."),
+        key(
+            "template",
+            Shape::Template,
+            Unless::Otherwise("the first line of each"),
+            "The text of that message, over `events`, `count`, `first`, `last` and `hook`.",
         ),
     ],
 };

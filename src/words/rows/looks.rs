@@ -1,7 +1,7 @@
 //! What is going on.
 
 use super::files::DIAGNOSTIC;
-use super::{COUNT_OR_NULL, Holds, OUTCOME, REASON, Row, TEXT_OR_NULL, TIME_OR_NULL, VERDICT, field};
+use super::{COUNT_OR_NULL, Holds, IN, OUTCOME, REASON, Row, TEXT_OR_NULL, TIME_OR_NULL, VERDICT, field};
 
 pub(super) static HOOK_EXPLAINED: Row = Row {
     name: "hook-explained",
@@ -21,6 +21,7 @@ pub(super) static HOOK_EXPLAINED: Row = Row {
         field("outcome", Holds::Maybe(&OUTCOME), "Where the delivery stands."),
         field("attempts", Holds::Maybe(&Holds::Count), "Attempts that counted."),
         field("due", Holds::Maybe(&TIME_OR_NULL), "Not before this, while it waits."),
+        field("in", Holds::Maybe(&Holds::Text), IN),
     ],
 };
 
@@ -168,6 +169,7 @@ pub(super) static DELIVERY: Row = Row {
         field("due", TIME_OR_NULL, "Not before this, while it waits."),
         field("why", Holds::Text, "Why it is not there yet, or why it is dead."),
         field("reason", TEXT_OR_NULL, REASON),
+        field("in", Holds::Maybe(&Holds::Text), IN),
     ],
 };
 
@@ -185,6 +187,7 @@ pub(super) static DELIVERY_WHOLE: Row = Row {
         field("due", TIME_OR_NULL, "Not before this, while it waits."),
         field("why", Holds::Text, "Why it is not there yet, or why it is dead."),
         field("reason", TEXT_OR_NULL, REASON),
+        field("in", Holds::Maybe(&Holds::Text), IN),
         field("source", Holds::Text, "Who said so."),
         field("event_time", Holds::Time, "When the event happened."),
         field("trace", TEXT_OR_NULL, "The trace that it belongs to, if any."),
@@ -207,6 +210,7 @@ pub(super) static ATTEMPT_WHOLE: Row = Row {
         field("verdict", VERDICT, "What the answer means; empty when no request could be made."),
         field("why", Holds::Text, "Why."),
         field("outcome", OUTCOME, "Where the delivery stands after it."),
+        field("along", Holds::Maybe(&Holds::Texts), "The deliveries that went in the same request: a digest."),
     ],
 };
 

@@ -107,4 +107,7 @@ const OUTCOME: Holds = Holds::Word(&["waiting", "delivered", "dead", "dropped"])
 /// A verdict, or nothing when no request could be made.
 const VERDICT: Holds = Holds::Word(&[VERDICTS[0], VERDICTS[1], VERDICTS[2], VERDICTS[3], VERDICTS[4], ""]);
 
+/// What `in` says.
+const IN: &str = "The delivery in whose request it went the last time, where it went in a digest of another one.";
+/// What `reason` says.
 const REASON: &str = "The word of why it is not there yet, which `queue --why` takes; null when it does not wait.";

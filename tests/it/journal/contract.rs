@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postrider::edges::journal::{Filter, Hold, Journal, JournalError, MemoryJournal, SqliteJournal};
+use postrider::edges::journal::{Along, Due, Filter, Hold, Journal, JournalError, MemoryJournal, SqliteJournal};
 use postrider::words::delivery::{Outcome, Why};
 use postrider::words::event::{Event, Peer};
 use postrider::words::trace::TraceParent;
@@ -36,6 +36,7 @@ contract! {
     what_waits_comes_back_when_it_is_due
     each_outcome_is_recorded
     an_outcome_is_recorded_once
+    what_went_in_one_request_is_settled_at_once
     the_bell_rings
     dead_letters_are_reopened
     others_are_reopened_only_by_id
@@ -182,6 +183,57 @@ async fn each_outcome_is_recorded(journal: &dyn Journal) {
         assert_eq!(shown.attempts, [(tried, outcome.word().to_owned())]);
     }
     assert_eq!(journal.waiting(), 7);
+}
+
+async fn what_went_in_one_request_is_settled_at_once(journal: &dyn Journal) {
+    for id in ["a", "b", "c", "d"] {
+        append(journal, id, &["lane", "other"]).await;
+    }
+    let lane: Arc<str> = "lane".into();
+    let oldest = journal.list(by_hook("lane")).await.unwrap()[0].time;
+    assert_eq!(journal.due(&lane, later(1), 9).await.unwrap(), Due { count: 4, oldest: Some(oldest) });
+    assert_eq!(journal.due(&lane, later(1), 3).await.unwrap().count, 3, "it counts no further");
+    assert_eq!(journal.due(&lane, later(-60), 9).await.unwrap(), Due::default());
+    let claimed = claim(journal, "lane", 3).await;
+    assert_eq!(journal.due(&lane, later(1), 9).await.unwrap().count, 1, "what is handed out is not due");
+
+    let mut tried = attempt(1, "delivered", "a digest of 3");
+    tried.along = seqs(&claimed[1..]);
+    let until = kept(later(60));
+    let along = vec![
+        Along { delivery: claimed[1].clone(), attempts: 1, outcome: Outcome::Delivered },
+        Along { delivery: claimed[2].clone(), attempts: 7, outcome: retry(until, "late") },
+    ];
+    let (told, tells) = tokio::sync::oneshot::channel();
+    let then = Box::new(move |recorded| drop(told.send(recorded)));
+    journal.settle_all_then(&claimed[0], Some(tried.clone()), 1, Outcome::Delivered, along, then);
+    journal.set_hold(&"nobody".into(), None).await.unwrap();
+    tells.await.unwrap().unwrap();
+
+    let rows = journal.list(by_hook("lane")).await.unwrap();
+    let carrier = Some(rows[0].delivery.clone());
+    let said: Vec<_> = rows.iter().map(|row| (row.outcome.as_str(), row.attempts, row.carrier.clone())).collect();
+    let waits = ("waiting", 7, carrier.clone());
+    assert_eq!(said, [("delivered", 1, None), ("delivered", 1, carrier), waits, ("waiting", 0, None)]);
+    assert_eq!(rows[2].due, Some(until));
+    let lanes = journal.lanes().await.unwrap();
+    assert_eq!((lanes[0].1.waiting, lanes[0].1.delivered), (2, 2));
+    // One attempt, which names them, and which the log of each event finds.
+    assert_eq!(journal.show(&claimed[0].id).await.unwrap().unwrap().attempts, [(tried, "delivered".to_owned())]);
+    assert!(journal.show(&claimed[1].id).await.unwrap().unwrap().attempts.is_empty());
+    assert_eq!(journal.log(Filter::default()).await.unwrap().len(), 1);
+    for event in ["a", "b", "c", "d"] {
+        let of_event = Filter { event: Some(event.to_owned()), ..Filter::default() };
+        assert_eq!(journal.log(of_event).await.unwrap().len(), usize::from(event != "d"), "{event}");
+    }
+    // What goes by itself after that says so.
+    let again = journal.claim(&lane, until, 9).await.unwrap();
+    let third = again.iter().find(|one| one.seq == claimed[2].seq).unwrap();
+    settle(journal, third, Some(attempt(8, "delivered", "")), 8, Outcome::Delivered).await;
+    assert_eq!(journal.list(by_hook("lane")).await.unwrap()[2].carrier, None);
+    let reopened = journal.reopen(by_id(&claimed[1].id), Timestamp::now()).await.unwrap();
+    assert_eq!(reopened.len(), 1);
+    assert_eq!(journal.list(by_hook("lane")).await.unwrap()[1].carrier, None);
 }
 
 async fn an_outcome_is_recorded_once(journal: &dyn Journal) {

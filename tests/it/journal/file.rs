@@ -164,7 +164,7 @@ async fn a_newer_format_is_refused() {
     drop(open(dir.path()));
     Connection::open(dir.path().join("journal.db")).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let refused = SqliteJournal::open(dir.path()).unwrap_err();
-    assert!(matches!(refused, JournalError::Newer { found: 99, known: 6, .. }), "{refused}");
+    assert!(matches!(refused, JournalError::Newer { found: 99, known: 7, .. }), "{refused}");
     assert_eq!(ask::<i64>(dir.path(), "PRAGMA user_version"), 99);
 }
 
@@ -180,6 +180,7 @@ async fn a_journal_of_the_first_format_is_brought_up_to_date() {
                         ALTER TABLE deliveries DROP COLUMN order_key; ALTER TABLE deliveries DROP COLUMN kept_not;
                         ALTER TABLE deliveries DROP COLUMN kept_type; ALTER TABLE deliveries DROP COLUMN kept_body;
                         ALTER TABLE deliveries DROP COLUMN original; ALTER TABLE lanes DROP COLUMN hold_until;
+                        ALTER TABLE deliveries DROP COLUMN carrier; ALTER TABLE attempts DROP COLUMN along;
                         PRAGMA user_version = 1",
     )
     .unwrap();
@@ -190,7 +191,7 @@ async fn a_journal_of_the_first_format_is_brought_up_to_date() {
     new.give_data(Some("{}".to_owned()));
     journal.append(vec![owed(new, &["lane"])]).await.unwrap();
     journal.close().await.unwrap();
-    assert_eq!(ask::<i64>(dir.path(), "PRAGMA user_version"), 6);
+    assert_eq!(ask::<i64>(dir.path(), "PRAGMA user_version"), 7);
     let claimed = claim(&open(dir.path()), "lane", 9).await;
     let said: Vec<_> = claimed.iter().map(|one| (one.event.id.as_str(), one.event.given_data())).collect();
     assert_eq!(said, [("old", None), ("new", Some("{}"))]);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use postrider::edges::journal::{Filter, Journal, MemoryJournal, SqliteJournal};
+use postrider::edges::journal::{Along, Due, Filter, Journal, MemoryJournal, SqliteJournal};
 use postrider::words::delivery::{Delivery, Outcome, Why};
 use proptest::prelude::*;
 
@@ -35,6 +35,12 @@ enum Verb {
     },
     Settle {
         which: usize,
+        how: How,
+    },
+    /// One, and so many others of its lane that went in its request.
+    SettleAll {
+        which: usize,
+        others: usize,
         how: How,
     },
     Reopen {
@@ -71,7 +77,9 @@ fn verb() -> impl Strategy<Value = Verb> {
         1 => (1..600_u16, lane.clone()).prop_map(|(count, lane)| Verb::AppendMany { count, lane }),
         4 => (lane.clone(), -10..70_i64, 0..300_usize).prop_map(|(lane, minutes, room)| Verb::Claim { lane, minutes, room }),
         2 => (0..99_usize).prop_map(|which| Verb::Unclaim { which }),
-        5 => (0..99_usize, how).prop_map(|(which, how)| Verb::Settle { which, how }),
+        5 => (0..99_usize, how.clone()).prop_map(|(which, how)| Verb::Settle { which, how }),
+        3 => (0..99_usize, 0..60_usize, how)
+            .prop_map(|(which, others, how)| Verb::SettleAll { which, others, how }),
         2 => (proptest::option::of(lane.clone()), proptest::option::of(0..99_usize), proptest::option::of(0..3_usize))
             .prop_map(|(lane, which, limit)| Verb::Reopen { lane, which, limit }),
         1 => (lane, any::<bool>()).prop_map(|(lane, held)| Verb::Hold { lane, held }),
@@ -85,9 +93,12 @@ struct Owed {
     event: String,
     lane: usize,
     outcome: &'static str,
+    created: Timestamp,
     due: Timestamp,
     attempts: u32,
     claimed: Option<Delivery>,
+    /// In whose request it went, where that is another one's.
+    carrier: Option<i64>,
 }
 
 struct Model {
@@ -118,6 +129,30 @@ impl Model {
         free
     }
 
+    /// Notes what becomes of one, and says it.
+    fn settled(&mut self, delivery: &Delivery, how: &How, carrier: Option<i64>) -> (u32, Outcome) {
+        let outcome = match how {
+            How::Wait { minutes } => Outcome::Waiting { until: self.at(*minutes), why: Why::Pace },
+            How::Delivered => Outcome::Delivered,
+            How::Dead => dead("x"),
+            How::Dropped => Outcome::Dropped { why: "x".into() },
+        };
+        let owed = self.owed.get_mut(&delivery.seq).unwrap();
+        (owed.outcome, owed.attempts, owed.claimed) = (outcome.word(), delivery.attempts + 1, None);
+        owed.carrier = carrier;
+        if let Outcome::Waiting { until, .. } = &outcome {
+            owed.due = *until;
+        }
+        (owed.attempts, outcome)
+    }
+
+    /// What could be handed out of a lane.
+    fn due(&self, lane: usize, now: Timestamp, most: usize) -> Due {
+        let due = self.free(lane).into_iter().filter(|(due, _)| *due <= now).take(most);
+        let created: Vec<_> = due.map(|(_, seq)| self.owed[&seq].created).collect();
+        Due { count: created.len(), oldest: created.into_iter().min() }
+    }
+
     async fn append(&mut self, journal: &dyn Journal, ids: Vec<String>, lanes: Vec<usize>) {
         let names: Vec<&str> = lanes.iter().map(|lane| LANES[*lane]).collect();
         let batch = ids.iter().map(|id| owed(event(id), &names)).collect();
@@ -137,8 +172,9 @@ impl Model {
                     let row = stored[&seq];
                     let due = row.due.expect("it waits");
                     assert_eq!(due, row.time);
-                    let fresh =
-                        Owed { event: id.clone(), lane: *lane, outcome: "waiting", due, attempts: 0, claimed: None };
+                    let (event, lane, outcome) = (id.clone(), *lane, "waiting");
+                    let (attempts, claimed, carrier) = (0, None, None);
+                    let fresh = Owed { event, lane, outcome, created: due, due, attempts, claimed, carrier };
                     self.owed.insert(seq, fresh);
                 }
                 self.events.insert(id.clone(), lanes.clone());
@@ -178,19 +214,27 @@ impl Model {
             }
             Verb::Settle { which, how } => {
                 let Some(delivery) = self.claimed(*which) else { return };
-                let attempts = delivery.attempts + 1;
-                let outcome = match how {
-                    How::Wait { minutes } => Outcome::Waiting { until: self.at(*minutes), why: Why::Pace },
-                    How::Delivered => Outcome::Delivered,
-                    How::Dead => dead("x"),
-                    How::Dropped => Outcome::Dropped { why: "x".into() },
-                };
-                let owed = self.owed.get_mut(&delivery.seq).unwrap();
-                (owed.outcome, owed.attempts, owed.claimed) = (outcome.word(), attempts, None);
-                if let Outcome::Waiting { until, .. } = &outcome {
-                    owed.due = *until;
-                }
+                let (attempts, outcome) = self.settled(&delivery, how, None);
                 settle(journal, &delivery, Some(attempt(attempts, "x", "")), attempts, outcome).await;
+            }
+            Verb::SettleAll { which, others, how } => {
+                let Some(first) = self.claimed(*which) else { return };
+                let of_lane = self.owed.values().filter_map(|owed| owed.claimed.clone());
+                let others: Vec<_> =
+                    of_lane.filter(|other| other.hook == first.hook && other.seq != first.seq).take(*others).collect();
+                let (attempts, outcome) = self.settled(&first, how, None);
+                let mut tried = attempt(attempts, "x", "");
+                tried.along = seqs(&others);
+                let along = others.into_iter().map(|delivery| {
+                    let (attempts, outcome) = self.settled(&delivery, how, Some(first.seq));
+                    Along { delivery, attempts, outcome }
+                });
+                let (told, tells) = tokio::sync::oneshot::channel();
+                let then = Box::new(move |recorded| drop(told.send(recorded)));
+                journal.settle_all_then(&first, Some(tried), attempts, outcome, along.collect(), then);
+                // Somebody who hurries.
+                journal.set_hold(&"nobody".into(), None).await.unwrap();
+                tells.await.unwrap().unwrap();
             }
             Verb::Reopen { lane, which, limit } => {
                 let named = which.and_then(|which| self.owed.keys().nth(which)).copied();
@@ -217,6 +261,7 @@ impl Model {
                 for seq in expected {
                     let owed = self.owed.get_mut(&seq).unwrap();
                     (owed.outcome, owed.attempts, owed.due) = ("waiting", 0, now);
+                    (owed.created, owed.carrier) = (now, None);
                 }
             }
             Verb::Hold { lane, held } => {
@@ -242,6 +287,10 @@ impl Model {
         for (lane, name) in LANES.iter().enumerate() {
             let next = self.free(lane).first().map(|(due, _)| *due);
             assert_eq!(journal.next_due(&(*name).into()).await.unwrap(), next, "lane {name}");
+            for (minutes, most) in [(-5, 3), (20, 1000)] {
+                let found = journal.due(&(*name).into(), self.at(minutes), most).await.unwrap();
+                assert_eq!(found, self.due(lane, self.at(minutes), most), "lane {name} after {minutes} minutes");
+            }
             let found = lanes.get(*name).cloned().unwrap_or_default();
             let expected = (count(lane, "waiting"), count(lane, "delivered"), count(lane, "dead"));
             assert_eq!((found.waiting, found.delivered, found.dead), expected, "lane {name}");
@@ -254,6 +303,9 @@ impl Model {
         for (row, (seq, owed)) in rows.iter().zip(&self.owed) {
             assert_eq!(super::model::seq(&row.delivery), *seq);
             assert_eq!((&row.event, &*row.hook, &*row.outcome), (&owed.event, LANES[owed.lane], owed.outcome));
+            let carrier = owed.carrier.map(|carrier| format!("-{carrier}"));
+            assert_eq!(row.carrier.is_some(), carrier.is_some());
+            assert!(row.carrier.iter().zip(&carrier).all(|(said, seq)| said.ends_with(seq)), "{row:?} {carrier:?}");
             assert_eq!((row.attempts, row.due), (owed.attempts, (owed.outcome == "waiting").then_some(owed.due)));
         }
     }

@@ -67,6 +67,18 @@ impl Sink {
         numbers.iter().filter_map(|number| taken.get(number).cloned()).collect()
     }
 
+    /// How many of these deliveries were taken by a hit after so many others.
+    pub(crate) fn took_after(&self, hits: usize, deliveries: &BTreeSet<String>) -> usize {
+        let all = self.book.hits.lock().unwrap();
+        let late = all[hits..].iter().filter(|hit| hit.taken && deliveries.contains(&hit.delivery));
+        late.map(|hit| &hit.delivery).collect::<BTreeSet<_>>().len()
+    }
+
+    /// How many hits there were so far.
+    pub(crate) fn count(&self) -> usize {
+        self.book.hits.lock().unwrap().len()
+    }
+
     /// Every hit so far.
     pub(crate) fn hits(&self) -> Vec<Hit> {
         self.book.hits.lock().unwrap().clone()

@@ -66,18 +66,24 @@ async fn every_reason_is_told_when_it_is_the_one() {
         ("secretive", &hook("secretive", &secret_url(&fine, "nothing"), "")),
         ("off", &hook("off", &fine.url("/off"), "")),
         ("gone", &hook("gone", &fine.url("/gone"), "")),
+        (
+            "collecting",
+            &hook("collecting", &fine.url("/all"), "digest: {window: 1h}\n").replace("webhook", "mattermost"),
+        ),
     ])
     .await;
     let folder = daemon.folder.path();
     for name in ["held", "off", "gone"] {
         does(folder, &["hold", name, "--reason", "we move house"]).await;
     }
-    for kind in ["slow", "orderly", "later", "broken", "paused", "paced", "held", "secretive", "off", "gone"] {
+    for kind in
+        ["slow", "orderly", "later", "broken", "paused", "paced", "held", "secretive", "off", "gone", "collecting"]
+    {
         emit(&daemon, kind, 3).await;
     }
     daemon.put_hook("off", &hook("off", &fine.url("/off"), "enabled: false\n")).await;
     daemon.remove_hook("gone").await;
-    let expected: [(&str, &[&str]); 10] = [
+    let expected: [(&str, &[&str]); 11] = [
         ("slow", &["sending", "turn"]),
         ("orderly", &["sending", "order"]),
         ("later", &["retry"]),
@@ -89,6 +95,7 @@ async fn every_reason_is_told_when_it_is_the_one() {
         ("secretive", &["secret missing"]),
         ("off", &["hook disabled"]),
         ("gone", &["hook removed"]),
+        ("collecting", &["digest"]),
     ];
     let mut told = BTreeSet::new();
     for (hook, reasons) in expected {

@@ -28,7 +28,7 @@ const fn main_level(table: &'static Table, around: &'static str) -> Level {
 }
 
 const FILE: &[(&str, &str)] =
-    &[("events", "[t]"), ("platform", "webhook"), ("options", "{url: \"https://h.example/\"}")];
+    &[("events", "[t]"), ("platform", "mattermost"), ("options", "{url: \"https://h.example/\"}")];
 
 /// All of them.
 pub(crate) const LEVELS: &[Level] = &[
@@ -36,6 +36,7 @@ pub(crate) const LEVELS: &[Level] = &[
     level(&keys::RETRY, "retry: {@}", &[]),
     level(&keys::BREAKER, "breaker: {@}", &[]),
     level(&keys::DEDUPE, "dedupe: {@}", &[("key", "data.id"), ("for", "1h")]),
+    level(&keys::DIGEST, "digest: {@}", &[]),
     level(&keys::RATE, "rate_limit: {@}", &[("rate", "20/1m")]),
     level(&keys::RULE, "verdict: [{@}]", &[("when", "\"true\"")]),
     level(
@@ -52,7 +53,7 @@ pub(crate) const LEVELS: &[Level] = &[
     ),
     level(
         &keys::SIGN,
-        "options: {url: \"https://h.example/\", sign: {@}}",
+        "platform: webhook\noptions: {url: \"https://h.example/\", sign: {@}}",
         &[("key", "{secret: k}"), ("header", "X-Signature")],
     ),
     main_level(&keys::MAIN, ""),
@@ -97,7 +98,8 @@ impl Level {
         if self.is_main {
             return inner + "\n";
         }
-        let top = FILE.iter().filter(|(name, _)| !inner.starts_with(&format!("{name}:")));
+        let said = |name: &str| inner.lines().any(|line| line.starts_with(&format!("{name}:")));
+        let top = FILE.iter().filter(|(name, _)| !said(name));
         top.map(|(name, value)| format!("{name}: {value}\n")).collect::<String>() + inner.as_str() + "\n"
     }
 

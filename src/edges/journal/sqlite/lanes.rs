@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::edges::journal::{micros, timestamp};
+use crate::edges::journal::{Due, micros, timestamp};
 use crate::words::delivery::Delivery;
 use crate::words::limits;
 use jiff::Timestamp;
@@ -257,6 +257,18 @@ impl Lanes {
         }
     }
 
+    /// How much of a lane is due, as far as memory knows.
+    pub(super) fn due(&self, name: &Arc<str>, now: i64, most: usize) -> Counted {
+        let mut due = Due::default();
+        let Some(lane) = self.lanes.get(name) else { return Counted::Known(due) };
+        if let (Some(row), true) = (lane.row, lane.cold.is_some_and(|cold| cold.0 <= now)) {
+            return Counted::OnDisk { row, hands: lane.claimed.clone() };
+        }
+        let fresh = lane.fresh.range(..=(now, i64::MAX)).take(most);
+        fresh.for_each(|(_, delivery)| due.add(delivery.created));
+        Counted::Known(due)
+    }
+
     /// Whether a claim of `room` deliveries needs more than memory has.
     pub(super) fn must_read(&self, name: &Arc<str>, now: i64, room: usize) -> bool {
         self.lanes.get(name).is_some_and(|lane| lane.lacks(now, room).is_some())
@@ -302,6 +314,19 @@ impl Lanes {
         }
         self.lanes.get_mut(name).expect("it was inserted")
     }
+}
+
+/// How much of a lane is due.
+pub(super) enum Counted {
+    /// This.
+    Known(Due),
+    /// Only the disk knows.
+    OnDisk {
+        /// The lane's row.
+        row: i64,
+        /// What is handed out, and not due for anybody else.
+        hands: HashSet<i64>,
+    },
 }
 
 /// When the next delivery of a lane is due.

@@ -8,21 +8,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot};
 
 use self::chores::Chores;
 use self::commits::Commits;
 use self::health::Checking;
-use self::lanes::{Lanes, Next, Plan};
+use self::lanes::{Lanes, Plan};
 use self::queue::{Commands, queue};
 use self::reader::Reader;
 use self::space::Space;
-use self::transaction::{Book, Reopen, Settle};
+use self::transaction::{Book, Reopen};
 use self::writer::{Command, Writer};
 use super::{
-    Accepted, Append, Appended, DeliveryRow, Filter, Found, Hold, Journal, JournalError, LaneCount, LogRow, NotCopied,
-    Pending, Progress, Revised, Revision, Shape, Shown, Then, Usage, Walk, keep_micros, micros, number, promise,
+    Accepted, Along, Append, Appended, DeliveryRow, Due, Filter, Found, Hold, Journal, JournalError, LaneCount, LogRow,
+    NotCopied, Pending, Progress, Revised, Revision, Shape, Shown, Then, Usage, Walk, keep_micros, micros, number,
+    promise,
 };
 use crate::words::delivery::{Attempt, Delivery, Kept, Outcome};
 use crate::words::event::Event;
@@ -33,6 +34,7 @@ use crate::words::tally::Spread;
 mod backup;
 mod chores;
 mod commits;
+mod dues;
 mod health;
 mod lanes;
 mod log;
@@ -306,41 +308,24 @@ impl Journal for SqliteJournal {
         self.shared.lanes().unclaim(delivery);
     }
 
-    fn settle_then(&self, delivery: &Delivery, attempt: Option<Attempt>, attempts: u32, outcome: Outcome, then: Then) {
-        if let Err(err) = self.is_open() {
-            return then(Err(err));
-        }
-        let (seq, hook, order) = (delivery.seq, delivery.hook.clone(), delivery.order);
-        let settle = Settle { seq, hook, attempt, attempts, outcome, retried: false, order };
-        // A writer that is gone drops what was to be done then.
-        self.commands.send(Command::Settle { settle: Box::new(settle), then });
+    fn settle_all_then(
+        &self,
+        delivery: &Delivery,
+        attempt: Option<Attempt>,
+        attempts: u32,
+        outcome: Outcome,
+        along: Vec<Along>,
+        then: Then,
+    ) {
+        self.hand_in(delivery, (attempt, attempts, outcome), along, then);
+    }
+
+    fn due(&self, lane: &Arc<str>, now: Timestamp, most: usize) -> Pending<Due> {
+        self.due_of(lane, now, most)
     }
 
     fn next_due(&self, lane: &Arc<str>) -> Pending<Option<Timestamp>> {
-        if let Err(err) = self.is_open() {
-            return ready(Err(err));
-        }
-        let next = self.shared.lanes().next_due(lane);
-        // While nothing can be claimed, a lane that is told "now" would ask without end. Bells ring when it is over.
-        let earliest = self.trouble().map(|_| self.clock.now() + pause());
-        match next {
-            Next::Nothing => ready(Ok(None)),
-            Next::At(due) => ready(Ok(earliest.max(Some(due)))),
-            Next::Unknown => {
-                let (shared, identity, lane) = (self.shared.clone(), self.identity.clone(), lane.clone());
-                let clock = self.clock.clone();
-                self.claims.ask(move |conn| {
-                    if let Some(plan) = shared.plan(|lanes| lanes.plan_look(&lane)) {
-                        shared.read_window(conn, &identity, &lane, &plan)?;
-                    }
-                    Ok(match shared.lanes().next_due(&lane) {
-                        Next::Nothing => None,
-                        Next::At(due) => earliest.max(Some(due)),
-                        Next::Unknown => Some(clock.now()),
-                    })
-                })
-            }
-        }
+        self.next_due_of(lane)
     }
 
     fn bell(&self, lane: &Arc<str>) -> Arc<Notify> {
@@ -508,11 +493,6 @@ impl Journal for SqliteJournal {
         self.commands.send(Command::Close { answer: Some(answer) });
         promise(pending)
     }
-}
-
-/// How long a lane sleeps before it looks again whether the trouble is over.
-fn pause() -> SignedDuration {
-    SignedDuration::try_from(limits::JOURNAL_RETRY).unwrap_or(SignedDuration::from_secs(1))
 }
 
 fn ready<T: Send + 'static>(result: Result<T, JournalError>) -> Pending<T> {

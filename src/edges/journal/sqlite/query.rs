@@ -1,6 +1,6 @@
 //! What is read: windows for the lanes, lists for people.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use super::lanes::{Key, Plan};
 use super::sum::fits;
 use crate::edges::journal::{
-    Accepted, DeliveryRow, Filter, Hold, LogRow, NOTHING_KEPT, PARKED, Shown, delivery_id, micros, timestamp,
+    Accepted, DeliveryRow, Due, Filter, Hold, LogRow, NOTHING_KEPT, PARKED, Shown, delivery_id, micros, timestamp,
 };
 use crate::words::delivery::{Attempt, Body, Delivery, Key as Order, Why};
 use crate::words::event::{Event, Peer};
@@ -69,6 +69,24 @@ pub(super) fn window(
         }
     }
     Ok((taken, None))
+}
+
+/// What is due of a lane and not in these hands.
+pub(super) fn due(conn: &Connection, lane: i64, now: i64, hands: &HashSet<i64>, most: usize) -> rusqlite::Result<Due> {
+    let mut query = conn.prepare_cached(
+        "SELECT seq, created FROM deliveries INDEXED BY deliveries_waiting
+         WHERE lane = ?1 AND outcome = 'waiting' AND due <= ?2 ORDER BY due, seq",
+    )?;
+    let mut rows = query.query(params![lane, now])?;
+    let mut found = Due::default();
+    while found.count < most
+        && let Some(row) = rows.next()?
+    {
+        if !hands.contains(&row.get(0)?) {
+            found.add(timestamp(row.get(1)?));
+        }
+    }
+    Ok(found)
 }
 
 /// The columns that `original` reads: a body that nobody asked for is not read.
@@ -146,6 +164,9 @@ pub(super) fn holds(conn: &Connection) -> rusqlite::Result<Vec<(Arc<str>, Hold)>
     holds.query_map([], hold)?.collect()
 }
 
+/// The column of an attempt's delivery.
+const ATTEMPTED: &str = "a.delivery";
+
 /// Conditions on a query, with their values.
 #[derive(Default)]
 struct Conditions {
@@ -167,8 +188,16 @@ impl Conditions {
             conditions.sql.push(format!("{column} IN ({})", numbers.join(",")));
         }
         if let Some(event) = &filter.event {
-            let deliveries = "SELECT seq FROM deliveries WHERE event IN (SELECT seq FROM events WHERE id = ?)";
-            conditions.add(&format!("{column} IN ({deliveries})"), event.clone());
+            let of_event = "FROM deliveries WHERE event IN (SELECT seq FROM events WHERE id = ?)";
+            match column {
+                // Its attempt may be that of the delivery in whose request it went.
+                ATTEMPTED => {
+                    let sql = format!("{column} IN (SELECT seq {of_event} UNION SELECT carrier {of_event})");
+                    conditions.add(&sql, event.clone());
+                    conditions.values.push(event.clone().into());
+                }
+                _ => conditions.add(&format!("{column} IN (SELECT seq {of_event})"), event.clone()),
+            }
         }
         if let Some(hook) = &filter.hook {
             conditions.add("d.lane = (SELECT id FROM lanes WHERE name = ?)", hook.clone());
@@ -233,7 +262,7 @@ pub(super) fn list(conn: &Connection, identity: &str, filter: &Filter) -> rusqli
 
 /// The columns that `delivery` reads.
 pub(super) const DELIVERY: &str =
-    "d.seq, d.created, e.id, l.name, e.type, d.outcome, d.attempts, d.due, d.why, d.detail";
+    "d.seq, d.created, e.id, l.name, e.type, d.outcome, d.attempts, d.due, d.why, d.detail, d.carrier";
 
 pub(super) fn delivery(row: &Row<'_>, identity: &str) -> rusqlite::Result<DeliveryRow> {
     let outcome: String = row.get(5)?;
@@ -250,6 +279,7 @@ pub(super) fn delivery(row: &Row<'_>, identity: &str) -> rusqlite::Result<Delive
         due: Some(row.get::<_, i64>(7)?).filter(|due| waiting && *due != PARKED).map(timestamp),
         why: if waiting { Why::from_words(&why, &detail).to_string() } else { detail },
         reason: waiting.then_some(why),
+        carrier: row.get::<_, Option<i64>>(10)?.map(|carrier| delivery_id(identity, carrier).to_string()),
         // That is not on disk.
         claimed: false,
     })
@@ -257,7 +287,7 @@ pub(super) fn delivery(row: &Row<'_>, identity: &str) -> rusqlite::Result<Delive
 
 /// Attempts, oldest first; the newest so many.
 pub(super) fn log(conn: &Connection, identity: &str, filter: &Filter) -> rusqlite::Result<Vec<LogRow>> {
-    let mut conditions = Conditions::on_deliveries(filter, identity, "a.delivery");
+    let mut conditions = Conditions::on_deliveries(filter, identity, ATTEMPTED);
     conditions.between("a.started", filter);
     if let Some(outcome) = &filter.outcome {
         conditions.add("a.outcome = ?", outcome.clone());
@@ -303,10 +333,10 @@ pub(super) fn show(conn: &Connection, identity: &str, seq: i64) -> rusqlite::Res
         "SELECT {DELIVERY}, {EVENT} FROM deliveries d CROSS JOIN events e ON e.seq = d.event
          CROSS JOIN lanes l ON l.id = d.lane WHERE d.seq = ?1"
     );
-    let whole = |row: &Row<'_>| Ok((delivery(row, identity)?, Arc::new(event(row, 10)?)));
+    let whole = |row: &Row<'_>| Ok((delivery(row, identity)?, Arc::new(event(row, 11)?)));
     let Some((row, event)) = snapshot.query_row(&sql, [seq], whole).optional()? else { return Ok(None) };
     let mut attempts = snapshot.prepare(
-        "SELECT number, started, duration_ms, request, status, response, verdict, why, outcome FROM attempts
+        "SELECT number, started, duration_ms, request, status, response, verdict, why, outcome, along FROM attempts
          WHERE delivery = ?1 ORDER BY seq",
     )?;
     let attempts = attempts.query_map([seq], |row| {
@@ -319,10 +349,16 @@ pub(super) fn show(conn: &Connection, identity: &str, seq: i64) -> rusqlite::Res
             response: row.get(5)?,
             verdict: row.get(6)?,
             why: row.get(7)?,
+            along: numbers(row.get_ref(9)?.as_str_or_null().ok().flatten()),
         };
         Ok((attempt, row.get(8)?))
     })?;
     Ok(Some(Shown { row, event, attempts: attempts.collect::<rusqlite::Result<_>>()? }))
+}
+
+/// Numbers of deliveries as they are kept in one text.
+fn numbers(text: Option<&str>) -> Vec<i64> {
+    text.unwrap_or_default().split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 
 /// A delivery that may be reopened.

@@ -152,7 +152,9 @@ mod tests {
 
     fn settle(seq: i64) -> Command {
         let outcome = Outcome::Delivered;
-        let settle = Settle { seq, hook: "h".into(), attempt: None, attempts: 1, outcome, retried: false, order: None };
+        let (hook, along) = ("h".into(), Vec::new());
+        let (attempt, order, carrier) = (None, None, None);
+        let settle = Settle { seq, hook, attempt, attempts: 1, outcome, retried: false, order, carrier, along };
         Command::Settle { settle: Box::new(settle), then: Box::new(|_| {}) }
     }
 

@@ -48,7 +48,8 @@ impl Transaction<'_, '_> {
             }
             // Whoever waits behind another lets nobody go: the one ahead of both still does.
             let order = order.filter(|_| due != PARKED);
-            self.settle(&Settle { seq, hook, attempt: None, attempts, outcome, retried: false, order })?;
+            let (attempt, retried, carrier, along) = (None, false, None, Vec::new());
+            self.settle(&Settle { seq, hook, attempt, attempts, outcome, retried, order, carrier, along })?;
             revised.done.push(seq);
         }
         Ok(revised)

@@ -15,7 +15,7 @@ use crate::edges::journal::{JournalError, new_identity};
 use crate::words::limits;
 
 /// `user_version` of the database.
-const FORMAT: i64 = 6;
+const FORMAT: i64 = 7;
 /// What makes format 2 of format 1, and so on.
 const UPGRADES: [&str; FORMAT as usize - 1] = [
     "ALTER TABLE events ADD COLUMN data TEXT;",
@@ -37,6 +37,8 @@ ALTER TABLE deliveries ADD COLUMN kept_type TEXT;
 ALTER TABLE deliveries ADD COLUMN kept_body BLOB;
 ALTER TABLE deliveries ADD COLUMN original INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE events ADD COLUMN traceparent TEXT;",
+    "ALTER TABLE deliveries ADD COLUMN carrier INTEGER;
+ALTER TABLE attempts ADD COLUMN along TEXT;",
 ];
 /// How long a lock that another process holds is waited for.
 pub(super) const BUSY: Duration = Duration::from_secs(1);
@@ -47,7 +49,8 @@ const APPLICATION: i64 = 0x706f_7374;
 /// or a number, and with it a delivery id, would be given twice.
 ///
 /// `deliveries.due` of what does not wait is when it was closed. `events.sum` is a checksum of what is sent of an event;
-/// events of older versions have none.
+/// events of older versions have none. `deliveries.carrier` is the delivery in whose request one went the last time, and
+/// `attempts.along` names those that did: a digest. Either may name what is no longer kept.
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE lanes (
@@ -93,7 +96,8 @@ CREATE TABLE deliveries (
     kept_not TEXT,
     kept_type TEXT,
     kept_body BLOB,
-    original INTEGER NOT NULL DEFAULT 0
+    original INTEGER NOT NULL DEFAULT 0,
+    carrier INTEGER
 ) STRICT;
 CREATE INDEX deliveries_order ON deliveries (lane, order_key, seq) WHERE outcome = 'waiting' AND order_key IS NOT NULL;
 CREATE TABLE once (
@@ -119,7 +123,8 @@ CREATE TABLE attempts (
     response TEXT NOT NULL,
     verdict TEXT NOT NULL,
     why TEXT NOT NULL,
-    outcome TEXT NOT NULL
+    outcome TEXT NOT NULL,
+    along TEXT
 ) STRICT;
 CREATE INDEX attempts_delivery ON attempts (delivery);
 ";
@@ -388,6 +393,7 @@ mod tests {
             "ALTER TABLE deliveries DROP COLUMN kept_not; ALTER TABLE deliveries DROP COLUMN kept_type;
              ALTER TABLE deliveries DROP COLUMN kept_body; ALTER TABLE deliveries DROP COLUMN original;",
             "ALTER TABLE events DROP COLUMN traceparent;",
+            "ALTER TABLE deliveries DROP COLUMN carrier; ALTER TABLE attempts DROP COLUMN along;",
         ];
         assert_eq!(undo.len(), UPGRADES.len());
         let columns = |path: &Path| {

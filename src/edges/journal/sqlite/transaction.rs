@@ -24,6 +24,10 @@ pub(super) struct Settle {
     pub(super) retried: bool,
     /// What comes after it waits for this.
     pub(super) order: Option<Order>,
+    /// In whose request it went, where that is another one.
+    pub(super) carrier: Option<i64>,
+    /// Those that went along in its request.
+    pub(super) along: Vec<Self>,
 }
 
 /// A `reopen` that may take several transactions.
@@ -158,12 +162,12 @@ impl<'c> Statements<'c> {
             )?,
             terms: Terming::prepare(conn)?,
             settle: conn.prepare(
-                "UPDATE deliveries SET attempts = ?2, outcome = ?3, due = ?4, why = ?5, detail = ?6
+                "UPDATE deliveries SET attempts = ?2, outcome = ?3, due = ?4, why = ?5, detail = ?6, carrier = ?7
                  WHERE seq = ?1 AND outcome = 'waiting'",
             )?,
             insert_attempt: conn.prepare(
-                "INSERT INTO attempts (delivery, number, started, duration_ms, request, status, response, verdict, why, outcome)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "INSERT INTO attempts (delivery, number, started, duration_ms, request, status, response, verdict, why, outcome, along)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?,
             is_recorded: conn.prepare(
                 "SELECT EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1 AND outcome = ?2 AND outcome <> 'waiting')
@@ -171,7 +175,7 @@ impl<'c> Statements<'c> {
             )?,
             reopen: conn.prepare(
                 "UPDATE deliveries SET attempts = 0, outcome = 'waiting', created = ?2, due = ?3, why = ?4, detail = ?5,
-                 original = ?6 WHERE seq = ?1",
+                 original = ?6, carrier = NULL WHERE seq = ?1",
             )?,
             insert_lane: conn.prepare("INSERT INTO lanes (name) VALUES (?1)")?,
             count: conn.prepare(
@@ -316,9 +320,17 @@ impl Transaction<'_, '_> {
         Ok(row)
     }
 
-    /// Records an outcome; `false` when the delivery does not wait, and nothing was recorded.
+    /// Records an outcome, and those of what went along; `false` when the delivery does not wait, and nothing was recorded.
     pub(super) fn settle(&mut self, settle: &Settle) -> rusqlite::Result<bool> {
-        let Settle { seq, hook, attempt, attempts, outcome, retried, order } = settle;
+        let settled = self.settle_one(settle)?;
+        for other in &settle.along {
+            self.settle_one(other)?;
+        }
+        Ok(settled)
+    }
+
+    fn settle_one(&mut self, settle: &Settle) -> rusqlite::Result<bool> {
+        let Settle { seq, hook, attempt, attempts, outcome, retried, order, carrier, along: _ } = settle;
         let lane = self.lane(hook)?;
         let (until, why, detail) = match outcome {
             Outcome::Waiting { until, why } => (Some(micros(*until)), why.word(), why.detail()),
@@ -336,7 +348,8 @@ impl Transaction<'_, '_> {
             // What waits no longer keeps the time of its end: what is kept is kept from then on.
             until.unwrap_or(self.now),
             why,
-            detail
+            detail,
+            carrier,
         ])?;
         self.effects.settled.push((hook.clone(), *seq, until.filter(|_| changed > 0)));
         if changed == 0 {
@@ -354,6 +367,7 @@ impl Transaction<'_, '_> {
                 attempt.verdict,
                 attempt.why,
                 outcome.word(),
+                (!attempt.along.is_empty()).then(|| written(&attempt.along)),
             ])?;
         }
         self.effects.count(lane, "waiting", -1);
@@ -425,4 +439,10 @@ impl Transaction<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Numbers of deliveries as one text.
+fn written(seqs: &[i64]) -> String {
+    let seqs: Vec<String> = seqs.iter().map(i64::to_string).collect();
+    seqs.join(" ")
 }

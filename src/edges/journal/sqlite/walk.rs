@@ -44,7 +44,7 @@ pub(super) fn walk(conn: &Connection, identity: &str, walk: &Walk) -> rusqlite::
         while let Some(row) = rows.next()? {
             let place = After(row.get(0)?, row.get(1)?);
             found.push(fetch.query_row([place.1], |row| {
-                let event = if walk.events { Some(Arc::new(query::event(row, 10)?)) } else { None };
+                let event = if walk.events { Some(Arc::new(query::event(row, 11)?)) } else { None };
                 Ok(Found { seq: place.1, place, row: query::delivery(row, identity)?, event })
             })?);
         }

@@ -381,6 +381,7 @@ impl Writer {
         match command {
             Command::Settle { mut settle, then } => {
                 settle.retried = true;
+                settle.along.iter_mut().for_each(|other| other.retried = true);
                 self.kept.push(Command::Settle { settle, then });
             }
             other => self.refuse(other, error),
