@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use clap::Args;
@@ -11,10 +12,13 @@ use serde_json::json;
 use crate::cli::exit::{Code, Exit};
 use crate::cli::output::{self, BAD, DIM, GOOD, count, paint};
 use crate::cli::progress::{self, Line};
+use crate::cli::script::{self, Compiled};
 use crate::cli::{Global, local};
-use crate::edges::config::{Keeper, Paths, exposed};
+use crate::edges::config::{Keeper, Paths, exposed, robots_twice};
+use crate::edges::files;
 use crate::edges::proof::{Prover, Surroundings, Verdict};
 use crate::edges::secrets;
+use crate::rules::cases::CaseResult;
 use crate::rules::config::{Config, Ignored};
 use crate::rules::diagnostic::{Diagnostic, Place, Severity, Source};
 use crate::rules::hook::Hook;
@@ -24,16 +28,18 @@ use crate::words::secret::Secrets;
 
 /// Check hook files, scripts, secrets and the main file; nothing is sent
 ///
-/// Reads everything as the daemon would, renders each hook with sample events, runs the `tests:` in the files, and says which
-/// files were passed over. Exit code 78 means that something is wrong.
+/// Reads everything as the daemon would, renders each hook with sample events, runs the `tests:` in the files and the cases
+/// that stand beside scripts (NAME.cases.yaml), and says which files were passed over. Exit code 78 means that something is
+/// wrong.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   postrider check
   postrider check hooks.d/release-to-ops.yaml --deny-warnings
+  postrider check scripts/platforms/pager.rhai
   cat new.yaml | postrider check -")]
 pub(crate) struct Check {
-    /// Hook files, hooks.d folders, a main file (postrider.yaml), or - for a hook on standard input; all that the daemon
-    /// would read unless said
+    /// Hook files, hooks.d folders, scripts, a main file (postrider.yaml), or - for a hook on standard input; all that the
+    /// daemon would read unless said
     #[arg(value_name = "PATH|-")]
     paths: Vec<PathBuf>,
     /// Let warnings fail too
@@ -53,6 +59,8 @@ impl Check {
                 findings.folders(Paths { hooks: vec![path.clone()], ..paths.clone() }, global);
             } else if is_main(path, &paths) {
                 findings.main_file(&local::source(path, limits::HOOK_FILE)?, &paths);
+            } else if path.extension().is_some_and(|extension| extension == "rhai") {
+                findings.script(path)?;
             } else if path == Path::new("-") {
                 findings.hook_file(&local::source_from_stdin()?, &paths);
             } else {
@@ -79,6 +87,7 @@ struct Findings {
     fine: BTreeSet<String>,
     broken: BTreeSet<String>,
     main_files: usize,
+    scripts: u64,
     tests: u64,
 }
 
@@ -86,7 +95,7 @@ impl Findings {
     /// Everything that the daemon would read.
     fn folders(&mut self, paths: Paths, global: &Global) {
         let main = paths.main.display().to_string();
-        let prover = Prover::own();
+        let prover = Prover::own().thorough();
         let tried = prover.tried();
         let how_far = || format!("reading: {} tried", count(tried.load(Ordering::Relaxed), "file"));
         let mut keeper = Keeper::new(paths, false).proving(prover);
@@ -106,20 +115,73 @@ impl Findings {
             line.say(|| format!("testing: {} of {}", done + 1, count(config.hooks.len() as u64, "hook")));
             self.prove(hook, &config.secrets);
         }
+        drop(line);
+        for platform in config.platforms.0.values().filter(|platform| !platform.is_built_in()) {
+            self.cases(&Compiled::Platform(Arc::clone(platform)), &platform.source);
+        }
+        for script in config.source_scripts.0.values().filter(|script| !script.is_built_in()) {
+            self.cases(&Compiled::Source(Arc::clone(script)), &script.source);
+        }
+    }
+
+    /// A script by itself.
+    fn script(&mut self, file: &Path) -> Result<(), Exit> {
+        let source = local::source(file, limits::SCRIPT_FILE)?;
+        self.scripts += 1;
+        match script::compile(file, &source) {
+            Ok(script) => self.cases(&script, &source),
+            Err(found) => found.into_iter().for_each(|problem| self.add(problem)),
+        }
+        Ok(())
+    }
+
+    /// The cases beside a script, if there are some.
+    fn cases(&mut self, script: &Compiled, source: &Source) {
+        let file = Path::new(&*source.name).with_extension(script::CASES);
+        if !file.exists() {
+            return;
+        }
+        let text = match files::read_text(&file, limits::HOOK_FILE) {
+            Ok(found) => Source::new(file.display().to_string(), found.text),
+            Err(why) => {
+                let place = Place::of_file(&file.display().to_string());
+                let problem = Diagnostic::error("unreadable", format!("the file {why}")).at(place);
+                return self.add(Diagnostic { help: why.help(), ..problem });
+            }
+        };
+        match script.run_cases(&text, &file) {
+            Ok(results) => {
+                self.tests += results.len() as u64;
+                let failed = results.into_iter().filter(|result| !result.differences.is_empty());
+                for CaseResult { name, place, differences } in failed {
+                    let what = format!("a case of {} fails: {name}", source.name);
+                    let help =
+                        "correct the script, or the case: `postrider script FILE --bless` writes what the script does";
+                    let problem = Diagnostic::error("case", what).at(place).help(help);
+                    self.add(Diagnostic { notes: differences, ..problem });
+                }
+            }
+            Err(found) => found.into_iter().for_each(|problem| self.add(problem)),
+        }
     }
 
     /// One hook file, among the platforms and secrets of the daemon.
     fn hook_file(&mut self, source: &Source, paths: &Paths) {
         let mut config = local::platforms(paths.clone());
-        if let Some(against) = beyond_bounds(source, &config, paths) {
+        let tried = try_out(source, &config, paths).unwrap_or_else(|against| {
             self.broken.insert(source.name.to_string());
-            return against.into_iter().for_each(|problem| self.add(problem));
+            against
+        });
+        tried.into_iter().for_each(|problem| self.add(problem));
+        if self.broken.contains(&*source.name) {
+            return;
         }
         let (hook, problems) = local::parse(source, &mut config, paths);
         problems.into_iter().for_each(|problem| self.add(problem));
         match hook {
             Some(hook) => {
                 self.missing_secrets(&hook, &config, paths);
+                robots_twice(&hook, &config.secrets).for_each(|problem| self.add(problem));
                 exposed(&hook).into_iter().for_each(|problem| self.add(problem));
                 self.prove(&hook, &config.secrets);
             }
@@ -212,7 +274,7 @@ impl Findings {
         let errors = self.count(Severity::Error);
         let warnings = self.count(Severity::Warning);
         let mut parts = Vec::new();
-        if fine > 0 || (broken == 0 && self.main_files == 0) {
+        if fine > 0 || (broken == 0 && self.main_files == 0 && self.scripts == 0) {
             parts.push(paint(if fine > 0 { GOOD } else { DIM }, &format!("{} fine", count(fine, "hook"))));
         }
         if broken > 0 {
@@ -222,6 +284,8 @@ impl Findings {
             parts.push(paint(BAD, &count(errors, "error")));
         } else if self.main_files > 0 {
             parts.push(paint(GOOD, "the main file is fine"));
+        } else if self.scripts > 0 {
+            parts.push(paint(GOOD, &format!("{} fine", count(self.scripts, "script"))));
         }
         if warnings > 0 {
             parts.push(count(warnings, "warning"));
@@ -233,14 +297,17 @@ impl Findings {
     }
 }
 
-/// What a hook file does that would end this process, or the daemon's: that is tried in another one first.
-fn beyond_bounds(source: &Source, config: &Config, paths: &Paths) -> Option<Vec<Diagnostic>> {
+/// What a hook file does that would end this process, or the daemon's, is an error: that is tried in another one first.
+/// Otherwise gives what some value could break.
+fn try_out(source: &Source, config: &Config, paths: &Paths) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
     let main = std::fs::read_to_string(&paths.main).ok();
     let among = Surroundings::new(main.as_deref(), &config.platforms);
-    match Prover::own().hooks(&among, [source]).pop()? {
-        Verdict::Refused(found) => Some(found),
-        Verdict::Unproven(why) => Some(vec![Diagnostic::error("unproven", why).at(Place::of_file(&source.name))]),
-        Verdict::Fine(_) | Verdict::Unread => None,
+    let prover = Prover::own();
+    match prover.hooks(&among, [source]).pop() {
+        Some(Verdict::Refused(found)) => Err(found),
+        Some(Verdict::Unproven(why)) => Err(vec![Diagnostic::error("unproven", why).at(Place::of_file(&source.name))]),
+        Some(Verdict::Fine(_)) => Ok(prover.fragile(&among, [source]).pop().unwrap_or_default()),
+        _ => Ok(Vec::new()),
     }
 }
 

@@ -120,6 +120,14 @@ pub(crate) fn hook(global: &Global, name: &str) -> Result<(Arc<Hook>, Config), E
     }
 }
 
+/// One of the robots of a hook, or the hook as it is where it has none.
+pub(crate) fn robot(hook: &Arc<Hook>, number: Option<usize>) -> Result<Arc<Hook>, Exit> {
+    hook.robot(number).map_err(|why| match why.split_once('\n') {
+        Some((what, help)) => Exit::new(Code::Usage, what).help(help),
+        None => Exit::new(Code::Usage, why),
+    })
+}
+
 fn no_hook(name: &str, config: &Config, folders: &[PathBuf]) -> Exit {
     // A broken file is no hook, and then its error is the answer.
     let broken: Vec<&Diagnostic> = config

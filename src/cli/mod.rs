@@ -53,6 +53,7 @@ mod replay;
 mod run;
 mod schema;
 mod script;
+mod scripts;
 mod show;
 mod sign;
 mod signing;

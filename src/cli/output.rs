@@ -255,6 +255,26 @@ fn cut(text: &str, room: usize) -> String {
     kept
 }
 
+/// A text in lines that are as wide as the terminal, if there is one; all but the first are indented.
+pub(crate) fn wrapped(text: &str, indent: usize, width: Option<usize>) -> String {
+    let Some(room) = width.map(|width| width.saturating_sub(indent).max(20)) else { return text.to_owned() };
+    let (mut lines, mut used) = (String::new(), 0);
+    for word in text.split(' ') {
+        let wide = columns_of(word);
+        if used > 0 && used + 1 + wide > room {
+            lines.push('\n');
+            lines.push_str(&" ".repeat(indent));
+            used = 0;
+        } else if used > 0 {
+            lines.push(' ');
+            used += 1;
+        }
+        lines.push_str(word);
+        used += wide;
+    }
+    lines
+}
+
 fn columns_of(text: &str) -> usize {
     text.chars().map(columns_of_char).sum()
 }
@@ -279,6 +299,13 @@ fn columns_of_char(c: char) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_go_on_under_themselves() {
+        let text = "in the group: 群机器人 then Add and copy it";
+        assert_eq!(wrapped(text, 2, None), text);
+        assert_eq!(wrapped(text, 2, Some(24)), "in the group: 群机器人\n  then Add and copy it");
+    }
 
     #[test]
     fn columns_line_up_also_with_wide_characters() {

@@ -8,7 +8,7 @@ use crate::cli::exit::{Code, Exit};
 use crate::cli::{Global, local, output};
 use crate::engine::wire;
 use crate::rules::hook::{Hook, NotWanted};
-use crate::rules::platform::{Given, RenderError, Turn};
+use crate::rules::platform::{Given, RenderError};
 use crate::words::event::Event;
 use crate::words::exchange::Request;
 use crate::words::secret::Secrets;
@@ -26,6 +26,9 @@ pub(crate) struct Render {
     hook: String,
     /// A file or - with an event, the event's JSON, or the id of one that the daemon knows
     event: String,
+    /// Of several robots that take turns, the one of this number, from 1
+    #[arg(long, value_name = "N")]
+    robot: Option<usize>,
     /// Print a curl command that sends it
     #[arg(long)]
     curl: bool,
@@ -42,6 +45,7 @@ impl Render {
             global
                 .note(format!("note: {}; this is what it would send all the same", not_wanted(&hook, &event, &reason)));
         }
+        let hook = local::robot(&hook, self.robot)?;
         let requests = requests(&hook, &event, &config.secrets)?;
         if !self.show_secrets && (self.curl || global.verbose > 0) {
             global.note("note: secrets are shown as ***, and URLs without their path; --show-secrets prints them");
@@ -67,15 +71,8 @@ impl Render {
 
 /// The first attempt's request, or its requests when the message has several parts.
 fn requests(hook: &Hook, event: &Event, secrets: &Secrets) -> Result<Vec<Request>, Exit> {
-    let (first, parts) = request_of(hook, event, secrets, 0)?;
-    let others = (1..parts).map(|part| request_of(hook, event, secrets, part).map(|(request, _)| request));
-    std::iter::once(Ok(first)).chain(others).collect()
-}
-
-fn request_of(hook: &Hook, event: &Event, secrets: &Secrets, part: u32) -> Result<(Request, u32), Exit> {
     let given = Given { id: "example-1", attempt: 1, now: Timestamp::now(), hook: &hook.name, event, secrets };
-    let turn = Turn { part, plain: false };
-    hook.render_turn(&given, None, turn).map_err(|error| match error {
+    hook.render_parts(&given).map_err(|error| match error {
         RenderError::Secret { .. } => Exit::new(Code::Configuration, error.to_string())
             .help("write it to a file of that name in the secrets.d folder"),
         RenderError::Wrong(problem) => {

@@ -37,7 +37,7 @@ use crate::words::secret::Secret;
 /// {"status":503,"times":2} or {"fault":"reset"}.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  postrider sink --as dingtalk --keyword app\n  postrider sink --verify preset=standard-webhooks --secret-file ci.key\n  postrider sink --status 503 --fail-first 2"
+    after_help = "Example:\n  postrider sink --as dingtalk --keyword app\n  postrider sink --verify preset=standard-webhooks --secret-file ci.key\n  postrider sink --status 503 --fail-first 2\n  postrider sink --body '{\"ok\": false, \"error\": 17}'"
 )]
 pub(crate) struct Sink {
     /// Where to listen
@@ -64,6 +64,9 @@ pub(crate) struct Sink {
     /// Answer with this status, in place of the platform
     #[arg(long, value_name = "STATUS", conflicts_with_all = ["hang", "reset"], value_parser = clap::value_parser!(u16).range(200..=999))]
     status: Option<u16>,
+    /// The body of its answers: of those with --status, else of a 200 in place of ok
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["platform", "hang", "reset"])]
+    body: Option<String>,
     /// Only this part of the requests goes wrong, from 0 to 1 (with 503, unless --status, --hang or --reset say how)
     #[arg(long, value_name = "PART", value_parser = part)]
     fail_rate: Option<f64>,
@@ -147,6 +150,7 @@ impl Sink {
             secret,
             keywords: self.keyword.clone(),
             limits: self.rate.map(|limit| vec![limit]),
+            reply: self.body.as_deref().filter(|_| self.status.is_none()).map(Into::into),
             ..BotOptions::default()
         };
         let options = SinkOptions {
@@ -176,7 +180,7 @@ impl Sink {
         let step = match (self.hang, self.reset, self.status) {
             (true, ..) => Step::fault(Fault::Stall),
             (_, true, _) => Step::fault(Fault::Reset),
-            (_, _, Some(status)) => Step::status(status),
+            (_, _, Some(status)) => Step { body: self.body.clone(), ..Step::status(status) },
             _ if self.fail_rate.is_none() && self.fail_first.is_none() => return None,
             _ => Step::status(503),
         };
@@ -226,7 +230,7 @@ impl Printer {
 }
 
 /// Ctrl-C, or what systemd sends.
-async fn stop_signal() {
+pub(crate) async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
@@ -371,6 +375,8 @@ mod tests {
         for (arguments, expected) in [
             ("", None),
             ("--status 204", Some((0, 1.0, Step::status(204)))),
+            ("--status 200 --body {}", Some((0, 1.0, Step { body: Some("{}".to_owned()), ..Step::status(200) }))),
+            ("--body {}", None),
             ("--fail-first 2", Some((2, 0.0, Step::status(503)))),
             ("--fail-rate 0.2 --status 429", Some((0, 0.2, Step::status(429)))),
             ("--hang", Some((0, 1.0, Step::fault(Fault::Stall)))),

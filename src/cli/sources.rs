@@ -4,26 +4,26 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use crate::cli::exit::{Code, Exit};
-use crate::cli::output::{self, BOLD, Columns, DIM, cell, paint, styled};
-use crate::cli::platforms::default;
+use crate::cli::output::{self, BOLD, Columns, cell, styled};
+use crate::cli::scripts::{Parts, Shown, objects};
 use crate::cli::{Global, local};
 use crate::rules::config::Config;
 use crate::rules::source::SourceScript;
 use crate::rules::yaml::reader::show_duration;
 use crate::words::keys::SOURCE_OPTIONS;
 
-/// List the scripts for sources, or show what one asks of the main file
+/// List the scripts for sources, or show what one asks of the main file, and its text
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   postrider sources
   postrider sources github
+  postrider sources github --manifest
   postrider sources github --source > scripts/sources/mine.rhai")]
 pub(crate) struct Sources {
     /// One script, or a source of the main file
     name: Option<String>,
-    /// Print the script
-    #[arg(long, requires = "name")]
-    source: bool,
+    #[command(flatten)]
+    parts: Parts,
 }
 
 impl Sources {
@@ -40,11 +40,7 @@ impl Sources {
                 None => exit.help("`postrider sources` lists them"),
             }
         })?;
-        match (self.source, global.json) {
-            (true, _) => output::bytes(script.source.text.as_bytes()),
-            (_, true) => output::json(&object(script, &config)),
-            _ => page(script, &config),
-        }
+        shown(script, &config).print(global, &self.parts)
     }
 }
 
@@ -69,56 +65,47 @@ fn list(global: &Global, config: &Config) -> Result<(), Exit> {
     Columns::new(output::terminal_width()).print(&["SOURCE", "", "AT", "WHAT"], &rows)
 }
 
-fn page(script: &SourceScript, config: &Config) -> Result<(), Exit> {
+fn shown<'a>(script: &'a SourceScript, config: &Config) -> Shown<'a> {
     let manifest = &script.manifest;
-    output::say(format!("{}  {}", paint(BOLD, &script.name), output::clean_line(&manifest.summary)))?;
-    let origin = if script.built_in { "built in" } else { &script.source.name };
     let methods: Vec<&str> = manifest.methods.iter().map(http::Method::as_str).collect();
-    let facts = [
-        ("script", origin.to_owned()),
-        ("at", used_as(script, config).join(" ")),
-        ("methods", methods.join(" ")),
-        (
-            "repeats",
-            manifest.replay_window.map(|window| format!("within {}", show_duration(window))).unwrap_or_default(),
-        ),
-    ];
-    for (name, fact) in facts.iter().filter(|(_, fact)| !fact.is_empty()) {
-        output::say(format!("{} {fact}", paint(DIM, &format!("{name:<12}"))))?;
-    }
-    output::say("")?;
-    let own = manifest.options.iter().map(|option| {
-        vec![styled(&option.name, BOLD), cell(option.kind.word()), cell(default(option)), cell(&option.about)]
-    });
+    let repeats = manifest.replay_window.map(|window| format!("within {}", show_duration(window)));
     let common = SOURCE_OPTIONS
         .keys
         .iter()
         .map(|key| vec![styled(key.name, BOLD), cell(key.shape.word()), cell(""), cell(key.about)]);
-    let rows: Vec<_> = own.chain(common).collect();
-    Columns::new(output::terminal_width()).print(&["OPTION", "KIND", "DEFAULT", "ABOUT"], &rows)
+    Shown {
+        name: &script.name,
+        summary: &manifest.summary,
+        source: &script.source,
+        built_in: script.built_in,
+        facts: vec![
+            ("at", used_as(script, config).join(" ")),
+            ("types", manifest.types.join(" ")),
+            ("methods", methods.join(" ")),
+            ("repeats", repeats.unwrap_or_default()),
+        ],
+        options: &manifest.options,
+        more: common.collect(),
+        object: object(script, config),
+    }
 }
 
 fn object(script: &SourceScript, config: &Config) -> Json {
     let manifest = &script.manifest;
-    let own = manifest.options.iter().map(|option| {
-        json!({
-            "name": option.name,
-            "kind": option.kind.word(),
-            "required": option.required,
-            "default": option.default,
-            "about": option.about,
-        })
-    });
     let common = SOURCE_OPTIONS.keys.iter().map(|key| {
-        json!({"name": key.name, "kind": key.shape.word(), "required": false, "default": null, "about": key.about})
+        json!({
+            "name": key.name, "kind": key.shape.word(), "required": false, "default": null, "about": key.about,
+            "where": null,
+        })
     });
     json!({
         "source": script.name,
         "summary": manifest.summary,
         "built_in": script.built_in,
         "at": used_as(script, config),
+        "types": manifest.types,
         "methods": manifest.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
         "replay_window": manifest.replay_window.map(show_duration),
-        "options": own.chain(common).collect::<Vec<_>>(),
+        "options": objects(&manifest.options).into_iter().chain(common).collect::<Vec<_>>(),
     })
 }

@@ -73,7 +73,7 @@ fn page(status: &Json, global: &Global) -> Result<(), Exit> {
         output::say("there are no hooks")?;
     } else {
         let mut head = vec!["HOOK", "PLATFORM", "STATE", "WAITING", "DEAD", "DELIVERED", "WHY"];
-        let mut rows: Vec<Vec<Cell>> = hooks.iter().map(row).collect();
+        let mut rows: Vec<Vec<Cell>> = hooks.iter().flat_map(|hook| [vec![row(hook)], robots(hook)].concat()).collect();
         // A picture is for eyes, and words come first where there is little room.
         if output::terminal_width().is_some_and(|width| width >= ROOM_FOR_HISTORY) {
             draw_histories(hooks, &mut head, &mut rows);
@@ -153,6 +153,11 @@ fn to_do(status: &Json) -> Vec<(Style, String, String)> {
             }
             _ => {}
         }
+        for robot in held_robots(hook) {
+            let (robot, host, why) = (robot_name(robot), line(robot, "host"), line(robot, "why"));
+            let help = format!("mend the hook or its secret, or `postrider release {name}`; the others go on");
+            found.push((BAD, format!("{name}: {robot} at {host} is held: {why}"), help));
+        }
         let dead = output::number(hook, "dead");
         if dead > 0 {
             let help = format!(
@@ -181,6 +186,33 @@ fn row(hook: &Json) -> Vec<Cell> {
         cell(output::text(hook, "delivered")),
         cell(why),
     ]
+}
+
+/// A row below its hook's for each of several robots.
+fn robots(hook: &Json) -> Vec<Vec<Cell>> {
+    let of_robot = |robot: &Json| {
+        let mut row = row(robot);
+        row[0] = cell(format!("  {}", robot_name(robot)));
+        row[1] = styled(output::text(robot, "host"), DIM);
+        [3, 4, 5].into_iter().for_each(|column| row[column] = cell(""));
+        row
+    };
+    output::list(hook, "robots").iter().map(of_robot).collect()
+}
+
+/// `robot 2 (dingtalk-2)`.
+fn robot_name(robot: &Json) -> String {
+    let number = output::number(robot, "robot");
+    match robot["secret"].as_str() {
+        Some(secret) => format!("robot {number} ({})", output::clean_line(secret)),
+        None => format!("robot {number}"),
+    }
+}
+
+/// The robots of a hook that are held although the hook is not.
+fn held_robots(hook: &Json) -> impl Iterator<Item = &Json> {
+    let robots = if output::text(hook, "state") == "held" { &[] } else { output::list(hook, "robots") };
+    robots.iter().filter(|robot| output::text(robot, "state") == "held")
 }
 
 /// Columns of a terminal in which there is room for the histories besides all else.
@@ -249,11 +281,12 @@ fn troubles(status: &Json) -> Vec<String> {
     if errors > 0 {
         troubles.push(count(errors, "problem"));
     }
-    let held: Vec<String> = output::list(status, "hooks")
-        .iter()
-        .filter(|hook| output::text(hook, "state") == "held")
-        .map(|hook| output::text(hook, "hook"))
-        .collect();
+    let hooks = output::list(status, "hooks").iter();
+    let held = hooks.filter(|hook| output::text(hook, "state") == "held").map(|hook| output::text(hook, "hook"));
+    let robots = output::list(status, "hooks").iter().flat_map(|hook| {
+        held_robots(hook).map(|robot| format!("{} of {}", robot_name(robot), output::text(hook, "hook")))
+    });
+    let held: Vec<String> = held.chain(robots).collect();
     if !held.is_empty() {
         troubles.push(format!("held: {}", held.join(", ")));
     }

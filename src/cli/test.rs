@@ -28,6 +28,9 @@ pub(crate) struct Test {
     /// Send it there instead; a URL without a path keeps the hook's path and query
     #[arg(long, value_name = "URL")]
     to: Option<Url>,
+    /// Of several robots that take turns, the one of this number, from 1
+    #[arg(long, value_name = "N")]
+    robot: Option<usize>,
     /// A file or - with an event, its JSON, or the id of one that the daemon knows, instead of the sample
     #[arg(long, value_name = "FILE")]
     event: Option<String>,
@@ -61,13 +64,15 @@ impl Test {
     async fn through_daemon(&self, global: &Global, event: Option<&Event>) -> Result<Json, Exit> {
         let to = self.to.as_ref().map(Url::as_str);
         let event = event.map_or_else(|| "null".to_owned(), local::native_text);
-        let order = format!("{{\"hook\":{},\"to\":{},\"event\":{event}}}", json!(self.hook), json!(to));
+        let (hook, to, robot) = (json!(self.hook), json!(to), json!(self.robot));
+        let order = format!("{{\"hook\":{hook},\"to\":{to},\"robot\":{robot},\"event\":{event}}}");
         Daemon::of(global).post_bytes("/v1/test", order.into_bytes()).await.map(|(_, answer)| answer)
     }
 
     async fn locally(&self, global: &Global, event: Option<Event>) -> Result<Json, Exit> {
         let (hook, config) = local::hook(global, &self.hook)?;
         let event = event.unwrap_or_else(|| hook.sample_event());
+        let hook = local::robot(&hook, self.robot)?;
         let sender = Sender::new(config.settings.network.clone());
         let to = self.to.as_ref().map(Url::as_str);
         Ok(json!(probe(&sender, &config, &hook, &event, to, Timestamp::now()).await))

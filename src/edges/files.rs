@@ -108,6 +108,33 @@ pub fn put(place: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
+/// Writes a person's file anew, all of it or nothing: it stays whose it was and who may read it, and a link stays a link.
+///
+/// # Errors
+/// It cannot be written; then what was there before is still there.
+pub fn replace(place: &Path, bytes: &[u8]) -> io::Result<()> {
+    let place = fs::canonicalize(place)?;
+    let meta = fs::metadata(&place)?;
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let beside = place.with_file_name(format!(".{name}.new"));
+    let _left_over = fs::remove_file(&beside);
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        file.write_all(bytes)?;
+        let owner = rustix::process::geteuid().is_root().then(|| (meta.uid(), meta.gid()));
+        if let Some((user, group)) = owner {
+            std::os::unix::fs::fchown(&file, Some(user), Some(group))?;
+        }
+        file.set_permissions(meta.permissions())?;
+        file.sync_all()?;
+        fs::rename(&beside, &place)
+    })();
+    if written.is_err() {
+        let _not_there = fs::remove_file(&beside);
+    }
+    written
+}
+
 /// What the system says, without the number that only programmers read.
 pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();

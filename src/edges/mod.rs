@@ -1,5 +1,6 @@
 //! I/O, each kind at one edge.
 
+pub mod changes;
 pub mod client;
 pub mod config;
 pub mod files;

@@ -21,7 +21,7 @@ use crate::engine::desk::Desk;
 use crate::engine::health::Health;
 use crate::engine::probe::probe;
 pub use crate::engine::status::About;
-use crate::engine::{explain, standing, status};
+use crate::engine::{explain, robots, standing, status};
 use crate::rules::backoff;
 use crate::rules::config::Config;
 use crate::rules::hook::Hook;
@@ -207,8 +207,12 @@ impl Admin {
     async fn release(&self, body: &[u8]) -> Result<Reply, Refused> {
         let asked = object(body)?;
         let name: Arc<str> = asked["hook"].as_str().unwrap_or_default().into();
-        if !self.desk.release(&name, "an operator said so").await {
-            let config = self.config.borrow().clone();
+        let (config, because) = (self.config.borrow().clone(), "an operator said so");
+        let mut released = self.desk.release(&name, because).await;
+        if let Some(hook) = config.hooks.get(&name) {
+            released |= robots::release(&self.desk, hook, because).await;
+        }
+        if !released {
             let (known, help) = match explain::hook_named(&self.desk, &config, &name).await {
                 Ok(_) => (format!("{name} is not held"), "`postrider status` says what every hook does".to_owned()),
                 Err((what, help)) => (what, help.unwrap_or_default()),
@@ -220,13 +224,18 @@ impl Admin {
 
     async fn test(&self, body: &[u8]) -> Result<Reply, Refused> {
         let order: TestOrder<'_> = serde_json::from_slice(body).map_err(|_| {
-            (400, "bad_request", "an order is {\"hook\": NAME, \"event\"?: {…}, \"to\"?: URL}".to_owned())
+            (
+                400,
+                "bad_request",
+                "an order is {\"hook\": NAME, \"event\"?: {…}, \"to\"?: URL, \"robot\"?: N}".to_owned(),
+            )
         })?;
         let hook = self.known_hook(&json!({"hook": order.hook})).await?;
         let event = match order.event {
             None => hook.sample_event(),
             Some(given) => self.native(given.get().as_bytes())?,
         };
+        let hook = hook.robot(order.robot).map_err(|why| (400, "bad_request", why))?;
         let config = self.config.borrow().clone();
         let now = self.desk.clock.now();
         let to = order.to.as_deref();
@@ -281,6 +290,8 @@ impl Admin {
 struct TestOrder<'b> {
     hook: String,
     to: Option<String>,
+    #[serde(default)]
+    robot: Option<usize>,
     #[serde(borrow)]
     event: Option<&'b RawValue>,
 }

@@ -13,6 +13,7 @@ use crate::edges::journal::{JournalError, LogRow};
 use crate::engine::desk::{Desk, Pulse};
 use crate::engine::gate::{Gate, Pass, Passes};
 use crate::engine::kept;
+use crate::engine::robots;
 use crate::engine::tally;
 use crate::engine::traces::Traced;
 use crate::engine::troubles::Trouble;
@@ -290,6 +291,9 @@ pub(super) async fn act_on(desk: &Desk, config: &Config, hook: &Hook, gate: &Gat
             tracing::info!(hook = %hook.name, why, seconds = wait.as_secs(), "receiver asked for a pause");
             gate.pause(desk.clock.elapsed() + (*wait).min(limits::RETRY_AFTER_MAX), why);
         }
+        Verdict::Hold { why } if hook.as_robot().is_some() => {
+            Box::pin(robots::hold(desk, config, hook, why, event)).await;
+        }
         Verdict::Hold { why } => desk.hold_for(&hook.name, why, config.fingerprint(hook), event).await,
         _ => {}
     }
@@ -319,6 +323,10 @@ fn ended(desk: &Desk, hook: &Hook, delivery: &Delivery, seen: &Seen<'_>, clean: 
             outcome = Outcome::Waiting { until: delivery.due, why: Why::Turn };
             attempts = delivery.attempts;
         }
+    }
+    if hook.as_robot().is_some() {
+        outcome = robots::goes_on(hook, verdict, delivery, outcome);
+        why = robots::signed(hook, verdict, why);
     }
     let (status, response) = match seen.answer {
         Ok(response) => (Some(response.status), beginning(response)),

@@ -17,8 +17,8 @@ use crate::engine::tally::{Tally, Totals};
 use crate::engine::traces::Traces;
 use crate::engine::troubles::{Bell, Trouble};
 use crate::rules::config::Config;
+use crate::rules::hook::pool::Robot;
 use crate::rules::hook::{Hook, ReceiverKey};
-use crate::rules::platform::Given;
 use crate::words::event::{Event, OWN_SOURCE};
 use crate::words::limits;
 
@@ -162,13 +162,7 @@ impl Desk {
 
     /// The gate of a hook's receiver, when that is the same for every event.
     pub fn constant_gate(&self, config: &Config, hook: &Hook) -> Option<Gate> {
-        if !hook.receiver_is_constant() {
-            return None;
-        }
-        let event = Event::new("", Some(String::new()), "null", Timestamp::UNIX_EPOCH);
-        let now = Timestamp::UNIX_EPOCH;
-        let given = Given { id: "", attempt: 0, now, hook: &hook.name, event: &event, secrets: &config.secrets };
-        Some(self.gate(hook.receiver(&given).ok()?))
+        hook.constant_receiver(&config.secrets).map(|key| self.gate(key))
     }
 
     /// What the lane of a hook says of itself; made when it is new.
@@ -221,20 +215,63 @@ impl Desk {
     }
 
     async fn hold(&self, hook: &Arc<str>, why: &str, fingerprint: String, until: Option<Timestamp>) {
-        let hold = Hold { why: why.to_owned(), since: self.clock.now(), fingerprint, until };
-        self.holds.lock().unwrap_or_else(PoisonError::into_inner).insert(hook.clone(), hold.clone());
-        let until = until.map(|until| until.to_string());
-        tracing::warn!(hook = %hook, why, until, "hook is held: its deliveries wait until it is released");
-        if let Err(error) = self.journal.set_hold(hook, Some(hold)).await {
-            tracing::error!(hook = %hook, %error, "the hold could not be recorded, a restart forgets it");
-        }
+        let since = self.clock.now();
+        let shown = until.map(|until| until.to_string());
+        tracing::warn!(hook = %hook, why, until = shown, "hook is held: its deliveries wait until it is released");
+        self.keep_hold(hook, Hold { why: why.to_owned(), since, fingerprint, until }).await;
         // The lane must learn when it ends.
         self.journal.bell(hook).notify_one();
     }
 
+    async fn keep_hold(&self, name: &Arc<str>, hold: Hold) {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), hold.clone());
+        if let Err(error) = self.journal.set_hold(name, Some(hold)).await {
+            tracing::error!(hook = %name, %error, "the hold could not be recorded, a restart forgets it");
+        }
+    }
+
+    /// Takes a robot out of its pool for what an answer said, now and across a restart, until somebody acts on it.
+    pub async fn hold_robot(&self, robot: &Robot, why: &str, fingerprint: String) {
+        let (why, since) = (why.to_owned(), self.clock.now());
+        self.keep_hold(&robot.hold, Hold { why, since, fingerprint, until: None }).await;
+    }
+
+    /// Says that a robot is held; `left` others go on. `event` is what was to be delivered.
+    pub fn tell_held_robot(&self, hook: &Arc<str>, robot: &Robot, why: &str, left: usize, event: &Event) {
+        let name = robot.name();
+        tracing::warn!(hook = %hook, robot = name, why, left, "robot is held: it is left out until it is released");
+        if event.source == OWN_SOURCE {
+            self.unsaid.lock().unwrap_or_else(PoisonError::into_inner).insert(robot.hold.clone());
+        } else {
+            let why = why.to_owned();
+            self.troubles.raise(Trouble::RobotHeld { hook: hook.clone(), robot: name, why, left });
+        }
+    }
+
+    /// Lets a robot take part again. Answers whether it was held.
+    pub async fn release_robot(&self, hook: &Arc<str>, robot: &Robot, because: &str) -> bool {
+        if !self.forget_hold(&robot.hold) {
+            return false;
+        }
+        tracing::info!(hook = %hook, robot = robot.name(), because, "robot is released");
+        if !self.unsaid.lock().unwrap_or_else(PoisonError::into_inner).remove(&robot.hold) {
+            let why = because.to_owned();
+            self.troubles.raise(Trouble::RobotReleased { hook: hook.clone(), robot: robot.name(), why });
+        }
+        if let Err(error) = self.journal.set_hold(&robot.hold, None).await {
+            tracing::error!(hook = %robot.hold, %error, "the release could not be recorded");
+        }
+        self.journal.bell(hook).notify_one();
+        true
+    }
+
+    fn forget_hold(&self, name: &str) -> bool {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner).remove(name).is_some()
+    }
+
     /// Lets a held hook go on. Answers whether it was held.
     pub async fn release(&self, hook: &Arc<str>, because: &str) -> bool {
-        if self.holds.lock().unwrap_or_else(PoisonError::into_inner).remove(hook).is_none() {
+        if !self.forget_hold(hook) {
             return false;
         }
         tracing::info!(hook = %hook, because, "hook is released");

@@ -3,6 +3,8 @@
 //! A lane never waits for another lane. It wakes at new work, the next due time, the end of a pause, the end of a
 //! flight, and a new configuration.
 
+mod pooled;
+
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,6 +37,8 @@ pub struct Lane {
     stop: CancellationToken,
     /// The gate of a receiver that is the same for every event, found once per configuration.
     gate: Option<(Arc<Config>, Gate)>,
+    /// The same for several robots that take turns.
+    pool: Option<(Arc<Config>, Arc<pooled::Pool>)>,
     pub(super) bell: Arc<Notify>,
     pub(super) pulse: Arc<Pulse>,
     /// What a digest of it was refused with; made when one is.
@@ -66,7 +70,7 @@ impl Lane {
     pub fn new(name: Arc<str>, desk: Arc<Desk>, config: watch::Receiver<Arc<Config>>, stop: CancellationToken) -> Self {
         let bell = desk.journal.bell(&name);
         let pulse = desk.pulse(&name);
-        Self { name, desk, config, stop, gate: None, bell, pulse, apart: None, tidied: None }
+        Self { name, desk, config, stop, gate: None, pool: None, bell, pulse, apart: None, tidied: None }
     }
 
     /// Runs until the stop signal, then waits for what is in the air; whoever cannot wait aborts it without loss.
@@ -113,6 +117,9 @@ impl Lane {
             let rest = self.expire(hook.retry.max_age, "the hook could not send").await?;
             return Ok(rest.at_latest(until.map(|until| self.desk.clock.until(until, LONGEST_SLEEP))));
         }
+        if !hook.robots().is_empty() {
+            return Box::pin(self.fill_pool(&config, &hook, flights)).await;
+        }
         loop {
             let room = hook.concurrency.saturating_sub(flights.len());
             if room == 0 {
@@ -140,15 +147,7 @@ impl Lane {
                 return self.idle().await;
             }
             for delivery in claimed {
-                let flight = Flight {
-                    desk: self.desk.clone(),
-                    changes: self.config.clone(),
-                    config: config.clone(),
-                    hook: hook.clone(),
-                    pulse: self.pulse.clone(),
-                    gate: gate.clone(),
-                    stop: self.stop.clone(),
-                };
+                let flight = self.flight(&config, &hook, gate.clone());
                 let pass = passes.pop();
                 if let Some(delivery) = flight.in_time(delivery, now) {
                     flights.spawn(flight.fly(delivery, pass));
@@ -162,6 +161,18 @@ impl Lane {
         let due = self.desk.journal.next_due(&self.name).await?;
         let wake = due.map(|due| self.desk.clock.until(due, LONGEST_SLEEP));
         Ok(Rest::Until(wake.unwrap_or_else(|| Instant::now() + LONGEST_SLEEP)))
+    }
+
+    fn flight(&self, config: &Arc<Config>, hook: &Arc<Hook>, gate: Option<Gate>) -> Flight {
+        Flight {
+            desk: self.desk.clone(),
+            changes: self.config.clone(),
+            config: config.clone(),
+            hook: hook.clone(),
+            pulse: self.pulse.clone(),
+            gate,
+            stop: self.stop.clone(),
+        }
     }
 
     /// The gate is shut. A pause or a breaker may keep it so for long, and what grows too old meanwhile is given up.
@@ -252,8 +263,7 @@ impl Flight {
 
     /// The next delivery, where nothing stands in its way and it is at hand. In every other case the lane looks.
     fn next(&self) -> Option<(Delivery, Option<Pass>)> {
-        let changed = self.changes.has_changed().unwrap_or(true);
-        if changed || self.stop.is_cancelled() || self.desk.held(&self.hook.name).is_some() {
+        if self.must_look() {
             return None;
         }
         let passes = match &self.gate {
@@ -265,6 +275,12 @@ impl Flight {
         let next = claimed.and_then(|delivery| self.in_time(delivery, now));
         let pass = passes.and_then(|passes| if next.is_some() { Some(passes.single()) } else { passes.none() });
         Some((next?, pass))
+    }
+
+    /// Whether something is otherwise than when the flight began: what to do about it the lane knows.
+    fn must_look(&self) -> bool {
+        let changed = self.changes.has_changed().unwrap_or(true);
+        changed || self.stop.is_cancelled() || self.desk.held(&self.hook.name).is_some()
     }
 
     /// The delivery, unless it is too old: then it is given up.

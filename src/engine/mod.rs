@@ -19,6 +19,7 @@ pub mod probe;
 pub mod pulse;
 pub mod queue;
 pub mod recall;
+pub mod robots;
 pub mod standing;
 pub mod status;
 pub mod tally;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::edges::journal::{Filter, JournalError, LogRow};
 use crate::engine::desk::Desk;
-use crate::engine::gate::Gate;
+use crate::engine::robots;
 use crate::rules::config::Config;
-use crate::rules::hook::Hook;
+use crate::rules::hook::{Hook, pool};
 use crate::words::limits;
 
 /// Notes the latest attempts at the gates of receivers that are the same for every event.
@@ -22,9 +22,14 @@ pub async fn recall(desk: &Desk, config: &Config) -> Result<(), JournalError> {
     let since = now.checked_sub(longest).ok();
     let rows = desk.journal.log(Filter { since, ..Filter::default() }).await?;
     for row in rows.iter().filter(|row| !row.verdict.is_empty()) {
-        let Some((hook, gate)) = gate_of(desk, config, row) else { continue };
+        let Some(hook) = config.hooks.get(row.hook.as_str()) else { continue };
         // A clock that was set back since: as far as anybody can tell it was just now.
         let age = Duration::try_from(now.duration_since(row.time)).unwrap_or_default();
+        if !hook.robots().is_empty() {
+            recall_robot(desk, config, hook, row, elapsed, age);
+            continue;
+        }
+        let Some(gate) = desk.constant_gate(config, hook) else { continue };
         gate.recall(elapsed.saturating_sub(age), hook, &row.verdict, &row.why);
         if row.verdict == "pause"
             && let Some(left) = pause_left(desk, row).await?
@@ -35,9 +40,21 @@ pub async fn recall(desk: &Desk, config: &Config) -> Result<(), JournalError> {
     Ok(())
 }
 
-fn gate_of<'a>(desk: &Desk, config: &'a Config, row: &LogRow) -> Option<(&'a Hook, Gate)> {
-    let hook = config.hooks.get(row.hook.as_str())?;
-    Some((hook, desk.constant_gate(config, hook)?))
+/// An attempt by one of several robots. One of which nobody can say any more by whom it was counts for all of them.
+fn recall_robot(desk: &Desk, config: &Config, hook: &Hook, row: &LogRow, elapsed: Duration, age: Duration) {
+    let (number, rests) = pool::signed(&row.why).unwrap_or_default();
+    let known = hook.robots().iter().any(|robot| robots::number(robot) == number);
+    for (robot, gate) in robots::gates(desk, config, hook) {
+        if known && robots::number(robot) != number {
+            continue;
+        }
+        gate.recall(elapsed.saturating_sub(age), robot, &row.verdict, &row.why);
+        // Its delivery did not wait for the end of the pause, so the attempt says how long that was.
+        let left = rests.map(|seconds| Duration::from_secs(seconds).min(limits::RETRY_AFTER_MAX).saturating_sub(age));
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            gate.pause(elapsed + left, &row.why);
+        }
+    }
 }
 
 /// How long the pause that this attempt was answered with goes on: its delivery is due at the end.

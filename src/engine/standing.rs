@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::edges::journal::DeliveryRow;
 use crate::engine::desk::Desk;
+use crate::engine::robots;
 use crate::rules::backoff;
 use crate::rules::config::Config;
 use crate::rules::hook::Hook;
@@ -18,7 +19,7 @@ pub fn of_hook(desk: &Desk, config: &Config, name: &str) -> Standing {
     let hook = config.hooks.get(name);
     Standing {
         shut: shut(desk, config, name),
-        gate: hook.and_then(|hook| gate(desk, config, hook).or_else(|| collecting(desk, hook))),
+        gate: hook.and_then(|hook| robots::shut(desk, config, hook).or_else(|| collecting(desk, hook))),
         flying: desk.pulse(&name.into()).flying.load(Ordering::Relaxed),
         slots: hook.map_or(0, |hook| hook.concurrency),
     }
@@ -36,13 +37,8 @@ fn shut(desk: &Desk, config: &Config, name: &str) -> Option<(Why, Option<Timesta
     if let Some(hold) = desk.held(name) {
         return Some((Why::Hold(hold.why), hold.until));
     }
-    config.missing_secret(hook).map(|why| (Why::SecretMissing(why), None))
-}
-
-fn gate(desk: &Desk, config: &Config, hook: &Hook) -> Option<(Why, Timestamp)> {
-    let (now, elapsed) = (desk.clock.steady(), desk.clock.elapsed());
-    let (until, why) = desk.constant_gate(config, hook)?.shut(elapsed, hook)?;
-    Some((why, backoff::later(now, until.saturating_sub(elapsed))))
+    let missing = config.missing_secret(hook).map(Why::SecretMissing);
+    missing.or_else(|| robots::all_out(desk, config, hook)).map(|why| (why, None))
 }
 
 /// Until when its digest waits for company.

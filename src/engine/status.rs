@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use crate::edges::intake::spool;
 use crate::edges::journal::{JournalError, LaneCount};
 use crate::engine::desk::Desk;
-use crate::engine::{standing, tally};
+use crate::engine::{robots, standing, tally};
 use crate::rules::config::Config;
 use crate::rules::diagnostic::Diagnostic;
 use crate::rules::hook::Hook;
@@ -151,7 +151,7 @@ fn of_hook(desk: &Desk, config: &Config, name: &Arc<str>, hook: Option<&Arc<Hook
         None => ("removed", None, "its file is gone from hooks.d".to_owned()),
         Some(hook) => state(desk, config, hook, waits),
     };
-    json!({
+    let mut told = json!({
         "hook": name.as_ref(),
         "file": hook.map(|hook| hook.source.name.to_string()),
         "platform": hook.map(|hook| hook.platform.name.clone()),
@@ -165,7 +165,11 @@ fn of_hook(desk: &Desk, config: &Config, name: &Arc<str>, hook: Option<&Arc<Hook
         "in_flight": in_flight,
         "oldest": count.oldest,
         "history": history.map(|part| json!({"delivered": part.good, "failed": part.bad})).collect::<Vec<_>>(),
-    })
+    });
+    if let Some(hook) = hook.filter(|hook| !hook.robots().is_empty()) {
+        told["robots"] = robots::status(desk, config, hook).into();
+    }
+    told
 }
 
 /// What a hook does right now, until when if that is known, and why.

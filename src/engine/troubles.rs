@@ -42,6 +42,26 @@ pub enum Trouble {
         /// Why.
         why: String,
     },
+    /// One of the robots of a hook is left out until somebody acts; the others go on.
+    RobotHeld {
+        /// Whose.
+        hook: Arc<str>,
+        /// Which.
+        robot: String,
+        /// Why.
+        why: String,
+        /// How many others there are.
+        left: usize,
+    },
+    /// It takes part again.
+    RobotReleased {
+        /// Whose.
+        hook: Arc<str>,
+        /// Which.
+        robot: String,
+        /// Why.
+        why: String,
+    },
     /// A delivery was given up.
     Dead {
         /// Whose.
@@ -122,7 +142,11 @@ impl Trouble {
     /// The hook that must not be told.
     fn about(&self) -> Option<&str> {
         match self {
-            Self::Held { hook, .. } | Self::Released { hook, .. } | Self::Dead { hook, .. } => Some(hook),
+            Self::Held { hook, .. }
+            | Self::Released { hook, .. }
+            | Self::RobotHeld { hook, .. }
+            | Self::RobotReleased { hook, .. }
+            | Self::Dead { hook, .. } => Some(hook),
             Self::ConfigError { file, .. } | Self::ConfigRecovered { file } => name_of(file).ok(),
             Self::StorageFailed { .. } | Self::StorageLow { .. } | Self::StorageRecovered { .. } => None,
         }
@@ -132,6 +156,8 @@ impl Trouble {
         match self {
             Self::Held { .. } => "postrider.hook.held",
             Self::Released { .. } => "postrider.hook.released",
+            Self::RobotHeld { .. } => "postrider.robot.held",
+            Self::RobotReleased { .. } => "postrider.robot.released",
             Self::Dead { .. } => "postrider.hook.dead",
             Self::ConfigError { .. } => "postrider.config.error",
             Self::ConfigRecovered { .. } => "postrider.config.recovered",
@@ -146,6 +172,10 @@ impl Trouble {
         match self {
             Self::Held { hook, why, by, until } => json!({"hook": **hook, "why": why, "by": by, "until": until}),
             Self::Released { hook, why } => json!({"hook": **hook, "why": why}),
+            Self::RobotHeld { hook, robot, why, left } => {
+                json!({"hook": **hook, "robot": robot, "why": why, "left": left})
+            }
+            Self::RobotReleased { hook, robot, why } => json!({"hook": **hook, "robot": robot, "why": why}),
             Self::Dead { hook, delivery, event: (id, kind), why } => json!({
                 "hook": **hook, "count": count, "delivery": **delivery, "event": id, "type": kind, "why": why,
             }),

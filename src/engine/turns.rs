@@ -11,6 +11,7 @@
 //! So a crash between two parts goes on with the one that is not proven yet, and a part that fails is tried again alone.
 
 use crate::engine::desk::Desk;
+use crate::rules::hook::pool;
 use crate::words::delivery::Delivery;
 
 /// Which of how many, as the attempt of a part says it.
@@ -34,6 +35,14 @@ pub async fn begun(desk: &Desk, delivery: &Delivery) -> bool {
     let shown = desk.journal.show(&delivery.id).await.ok().flatten();
     let attempts = shown.map(|shown| shown.attempts).unwrap_or_default();
     attempts.iter().any(|(attempt, _)| attempt.verdict == "delivered" && read(&attempt.why).is_some())
+}
+
+/// The robot, of several, that sent the part before the one that comes next, if there is one.
+pub async fn robot_of_the_part_before(desk: &Desk, delivery: &Delivery) -> Option<usize> {
+    let shown = desk.journal.show(&delivery.id).await.ok().flatten()?;
+    let (latest, _) = shown.attempts.iter().rev().find(|(attempt, _)| attempt.verdict == "delivered")?;
+    let (part, of) = read(&latest.why)?;
+    (part < of).then(|| pool::signed(&latest.why)).flatten().map(|(number, _)| number)
 }
 
 /// The reverse of `words`, also with more behind it; the part counts from 1.

@@ -102,6 +102,11 @@ impl Config {
 
     /// The secrets of a hook that cannot be had, each with why: its deliveries wait until they can.
     pub fn missing_secret(&self, hook: &Hook) -> Option<String> {
+        if let [first, others @ ..] = hook.robots() {
+            // One robot that can send is enough.
+            let missing = self.missing_secret(first)?;
+            return others.iter().all(|robot| self.missing_secret(robot).is_some()).then_some(missing);
+        }
         hook.secrets().find_map(|(name, _)| {
             self.secrets.get(name).err().map(|why| format!("secret {name} cannot be read: {why}"))
         })

@@ -7,14 +7,17 @@
 //!     summary: "DingTalk group robot",          // one line, required
 //!     receiver: ["url"],                        // the options that name the receiver
 //!     text: "message",                          // the option that people read, which a digest is; optional
+//!     pool: ["url", "secret"],                  // options that differ from robot to robot where several take turns; optional
 //!     rate_limit: "20/1m", concurrency: 1,      // both optional
 //!     options: #{
-//!         url:     required("url", "the robot's webhook URL"),
+//!         url:     required("url", "the robot's webhook URL", "group settings > Bots > Add > Custom; the page shows it"),
 //!         type:    optional("choice: text markdown", "text", "how it is shown"),
 //!         mention: optional("list", [], "mobile numbers, or all"),
 //!     },
 //! }
 //! ```
+//!
+//! A third text says where to click to get the value, and `new` asks for the options that have one.
 //!
 //! The kinds are `text chat message markdown html mrkdwn markdownv2 xml url headers secret list bool integer sign tree`, and a choice: either
 //! `"choice: text markdown"` or the words as an array, `["text", "markdown"]`. A kind of text with `@` behind it, such as
@@ -39,6 +42,8 @@ pub struct Manifest {
     pub receiver: Vec<String>,
     /// The option that is the text of a message, where there is one: a digest stands there.
     pub text: Option<String>,
+    /// The options that differ from robot to robot, where several may take turns: a quota is a robot's own.
+    pub pool: Vec<String>,
     /// The receiver's own limit.
     pub rate_limit: Option<Rate>,
     /// Deliveries at once, unless the hook says otherwise.
@@ -60,6 +65,8 @@ pub struct OptionSpec {
     pub default: Json,
     /// One line for `postrider platforms NAME` and for diagnostics.
     pub about: String,
+    /// Where a person gets the value: which pages of the vendor, which button. `new` asks for such an option.
+    pub origin: Option<String>,
 }
 
 /// What an option holds. The kind escapes what is interpolated; words the author wrote stay as they are.
@@ -174,37 +181,59 @@ impl Manifest {
             return Err(vec![wrong("fn manifest() must return a map").help("return #{ summary: …, options: #{ … } }")]);
         };
         let mut found = Vec::new();
-        let keys = ["summary", "receiver", "text", "rate_limit", "concurrency", "options"];
+        let keys = ["summary", "receiver", "text", "pool", "rate_limit", "concurrency", "options"];
         unknown_keys(&map, &keys, "the manifest", &mut found);
         let manifest = Self {
             summary: text(&map, "summary", &mut found),
             receiver: map.get("receiver").map_or_else(Vec::new, |value| words(value, "receiver", &mut found)),
             text: map.contains_key("text").then(|| text(&map, "text", &mut found)),
+            pool: map.get("pool").map_or_else(Vec::new, |value| words(value, "pool", &mut found)),
             rate_limit: map.get("rate_limit").and_then(|value| rate(value, &mut found)),
             concurrency: map.get("concurrency").map_or(limits::CONCURRENCY, |value| concurrency(value, &mut found)),
             options: options(&map, &mut found),
         };
-        for name in &manifest.receiver {
-            if !manifest.options.iter().any(|option| option.name == *name) {
-                let names: Vec<_> = manifest.options.iter().map(|option| option.name.as_str()).collect();
-                let finding = wrong(format!("receiver names `{name}`, which is none of the options"));
-                found.push(match nearest(name, &names) {
-                    Some(near) => finding.help(format!("did you mean `{near}`?")),
-                    None => finding.help("name the options that say whose quota it is, or remove `receiver`"),
-                });
+        manifest.known_names("receiver", &manifest.receiver, "say whose quota it is", &mut found);
+        manifest.known_names("pool", &manifest.pool, "differ from robot to robot", &mut found);
+        manifest.check_pool(&mut found);
+        manifest.check_text(&mut found);
+        if found.is_empty() { Ok(manifest) } else { Err(found) }
+    }
+
+    fn known_names(&self, key: &str, given: &[String], which: &str, found: &mut Vec<Diagnostic>) {
+        let names: Vec<_> = self.options.iter().map(|option| option.name.as_str()).collect();
+        for name in given.iter().filter(|name| !names.contains(&name.as_str())) {
+            let finding = wrong(format!("{key} names `{name}`, which is none of the options"));
+            found.push(match nearest(name, &names) {
+                Some(near) => finding.help(format!("did you mean `{near}`?")),
+                None => finding.help(format!("name the options that {which}, or remove `{key}`")),
+            });
+        }
+    }
+
+    fn check_pool(&self, found: &mut Vec<Diagnostic>) {
+        for spec in self.pool.iter().filter_map(|name| self.option(name)) {
+            if spec.kind.takes_lists() {
+                let what = format!("pool names `{}`, which may be a list for one robot already", spec.name);
+                found.push(wrong(what).help("name options that are one text: a URL, a token, a secret"));
             }
         }
-        if let Some(name) = manifest.text.as_deref().filter(|name| !name.is_empty())
-            && !manifest.option(name).is_some_and(|option| matches!(option.kind, texts!()))
+        if !self.pool.is_empty() && !self.pool.iter().any(|name| self.receiver.contains(name)) {
+            let what = "pool names no option of `receiver`: its robots would be one";
+            found.push(wrong(what).help("name the option that says which robot it is, as in pool: [\"url\"]"));
+        }
+    }
+
+    fn check_text(&self, found: &mut Vec<Diagnostic>) {
+        if let Some(name) = self.text.as_deref().filter(|name| !name.is_empty())
+            && !self.option(name).is_some_and(|option| matches!(option.kind, texts!()))
         {
-            let names: Vec<_> = manifest.options.iter().map(|option| option.name.as_str()).collect();
+            let names: Vec<_> = self.options.iter().map(|option| option.name.as_str()).collect();
             let finding = wrong(format!("text names `{name}`, which is no option that is a text"));
             found.push(match nearest(name, &names).filter(|near| *near != name) {
                 Some(near) => finding.help(format!("did you mean `{near}`?")),
                 None => finding.help("name the option that people read, or remove `text`"),
             });
         }
-        if found.is_empty() { Ok(manifest) } else { Err(found) }
     }
 
     /// The option of a name.
@@ -214,6 +243,11 @@ impl Manifest {
 }
 
 impl Kind {
+    /// Whether one value of it may be written as a list.
+    pub fn takes_lists(&self) -> bool {
+        matches!(self, Self::List | Self::Tree | Self::TreeOf(_) | Self::Xml | Self::Headers | Self::Sign)
+    }
+
     /// How a manifest writes it.
     pub fn word(&self) -> String {
         match self {
@@ -344,10 +378,9 @@ pub(in crate::rules) fn options(map: &Map, found: &mut Vec<Diagnostic>) -> Vec<O
 fn option(name: &str, value: &Dynamic, found: &mut Vec<Diagnostic>) -> Option<OptionSpec> {
     let declared = value.read_lock::<Map>().filter(|map| map.contains_key("kind") && map.contains_key("about"));
     let Some(map) = declared else {
-        found.push(
-            wrong(format!("the option `{name}` is not declared"))
-                .help("write required(kind, about) or optional(kind, default, about)"),
-        );
+        found.push(wrong(format!("the option `{name}` is not declared")).help(
+            "write required(kind, about) or optional(kind, default, about), each with where to get it if you like",
+        ));
         return None;
     };
     let kind = match Kind::read(&map["kind"]) {
@@ -367,7 +400,8 @@ fn option(name: &str, value: &Dynamic, found: &mut Vec<Diagnostic>) -> Option<Op
     };
     let about = map["about"].clone().into_string().unwrap_or_default();
     let required = map.get("required").and_then(|value| value.as_bool().ok()).unwrap_or(false);
-    Some(OptionSpec { name: name.to_owned(), kind, required, default, about })
+    let origin = map.get("where").and_then(|value| value.clone().into_string().ok());
+    Some(OptionSpec { name: name.to_owned(), kind, required, default, about, origin })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! jitter are arguments.
 
 pub mod answer;
+pub mod apprise;
 pub mod backoff;
 pub mod breaker;
 pub mod cases;
@@ -11,6 +12,7 @@ pub mod diagnostic;
 pub mod digest;
 pub mod explain;
 pub mod exposition;
+pub mod fragile;
 pub mod hook;
 pub mod host;
 pub mod manifest;
@@ -19,6 +21,7 @@ pub mod parts;
 pub mod platform;
 pub mod proof;
 pub mod repeats;
+pub mod rota;
 pub mod schema;
 pub mod script;
 pub mod settings;

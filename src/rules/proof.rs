@@ -92,7 +92,7 @@ pub fn render(hook: &Hook, event: &Event, secrets: &Secrets, whole: bool, tell: 
         }
     }
     let given = given(hook, event, secrets);
-    for (name, tree) in &hook.options {
+    for (name, tree) in hook.trees() {
         let mut tell_leaf = |place: Option<Place>| tell(&format!("`{name}`"), place);
         found.extend(tree.try_leaves(&given, &mut tell_leaf));
     }
@@ -188,6 +188,23 @@ pub fn platform(platform: &Platform, tell: &mut Tell<'_>) -> Vec<Diagnostic> {
     found
 }
 
+/// An event to show a hook with: that of its first test, else one that has every field the hook names.
+pub fn example(hook: &Hook) -> Event {
+    if hook.tests.iter().any(|test| test.event.is_some()) {
+        return hook.sample_event();
+    }
+    let mut fields = fields(hook);
+    if fields.is_empty() {
+        fields.insert(vec!["message".to_owned()]);
+    }
+    event(&kind_of(hook), &filled(&fields, &json!("sample")))
+}
+
+/// A type that the hook wants.
+fn kind_of(hook: &Hook) -> String {
+    hook.events.first().map_or_else(|| "sample".to_owned(), |pattern| pattern.replace(['*', '?'], "sample"))
+}
+
 fn note(found: &mut Vec<Diagnostic>, beyond: Diagnostic) {
     if !found.iter().any(|known| known.place == beyond.place) {
         found.push(beyond);
@@ -203,7 +220,7 @@ fn samples(hook: &Hook) -> Vec<Sample> {
     let of_tests = hook.tests.iter().filter_map(|test| Some(test.event.as_ref()?.to_event(Timestamp::UNIX_EPOCH)));
     let mut samples: Vec<_> = of_tests.map(|event| Sample { event, small: true, whole: true }).collect();
     let fields = fields(hook);
-    let kind = hook.events.first().map_or_else(|| "sample".to_owned(), |pattern| pattern.replace(['*', '?'], "sample"));
+    let kind = kind_of(hook);
     let mut add = |value: Json, small: bool, whole: bool| {
         samples.push(Sample { event: event(&kind, &filled(&fields, &value)), small, whole });
     };
@@ -238,21 +255,23 @@ fn event(kind: &str, data: &Json) -> Event {
 
 /// The paths below `data` that the hook's templates name.
 fn fields(hook: &Hook) -> BTreeSet<Vec<String>> {
-    const OWN: [&str; 8] = ["event", "hook", "attempt", "secret", "range", "dict", "namespace", "loop"];
-    let of_options = hook.options.iter().flat_map(|(_, tree)| tree.variables());
+    let of_options = hook.trees().flat_map(|(_, tree)| tree.variables());
     let of_when = hook.when.iter().flat_map(|when| when.variables());
-    let path = |variable: String| {
-        let mut path: Vec<String> = variable.split('.').map(str::to_owned).collect();
-        if path.first().is_some_and(|first| first == "event") && path.get(1).is_some_and(|second| second == "data") {
-            path.drain(..2);
-        } else if path.first().is_some_and(|first| first == "data") {
-            path.remove(0);
-        } else if path.first().is_some_and(|first| OWN.contains(&first.as_str())) {
-            path.clear();
-        }
-        path
-    };
-    of_options.chain(of_when).map(path).filter(|path| !path.is_empty()).collect()
+    of_options.chain(of_when).map(|name| path_of(&name)).filter(|path| !path.is_empty()).collect()
+}
+
+/// The path below `data` that a variable means; an empty one when it is none of the event's data.
+pub fn path_of(variable: &str) -> Vec<String> {
+    const OWN: [&str; 8] = ["event", "hook", "attempt", "secret", "range", "dict", "namespace", "loop"];
+    let mut path: Vec<String> = variable.split('.').map(str::to_owned).collect();
+    if path.first().is_some_and(|first| first == "event") && path.get(1).is_some_and(|second| second == "data") {
+        path.drain(..2);
+    } else if path.first().is_some_and(|first| first == "data") {
+        path.remove(0);
+    } else if path.first().is_some_and(|first| OWN.contains(&first.as_str())) {
+        path.clear();
+    }
+    path
 }
 
 fn fields_of_nothing() -> BTreeSet<Vec<String>> {
@@ -263,18 +282,28 @@ fn fields_of_nothing() -> BTreeSet<Vec<String>> {
 fn filled(fields: &BTreeSet<Vec<String>>, value: &Json) -> Json {
     let mut data = json!({});
     for path in fields {
-        let mut at = &mut data;
-        for name in path {
-            if !at.is_object() {
-                *at = json!({});
-            }
-            at = &mut at[name.as_str()];
-        }
+        let at = place_in(&mut data, path);
         if at.is_null() {
             *at = value.clone();
         }
     }
     data
+}
+
+/// Puts a value where the path leads.
+pub fn put(data: &mut Json, path: &[String], value: &Json) {
+    value.clone_into(place_in(data, path));
+}
+
+fn place_in<'j>(data: &'j mut Json, path: &[String]) -> &'j mut Json {
+    let mut at = data;
+    for name in path {
+        if !at.is_object() {
+            *at = json!({});
+        }
+        at = &mut at[name.as_str()];
+    }
+    at
 }
 
 /// A value of the option's kind.

@@ -371,6 +371,8 @@ pub const SOCKET_PATH: usize = 107;
 pub const DRAIN: Duration = Duration::from_secs(20);
 /// Log lines kept for a slow reader of `log -f` before it misses some.
 pub const STREAM_BUFFER: usize = 1024;
+/// Robots of one hook that take turns: a group has no room for more, and each asks the receiver for its own quota.
+pub const ROBOTS: usize = 16;
 /// How far a starting daemon looks back for receivers that asked for a pause: DingTalk mutes for ten minutes. An older
 /// pause is learnt again from the receiver.
 pub const RECALL: Duration = Duration::from_secs(15 * 60);
@@ -510,6 +512,12 @@ pub const PROOF_PATIENCE: Duration = Duration::from_secs(60);
 pub const PROOF_WORDS: u64 = 4 * 1024;
 /// A made-up text for a field, long enough to be cut everywhere.
 pub const PROOF_TEXT: usize = 4 * 1024;
+/// How long the very long text is that a new hook is tried with: longer than most platforms take, and than what stands in
+/// a field of an event.
+pub const FRAGILE_TEXT: usize = 12 * 1024;
+/// How many new hooks at most are tried with values that may break them while the daemon loads them: each takes some
+/// milliseconds, and a daemon with thousands of new ones is to start all the same. `check` tries every one.
+pub const FRAGILE_AT_ONCE: usize = 128;
 /// Deliveries remembered as suspected of having killed the process.
 pub const SUSPECTS: usize = 1024;
 /// Deaths in a row while one delivery was rendered, seen by their marks, after which it is given up although a trial of it

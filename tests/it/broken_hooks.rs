@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use postrider::rules::diagnostic::{Diagnostic, Source};
+
 use postrider::rules::explain;
+use postrider::rules::fragile;
 use postrider::rules::hook::{Hook, over_scope};
 use postrider::rules::platform::{Platform, Platforms};
 use postrider::rules::settings::{Defaults, Settings};
@@ -20,11 +22,14 @@ use postrider::words::secret::Secrets;
 const ELSEWHERE: &[(&str, &str)] = &[
     ("broke-down", "src/engine/attempt.rs"),
     ("bug", "src/edges/config/mod.rs"),
+    ("case", "src/cli/check.rs"),
     ("file", "src/rules/cases/source.rs"),
+    ("from-url", "src/rules/apprise/mod.rs"),
     ("folder-unreadable", "src/edges/config/folders.rs"),
     ("spool-file", "src/engine/status.rs"),
     ("last-good", "src/edges/config/last_good.rs"),
     ("missing-secret", "src/cli/check.rs"),
+    ("not-carried-over", "src/cli/new/from.rs"),
     ("readable-secret", "src/edges/config/mod.rs"),
     ("request", "src/rules/platform/mod.rs"),
     ("same-hook", "src/edges/config/folders.rs"),
@@ -34,6 +39,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("socket-path", "src/edges/config/paths.rs"),
     ("too-large", "src/rules/diagnostic.rs"),
     ("too-many-files", "src/edges/config/folders.rs"),
+    ("unknown-scheme", "src/rules/apprise/mod.rs"),
     ("unproven", "src/edges/config/proofs.rs"),
     ("unreadable", "src/edges/config/folders.rs"),
     ("world-writable", "src/edges/config/folders.rs"),
@@ -159,6 +165,7 @@ fn diagnose(name: &str, bytes: &[u8], platforms: &Platforms) -> Vec<Diagnostic> 
     let (hook, mut found) = Hook::parse(&source, platforms, &Defaults::default());
     if let Some(hook) = hook {
         found.extend(hook.dry_run(&Secrets::default(), Timestamp::UNIX_EPOCH));
+        found.extend(fragile::warnings(&hook));
     } else {
         assert!(found.iter().any(Diagnostic::is_error), "{name} is refused without an error");
     }
@@ -166,7 +173,8 @@ fn diagnose(name: &str, bytes: &[u8], platforms: &Platforms) -> Vec<Diagnostic> 
 }
 
 fn check_manners(name: &str, found: &[Diagnostic], rendered: &str) {
-    assert!(found.iter().any(Diagnostic::is_error), "{name} is not found to be broken");
+    assert!(found.iter().any(Diagnostic::is_error) != name.starts_with("fragile-"), "{name} is not found to be broken");
+    assert!(!found.is_empty(), "{name} is not found to be fragile");
     for found in found {
         let place = found.place.as_ref().unwrap_or_else(|| panic!("{name} [{}] has no place", found.code));
         assert!(place.file == name || place.file.ends_with(".rhai"), "{name} is told of {place}: {}", found.what);

@@ -256,6 +256,21 @@ async fn platforms_show_their_options() {
         exits(&one, 0);
         assert!(out(&one).contains("url"), "{}", out(&one));
     }
+    let whole = out(&run(folder.path(), &["platforms", "dingtalk"]).await);
+    let manifest = out(&run(folder.path(), &["platforms", "dingtalk", "--manifest"]).await);
+    let source = out(&run(folder.path(), &["platforms", "dingtalk", "--source"]).await);
+    assert!(source.starts_with("//! ") && source.contains("fn request(delivery)"), "{source}");
+    assert_eq!(whole, format!("{manifest}\nSCRIPT\n{source}"));
+    for words in ["rate limit   20/1m", "keyword_mode", "required", "WHERE TO GET IT\nurl     in the group", "加签"] {
+        assert!(manifest.contains(words), "{words}: {manifest}");
+    }
+    let object: Json =
+        serde_json::from_str(&out(&run(folder.path(), &["platforms", "dingtalk", "--json"]).await)).unwrap();
+    assert_eq!(object["script"], source.as_str());
+    let url = object["options"].as_array().unwrap().iter().find(|one| one["name"] == "url").unwrap();
+    assert!(url["where"].as_str().unwrap().starts_with("in the group"), "{url}");
+    let object = run(folder.path(), &["platforms", "dingtalk", "--manifest", "--json"]).await;
+    assert!(!out(&object).contains("fn request"), "{}", out(&object));
     exits(&run(folder.path(), &["platforms", "dingtak"]).await, 1);
 }
 
@@ -378,6 +393,9 @@ async fn sources_show_their_options() {
     assert_eq!(required.iter().map(|one| one["name"].as_str().unwrap()).collect::<Vec<_>>(), ["type"]);
     let script = out(&run(&["sources", "github", "--source"]).await);
     assert!(script.starts_with("//! GitHub") && script.contains("fn events(request)"), "{script}");
+    let manifest = out(&run(&["sources", "github", "--manifest"]).await);
+    assert!(manifest.contains("types        github.push "), "{manifest}");
+    assert_eq!(out(&run(&["sources", "github"]).await), format!("{manifest}\nSCRIPT\n{script}"));
     let wrong = run(&["sources", "githb"]).await;
     exits(&wrong, 1);
     assert!(err(&wrong).contains("did you mean github?"), "{}", err(&wrong));

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use postrider::rules::diagnostic::{Diagnostic, Source};
 use postrider::rules::explain::{self, Part};
+use postrider::rules::fragile;
 use postrider::rules::hook::Hook;
 use postrider::rules::platform::Platforms;
 use postrider::rules::settings::{Defaults, Settings};
@@ -18,7 +19,7 @@ use crate::commands::{err, exits, out, run};
 
 /// Codes that are handed on by name: `template`, where a text is compiled; `order-by` and `dedupe`, where a key is; and the
 /// constant `TOO_MUCH`.
-const HANDED_ON: [&str; 4] = ["template", "order-by", "dedupe", "too-much"];
+const HANDED_ON: [&str; 6] = ["template", "order-by", "dedupe", "too-much", "fragile-json", "fragile-xml"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder") {
@@ -160,6 +161,7 @@ fn hook_file(code: &str, kind: &str, text: &str) -> Vec<Diagnostic> {
         Hook::parse(&Source::new("example.yaml", whole), &Platforms::built_in(), &Defaults::default());
     if let Some(hook) = hook {
         found.extend(hook.dry_run(&Secrets::default(), Timestamp::UNIX_EPOCH));
+        found.extend(fragile::warnings(&hook));
     }
     found
 }

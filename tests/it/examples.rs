@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use postrider::rules::diagnostic::{Severity, Source};
+use postrider::rules::fragile;
 use postrider::rules::hook::Hook;
 use postrider::rules::platform::{Given, Platforms};
 use postrider::rules::settings::Defaults;
@@ -143,6 +144,8 @@ fn the_tests_inside_the_examples_pass() {
         let found: Vec<_> =
             hook.dry_run(&secrets(), noon()).into_iter().filter(|one| one.severity == Severity::Error).collect();
         assert!(found.is_empty(), "{}: {found:?}", hook.name);
+        let fragile: Vec<_> = fragile::warnings(hook).iter().map(|found| found.render(false)).collect();
+        assert!(fragile.is_empty(), "{}", fragile.join("\n"));
     }
     assert!(ran >= 3, "only {ran} tests found");
 }

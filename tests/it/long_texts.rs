@@ -3,45 +3,128 @@
 //!
 //! `POSTRIDER_TEXTS=10000 cargo test --test it long_texts` is the long form.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use postrider::edges::sink::{BotOptions, Fake, Platform, Received, Sink, SinkHandle, SinkOptions, Step};
 use postrider::rules::diagnostic::Source;
 use postrider::rules::hook::Hook;
-use postrider::rules::platform::{Given, Platforms, Turn};
+use postrider::rules::platform::{Given, Platforms};
 use postrider::rules::settings::Defaults;
 use postrider::words::event::Event;
+use postrider::words::limits;
 use postrider::words::secret::Secrets;
 use serde_json::{Value, json};
 
 use crate::support::{Daemon, PATIENCE};
 
-/// The text platforms, with the options of each kind of text, and where the text stands in a body.
-const PLATFORMS: [(&str, &str, &str); 13] = [
-    ("wecom", "type: text", "/text/content"),
-    ("wecom", "type: markdown", "/markdown/content"),
-    ("dingtalk", "type: text\nkeyword: 应用\nkeyword_mode: prepend", "/text/content"),
-    ("dingtalk", "type: markdown", "/markdown/text"),
-    ("lark", "type: text\nkeyword: 应用\nkeyword_mode: prepend", "/content/text"),
-    ("lark", "title: t", "/card/body/elements/0/content"),
-    ("slack", "", "/text"),
-    ("discord", "", "/content"),
-    ("discord", "title: t", "/embeds/0/description"),
-    ("telegram", "type: html\nmessage: '<b>{{ data.message }}</b> <i>{{ data.message }}</i>'", "/text"),
-    ("telegram", "type: markdownv2\nmessage: '*{{ data.message }}* _{{ data.message }}_'", "/text"),
-    ("mattermost", "", "/text"),
-    ("ntfy", "topic: t", "/message"),
+/// A kind of text that a platform takes.
+struct Form {
+    platform: &'static str,
+    /// Options besides where it is and `overflow`.
+    more: &'static str,
+    /// Where the text stands in a body.
+    place: &'static str,
+    /// How long texts get: some are several messages.
+    bits: usize,
+    shows: Shows,
+}
+
+/// What comes of an event's text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    /// Itself.
+    Plain,
+    /// Letters, digits and pictures stay as they are; what would be markup is escaped.
+    Escaped,
+    /// The same, in bold of the hook's author.
+    Bold(&'static str),
+}
+
+const fn form(platform: &'static str, more: &'static str, place: &'static str, bits: usize, shows: Shows) -> Form {
+    Form { platform, more, place, bits, shows }
+}
+
+const BOLD: &str = "message: '**{{ data.message }}**'";
+const STAR: &str = "message: '*{{ data.message }}*'";
+
+/// Every text platform, with each kind of text that it has.
+const FORMS: [Form; 31] = [
+    form("wecom", "type: text", "/text/content", 2000, Shows::Plain),
+    form("wecom", "type: markdown", "/markdown/content", 2000, Shows::Escaped),
+    form(
+        "wecom",
+        "type: markdown\ntitle: t\nmessage: '**{{ data.message }}**'",
+        "/markdown/content",
+        2000,
+        Shows::Bold("**"),
+    ),
+    form("wecom", "type: markdown_v2", "/markdown_v2/content", 2000, Shows::Escaped),
+    form("dingtalk", "type: text\nkeyword: 应用\nkeyword_mode: prepend", "/text/content", 8000, Shows::Plain),
+    form("dingtalk", "type: text\nmention: [ann]", "/text/content", 6000, Shows::Plain),
+    form("dingtalk", "type: markdown", "/markdown/text", 6000, Shows::Escaped),
+    form("dingtalk", "type: markdown\nmessage: '**{{ data.message }}**'", "/markdown/text", 6000, Shows::Bold("**")),
+    form("dingtalk", "type: actionCard\nlink: https://h.example\ntitle: t", "/actionCard/text", 6000, Shows::Escaped),
+    form("lark", "type: text\nkeyword: 应用\nkeyword_mode: prepend", "/content/text", 8000, Shows::Plain),
+    form("lark", "type: post\ntitle: t", "/content/post/zh_cn/content", 6000, Shows::Escaped),
+    form("lark", "title: t", "/card/body/elements/0/content", 6000, Shows::Escaped),
+    form(
+        "lark",
+        "title: t\nmessage: '**{{ data.message }}**'",
+        "/card/body/elements/0/content",
+        6000,
+        Shows::Bold("**"),
+    ),
+    form("slack", "", "/text", 12000, Shows::Escaped),
+    form("slack", "title: t\nmessage: '*{{ data.message }}*'", "/text", 12000, Shows::Bold("*")),
+    form("discord", "", "/content", 2000, Shows::Escaped),
+    form("discord", BOLD, "/content", 2000, Shows::Bold("**")),
+    form("discord", "title: t", "/embeds/0/description", 2000, Shows::Escaped),
+    form("telegram", "type: text", "/text", 2000, Shows::Plain),
+    form(
+        "telegram",
+        "type: html\nmessage: '<b>{{ data.message }}</b> <i>{{ data.message }}</i>'",
+        "/text",
+        2000,
+        Shows::Escaped,
+    ),
+    form(
+        "telegram",
+        "type: markdownv2\nmessage: '*{{ data.message }}* _{{ data.message }}_'",
+        "/text",
+        2000,
+        Shows::Escaped,
+    ),
+    form("teams", "", "/attachments/0/content/body/0/text", 6000, Shows::Escaped),
+    form(
+        "teams",
+        "title: t\nmessage: '**{{ data.message }}**'",
+        "/attachments/0/content/body/1/text",
+        6000,
+        Shows::Bold("**"),
+    ),
+    form("mattermost", "", "/text", 6000, Shows::Escaped),
+    form("mattermost", BOLD, "/text", 9000, Shows::Bold("**")),
+    form("google-chat", "", "/text", 8000, Shows::Escaped),
+    form("google-chat", STAR, "/text", 8000, Shows::Bold("*")),
+    form("ntfy", "topic: t", "/message", 2000, Shows::Plain),
+    form("ntfy", "topic: t\ntype: markdown", "/message", 2000, Shows::Escaped),
+    form("gotify", "token: T", "/message", 2000, Shows::Plain),
+    form("bark", "key: K\ntitle: '{{ data.title }}'", "/body", 2000, Shows::Plain),
 ];
 
 /// A hook of the platform for a receiver at this address.
 fn hook(name: &str, platform: Platform, base: &str, more: &str) -> String {
     let url = match name {
         "telegram" => format!("url: {base}\ntoken: '123456:TOKEN'\nchat: '1'"),
-        "ntfy" => format!("url: {base}"),
+        "ntfy" | "gotify" | "bark" => format!("url: {base}"),
         _ => format!("url: {base}{}", platform.path("TOKEN")),
     };
-    let options: String = format!("{url}\n{more}\noverflow: split").lines().map(|line| format!("  {line}\n")).collect();
+    // Gotify documents no limit, so its texts go out whole.
+    let overflow = if name == "gotify" { "" } else { "overflow: split" };
+    let options: String = format!("{url}\n{more}\n{overflow}").lines().map(|line| format!("  {line}\n")).collect();
     format!("events: [thing]\nplatform: {name}\noptions:\n{options}")
 }
 
@@ -52,23 +135,21 @@ fn parsed(text: &str) -> Hook {
 
 /// Every request of a message.
 fn requests(hook: &Hook, message: &str) -> Vec<postrider::words::exchange::Request> {
-    let event =
-        Event::new("thing", Some("e-1".to_owned()), json!({"message": message}).to_string().into_bytes(), now());
+    let title: String = message.chars().take(40).collect();
+    let data = json!({"message": message, "title": title});
+    let event = Event::new("thing", Some("e-1".to_owned()), data.to_string().into_bytes(), now());
     let secrets = Secrets::default();
     let given = Given { id: "j-1", attempt: 1, now: now(), hook: "hook", event: &event, secrets: &secrets };
-    let one =
-        |part| hook.render_turn(&given, None, Turn { part, plain: false }).unwrap_or_else(|error| panic!("{error}"));
-    let (first, parts) = one(0);
-    std::iter::once(first).chain((1..parts).map(|part| one(part).0)).collect()
+    hook.render_parts(&given).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_700_000_000).expect("a time")
 }
 
-/// A text of some length, of everything that markup, JSON and UTF-8 make of texts.
-fn random_text(dice: &mut fastrand::Rng) -> String {
-    const BITS: [&str; 22] = [
+/// A text of some length, of everything that markup, JSON and UTF-8 make of texts. Every eighth is long.
+fn random_text(dice: &mut fastrand::Rng, bits: usize, is_long: bool) -> String {
+    const BITS: [&str; 24] = [
         "word ",
         "应用更新",
         "😀",
@@ -91,73 +172,184 @@ fn random_text(dice: &mut fastrand::Rng) -> String {
         "~",
         "|",
         "#",
+        "**bold** ",
+        "https://h.example/a_b?c=d&e=f ",
     ];
-    let long = dice.usize(1..2000);
+    let long = if is_long { dice.usize(bits / 2..bits) } else { dice.usize(1..bits / 4) };
+    // Some texts are nearly all of one thing, which is where a count by characters and one by bytes are far apart.
+    let favourite = dice.usize(..BITS.len() * 2);
     let mut text = String::new();
     for _ in 0..long {
-        let bit = if dice.u8(..) < 150 { BITS[dice.usize(..3)] } else { BITS[dice.usize(..BITS.len())] };
+        let bit = match dice.u8(..) {
+            0..130 if favourite < BITS.len() => BITS[favourite],
+            0..150 => BITS[dice.usize(..3)],
+            _ => BITS[dice.usize(..BITS.len())],
+        };
         text.push_str(bit);
     }
     text
 }
 
-/// Letters and digits: what is left of a text when everything else may have become something else.
-fn words(text: &str) -> String {
-    text.chars().filter(|c| c.is_alphanumeric()).collect()
+/// Letters, digits, pictures and accents: what is left of a text when everything else may have become something else.
+fn words(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|c| c.is_alphanumeric() || *c >= '\u{1f000}' || *c == '\u{301}')
 }
 
-#[test]
-fn each_part_is_taken_by_its_platform_and_together_they_say_everything() {
-    let texts: usize = std::env::var("POSTRIDER_TEXTS").ok().and_then(|n| n.parse().ok()).unwrap_or(25);
-    let mut dice = fastrand::Rng::with_seed(7);
-    let mut several = 0;
-    for (name, more, place) in PLATFORMS {
-        let platform: Platform = name.parse().expect("a platform");
-        let hook = parsed(&hook(name, platform, "http://127.0.0.1:1", more));
-        let options = BotOptions { limits: Some(Vec::new()), ..BotOptions::default() };
-        let mut fake = Fake::new(platform, options);
-        for n in 0..texts {
-            let text = random_text(&mut dice);
-            if words(&text).is_empty() {
-                continue;
-            }
-            let requests = requests(&hook, &text);
-            several += usize::from(requests.len() > 1);
-            let mut said = String::new();
-            for request in &requests {
-                let url = url::Url::parse(&request.url).expect("a URL");
-                let target = url[url::Position::BeforePath..].to_owned();
-                let mut received = Received::post(target, request.body.clone());
-                received.headers = request.headers.clone();
-                let answered = fake.answer(&received, now());
-                let why = &answered.judgement.why;
-                assert!(
-                    answered.judgement.accepted,
-                    "{name} {more} text {n}: {why}\n{}",
-                    String::from_utf8_lossy(&request.body)
-                );
-                let mentions = &answered.judgement.mentions;
-                assert!(mentions.is_empty(), "{name} {more} text {n} calls {mentions:?}");
-                let body: Value = serde_json::from_slice(&request.body).expect("JSON");
-                let shown = body
-                    .pointer(place)
-                    .and_then(Value::as_str)
-                    .unwrap_or_else(|| panic!("{name}: no {place} in {body}"));
-                if name == "dingtalk" || name == "lark" {
-                    assert!(!more.contains("keyword") || shown.contains("应用"), "{name}: a part lacks the keyword");
-                }
-                said.push_str(shown);
-            }
-            // Whatever was put in between, nothing is missing and nothing changed its place.
-            let said = words(&said);
-            let mut rest = said.chars();
-            assert!(
-                words(&text).chars().all(|c| rest.any(|other| other == c)),
-                "{name} {more} text {n}: something is missing"
-            );
+/// Everything that is to be seen of a text.
+fn signs(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|c| !c.is_whitespace())
+}
+
+/// Whether one text is found in another, with more in between.
+fn is_within(some: impl Iterator<Item = char>, all: &str) -> bool {
+    let mut rest = all.chars();
+    let mut some = some;
+    some.all(|c| rest.any(|other| other == c))
+}
+
+/// The text at this place of a body; of a list of lines all of it.
+fn shown_at(body: &Value, place: &str) -> String {
+    match body.pointer(place) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(lines)) => {
+            let line = |line: &Value| line[0]["text"].as_str().unwrap_or_default().to_owned();
+            lines.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
+        other => panic!("no text at {place}: {other:?} in {body}"),
+    }
+}
+
+/// What was seen of one form.
+#[derive(Default)]
+struct Seen {
+    texts: usize,
+    parts: usize,
+    several: usize,
+    most: usize,
+}
+
+/// What is wrong with the messages that a text became, if anything is.
+fn look(form: &Form, hook: &Hook, fake: &mut Fake, text: &str, seen: &mut Seen) -> Result<(), String> {
+    let requests = requests(hook, text);
+    seen.texts += 1;
+    seen.parts += requests.len();
+    seen.several += usize::from(requests.len() > 1);
+    seen.most = seen.most.max(requests.len());
+    let mut said = String::new();
+    for request in &requests {
+        let url = url::Url::parse(&request.url).expect("a URL");
+        let mut received = Received::post(url[url::Position::BeforePath..].to_owned(), request.body.clone());
+        received.headers = request.headers.clone();
+        let judgement = fake.answer(&received, now()).judgement;
+        let body: Value = serde_json::from_slice(&request.body).expect("JSON");
+        let shown = shown_at(&body, form.place);
+        let refuse = |why: String| Err(format!("{why}\n{shown}"));
+        if !judgement.accepted {
+            return refuse(judgement.why);
+        }
+        let mentions = &judgement.mentions;
+        if !mentions.is_empty() && !form.more.contains("mention") {
+            return refuse(format!("it calls {mentions:?}"));
+        }
+        // Platforms that cut, split or make a file of what is too long say so, and do not refuse it.
+        if let Some(note) = judgement.notes.first() {
+            return refuse(note.clone());
+        }
+        if !(judgement.duplicate_keys.is_empty() && judgement.ignored_members.is_empty()) {
+            return refuse(format!("{:?} {:?}", judgement.duplicate_keys, judgement.ignored_members));
+        }
+        if form.more.contains("keyword") && !shown.contains("应用") {
+            return refuse("a part lacks the keyword".to_owned());
+        }
+        if shown.contains('\u{fffd}') || shown.starts_with(['\u{301}', '\u{200d}']) {
+            return refuse("a character is broken".to_owned());
+        }
+        if let Shows::Bold(mark) = form.shows
+            && !is_whole(&shown, mark)
+        {
+            return refuse("what is open in a part is not closed in it".to_owned());
+        }
+        said.push_str(&shown);
+    }
+    // Whatever was put in between, nothing is missing and nothing changed its place; but for what is more than all parts.
+    let cut = requests.len() == limits::PARTS && said.contains('…');
+    let whole = match form.shows {
+        _ if cut => true,
+        Shows::Plain => is_within(signs(text), &said),
+        Shows::Escaped | Shows::Bold(_) => is_within(words(text), &said),
+    };
+    if whole { Ok(()) } else { Err(format!("something is missing of {text:?} in {said:?}")) }
+}
+
+/// Whether fences and this mark are closed where they are opened; what is escaped is neither. Mrkdwn has no escapes.
+fn is_whole(shown: &str, mark: &str) -> bool {
+    let mut bare = String::new();
+    let mut chars = shown.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' if mark == "**" => drop(chars.next()),
+            c => bare.push(c),
         }
     }
-    assert!(several >= PLATFORMS.len(), "only {several} texts had several parts");
+    let fences = bare.matches("```").count();
+    fences.is_multiple_of(2) && bare.matches(mark).count().is_multiple_of(2)
+}
+
+/// `POSTRIDER_TEXTS_OF=lark` looks at one platform only.
+#[test]
+fn each_part_is_taken_by_its_platform_and_together_they_say_everything() {
+    let texts: usize = std::env::var("POSTRIDER_TEXTS").ok().and_then(|n| n.parse().ok()).unwrap_or(16);
+    let only = std::env::var("POSTRIDER_TEXTS_OF").ok();
+    let seed = std::env::var("POSTRIDER_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
+    let forms = FORMS.iter().filter(|form| only.as_ref().is_none_or(|only| only == form.platform));
+    let forms: Vec<&Form> = forms.collect();
+    assert!(!forms.is_empty(), "nothing is looked at");
+    let next = AtomicUsize::new(0);
+    let wrong = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(form) = forms.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    wrong.lock().expect("no panic").extend(look_at_all(form, texts, seed));
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().expect("no panic");
+    assert!(wrong.is_empty(), "{} forms:\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+/// Many texts of one form, up to the first that is wrong.
+fn look_at_all(form: &Form, texts: usize, seed: u64) -> Option<String> {
+    let platform: Platform = form.platform.parse().expect("a platform");
+    let hook = parsed(&hook(form.platform, platform, "http://127.0.0.1:1", form.more));
+    let options = BotOptions { limits: Some(Vec::new()), ..BotOptions::default() };
+    let mut fake = Fake::new(platform, options);
+    let mut dice = fastrand::Rng::with_seed(seed);
+    let (mut seen, began) = (Seen::default(), std::time::Instant::now());
+    while seen.texts < texts {
+        let mut text = random_text(&mut dice, form.bits, seen.texts.is_multiple_of(8));
+        if let Shows::Bold(_) = form.shows {
+            // Bold ends with its line, wherever it is written, and with whatever else looks like its end.
+            text.retain(|c| !"*_~|`".contains(c));
+            text = text.replace('\n', " ").trim().to_owned();
+        }
+        if text.trim().is_empty() {
+            continue;
+        }
+        if let Err(why) = look(form, &hook, &mut fake, &text, &mut seen) {
+            let why: String = why.chars().take(3000).collect();
+            return Some(format!("{} {:?}, text {}: {why}", form.platform, form.more, seen.texts));
+        }
+    }
+    let (name, more) = (form.platform, form.more.replace('\n', ", "));
+    let Seen { texts, parts, several, most } = seen;
+    println!(
+        "{name:<12} {texts:>6} texts {parts:>6} messages, {several:>5} in several, at most {most:>2}, {:>6.1} s  {more}",
+        began.elapsed().as_secs_f64()
+    );
+    let splits = name != "gotify";
+    (splits && several == 0).then(|| format!("{name} {more}: no text had several parts"))
 }
 
 async fn telegram() -> SinkHandle {

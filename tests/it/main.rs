@@ -1,5 +1,6 @@
 //! Stories and tables: each module is named for what it shows.
 
+mod asking;
 mod bombs;
 mod bounds;
 mod broken_hooks;
@@ -17,6 +18,7 @@ mod examples;
 mod fake_platforms;
 mod faults;
 mod few_files;
+mod fragile;
 mod fuzzing;
 mod good_hooks;
 mod hostile;
@@ -33,9 +35,11 @@ mod operators;
 mod pages;
 mod peers;
 mod platform_cases;
+mod pools;
 mod process;
 mod readme;
 mod schema;
+mod scripts;
 mod seeds;
 mod seeds_receive;
 mod senders;

@@ -178,6 +178,9 @@ impl Story {
         if command.contains("postrider run") {
             return self.shell("postrider status").output().is_ok_and(|run| run.status.success());
         }
+        if !command.contains("postrider sink") {
+            return true;
+        }
         let port = command.split("127.0.0.1:").nth(1).and_then(|rest| rest.get(..4)?.parse().ok()).unwrap_or(8471);
         TcpStream::connect(("127.0.0.1", self.ports[&port])).is_ok()
     }
@@ -335,6 +338,11 @@ fn the_page_of_chats_is_true() {
 #[test]
 fn the_page_of_push_services_and_pagers_is_true() {
     page("push-and-pages.md");
+}
+
+#[test]
+fn the_page_of_scripts_is_true() {
+    page("scripts.md");
 }
 
 #[test]

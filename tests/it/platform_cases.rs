@@ -52,6 +52,8 @@ fn manifests_say_what_a_person_needs() {
         assert!(!platform.manifest.receiver.is_empty(), "{name}");
         assert!(platform.manifest.options.iter().all(|option| option.about.len() > 5), "{name}");
         assert!(platform.manifest.options[0].required, "{name}: required ones come first");
+        let mut required = platform.manifest.options.iter().filter(|option| option.required);
+        assert!(required.all(|option| option.origin.as_ref().is_some_and(|origin| origin.len() > 20)), "{name}");
         assert!(platform.manifest.option("url").is_some_and(|url| url.kind == Kind::Url), "{name}");
         let robot = !ANY_PACE.contains(&name.as_str());
         assert_eq!(

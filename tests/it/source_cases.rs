@@ -40,5 +40,10 @@ fn manifests_say_what_a_person_needs() {
     for (name, script) in &SourceScripts::built_in().0 {
         assert!(script.built_in && script.manifest.summary.len() > 5, "{name}");
         assert!(script.manifest.options.iter().all(|option| option.about.len() > 5), "{name}");
+        let own = |kind: &String| kind.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        assert!(script.manifest.types.iter().all(own), "{name}: {:?}", script.manifest.types);
+        // The others read events of any type.
+        let any = ["cloudevents", "generic", "standard-webhooks"].contains(&name.as_str());
+        assert_eq!(script.manifest.types.is_empty(), any, "{name}");
     }
 }

@@ -12,22 +12,14 @@ use crate::words::json::{Exact, Members};
 pub(super) const SCHEMA: &str = "/usr/share/postrider/schema/hook.json";
 
 /// Something that can be said of every event.
-const EXAMPLE: &str = "\"{{ event.type }} {{ data }}\"";
-
-/// What an option is set to.
-pub(super) enum Value<'a> {
-    Given(&'a Exact),
-    /// The name of a secret.
-    Secret(&'a str),
-    Example,
-}
+pub(super) const EXAMPLE: &str = "\"{{ event.type }} {{ data }}\"";
 
 /// A whole file. `value` says what an option is set to; the others stand in comments.
-pub(super) fn hook<'a>(
+pub(super) fn hook(
     name: &str,
     platform: &Platform,
     events: &[String],
-    value: impl Fn(&OptionSpec) -> Option<Value<'a>>,
+    value: impl Fn(&OptionSpec) -> Option<String>,
 ) -> String {
     let mut text = format!("# yaml-language-server: $schema={SCHEMA}\n");
     // Writing into a String cannot fail.
@@ -36,20 +28,11 @@ pub(super) fn hook<'a>(
     let _ = writeln!(text, "events: [{}]\nplatform: {}\noptions:", events.join(", "), platform.name);
     let mut others = String::new();
     for option in &platform.manifest.options {
-        match value(option) {
-            Some(Value::Secret(secret)) => {
-                let _ = writeln!(text, "  {}: {{secret: {secret}}}", option.name);
-            }
-            Some(Value::Given(given)) => {
-                let _ = writeln!(text, "  {}: {}", option.name, flow(given));
-            }
-            Some(Value::Example) => {
-                let _ = writeln!(text, "  {}: {EXAMPLE}", option.name);
-            }
-            None => {
-                let _ = writeln!(others, "  # {}: {}", option.name, option.about);
-            }
-        }
+        // Writing into a String cannot fail.
+        let _ = match value(option) {
+            Some(value) => writeln!(text, "  {}: {value}", option.name),
+            None => writeln!(others, "  # {}: {}", option.name, option.about),
+        };
     }
     text.push_str(&others);
     text
@@ -63,7 +46,7 @@ pub(super) fn begins_by_itself(option: &OptionSpec) -> bool {
 }
 
 /// As YAML on one line. JSON is YAML, and a JSON string needs no thought about colons, braces and hashes.
-fn flow(value: &Exact) -> String {
+pub(super) fn flow(value: &Exact) -> String {
     match value {
         Exact::Map(map) => members(map),
         Exact::List(list) => format!("[{}]", list.iter().map(flow).collect::<Vec<_>>().join(", ")),
@@ -77,6 +60,6 @@ fn members(map: &Members) -> String {
     format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     Json::from(text).to_string()
 }

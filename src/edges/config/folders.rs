@@ -80,6 +80,9 @@ pub(super) const PLATFORMS: &str = "platforms";
 /// The folder of sources.
 pub(super) const SOURCES: &str = "sources";
 
+/// How the name of a file ends that holds the cases of a script, in place of `.rhai`.
+const CASES: &str = ".cases.yaml";
+
 /// Where scripts of one kind stand, from the lowest precedence to the highest.
 pub(super) fn script_folders(paths: &Paths, kind: &'static str) -> impl Iterator<Item = PathBuf> {
     paths.scripts.iter().map(move |folder| folder.join(kind))
@@ -125,7 +128,7 @@ fn look_at_hooks<'k>(paths: &Paths, known: &impl Fn(&str) -> Option<&'k Source>,
 fn look_at_scripts(paths: &Paths, kind: &'static str, seen: &mut Seen) -> Scripts {
     let folders: Vec<PathBuf> = script_folders(paths, kind).collect();
     let chosen = choose(&folders, &["rhai"]);
-    seen.ignored.extend(chosen.ignored);
+    seen.ignored.extend(chosen.ignored.into_iter().filter(|ignored| !is_cases(Path::new(&ignored.file))));
     seen.problems.extend(chosen.problems);
     let mut scripts = Scripts { closed: chosen.closed, ..Scripts::default() };
     for ((_, name), path) in chosen.files {
@@ -135,6 +138,12 @@ fn look_at_scripts(paths: &Paths, kind: &'static str, seen: &mut Seen) -> Script
         }
     }
     scripts
+}
+
+/// Whether a file holds the cases of the script that stands beside it: `check` runs them.
+fn is_cases(file: &Path) -> bool {
+    let script = file.to_str().and_then(|file| file.strip_suffix(CASES)).map(|script| format!("{script}.rhai"));
+    script.is_some_and(|script| Path::new(&script).exists())
 }
 
 /// The files that count by their names, in the order of precedence.
@@ -358,6 +367,17 @@ mod tests {
 
     fn texts(seen: &Seen) -> Vec<(&str, &str)> {
         seen.hooks.iter().map(|(name, file)| (name.as_str(), file.text.as_deref().unwrap_or("?"))).collect()
+    }
+
+    #[test]
+    fn cases_stand_beside_their_script() {
+        let desk = desk(&[
+            ("scripts/platforms/a.rhai", "x"),
+            ("scripts/platforms/a.cases.yaml", "- {}"),
+            ("scripts/sources/b.cases.yaml", "- {}"),
+        ]);
+        assert_eq!(desk.ignored(), ["scripts/sources/b.cases.yaml: its name does not end in .rhai"]);
+        assert!(desk.problems().is_empty() && desk.look().platforms.files.len() == 1);
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::edges::proof::Prover;
 use crate::edges::secrets::{self, SecretFolders};
 use crate::rules::config::Config;
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
-use crate::rules::hook::{Hook, Shared, over_scope};
+use crate::rules::hook::{Hook, Shared, over_scope, pool};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Settings};
 use crate::rules::source::{NamedSource, SourceScript, SourceScripts};
@@ -224,6 +224,7 @@ impl Keeper {
         let mut used = HashMap::new();
         let mut take = |(parsed, found): (Option<Parsed>, Vec<Diagnostic>)| {
             problems.extend(found);
+            problems.extend(parsed.iter().flat_map(|parsed| self.proofs.warnings(&parsed.hook.source)));
             used.extend(parsed.map(|parsed| (parsed.hook.name.clone(), parsed)));
         };
         self.proofs.among(self.good.text(Kind::Main, MAIN), platforms);
@@ -307,6 +308,7 @@ impl Keeper {
             }
             secrets.insert(name, value);
         }
+        problems.extend(hooks.values().flat_map(|hook| robots_twice(hook, &secrets)));
         secrets
     }
 
@@ -386,12 +388,12 @@ fn guarded<T>(source: &Source, parse: impl FnOnce() -> (Option<T>, Vec<Diagnosti
 
 /// Whether a hook uses the secret as its whole URL: a slip in it then keeps the hook waiting, not each delivery dying.
 fn is_url_of(name: &str, users: &[&Arc<Hook>]) -> bool {
-    users.iter().flat_map(|hook| &hook.options).any(|(_, tree)| tree.url_secret() == Some(name))
+    users.iter().flat_map(|hook| hook.trees()).any(|(_, tree)| tree.url_secret() == Some(name))
 }
 
 /// Whether a secret that is the key of a signature can be used as one.
 fn signs(name: &str, users: &[&Arc<Hook>], secret: &Secret) -> Result<(), String> {
-    users.iter().flat_map(|hook| &hook.options).try_for_each(|(_, tree)| tree.try_key(name, secret))
+    users.iter().flat_map(|hook| hook.trees()).try_for_each(|(_, tree)| tree.try_key(name, secret))
 }
 
 fn holds_url(secret: &Secret) -> bool {
@@ -409,6 +411,14 @@ pub fn exposed(hook: &Hook) -> Option<Diagnostic> {
             .note("put the secret into a file in secrets.d and write {secret: NAME} here")
             .help(format!("chmod o-r {}", files::quoted(path)))
     })
+}
+
+/// Robots of a hook that are one, by what their secrets hold.
+pub fn robots_twice(hook: &Hook, secrets: &Secrets) -> impl Iterator<Item = Diagnostic> {
+    let place = Place::of_file(&hook.source.name);
+    pool::same_robots(hook, secrets)
+        .into_iter()
+        .map(move |(first, second)| pool::twice(first, second).at(place.clone()))
 }
 
 fn missing_secret(name: &str, why: &str, users: &[&Arc<Hook>], settings: &Settings) -> Diagnostic {

@@ -34,6 +34,8 @@ struct State {
     /// Those of them that were asked for in this look.
     used: BTreeSet<Digest>,
     changed: bool,
+    /// What values could break, of files that are proven.
+    warned: HashMap<Digest, Vec<Diagnostic>>,
     /// What else came of this look.
     refused: HashMap<Digest, Vec<Diagnostic>>,
     /// Whether something could not be tried: the next look tries again.
@@ -86,9 +88,27 @@ impl Proofs {
             return;
         }
         let verdicts = prover.hooks(&self.state.borrow().among, &unknown);
+        let mut fine = Vec::new();
         for (source, verdict) in unknown.iter().zip(verdicts) {
+            if matches!(verdict, Verdict::Fine(_)) {
+                fine.push(source);
+            }
             self.remember(source, verdict, Some(platforms));
         }
+        if !fine.is_empty() && prover.looks_for_breaks(fine.len()) {
+            let warnings = prover.fragile(&self.state.borrow().among, fine.iter().copied());
+            let found = fine.into_iter().map(digest).zip(warnings).filter(|(_, found)| !found.is_empty());
+            self.state.borrow_mut().warned.extend(found);
+        }
+    }
+
+    /// What values could break of a hook file that is proven.
+    pub(super) fn warnings(&self, source: &Source) -> Vec<Diagnostic> {
+        let state = self.state.borrow();
+        if state.warned.is_empty() {
+            return Vec::new();
+        }
+        state.warned.get(&digest(source)).cloned().unwrap_or_default()
     }
 
     /// What hooks are proven among from now on.
@@ -137,14 +157,16 @@ impl Proofs {
     pub(super) fn save(&self) {
         let Some(file) = &self.file else { return };
         let mut state = self.state.borrow_mut();
-        let State { known, used, .. } = &mut *state;
+        let State { known, used, warned, .. } = &mut *state;
         let before = known.len();
         known.retain(|key, _| used.contains(key));
+        warned.retain(|key, _| used.contains(key));
         if !state.changed && state.known.len() == before {
             return;
         }
         let mut text = format!("{HEAD}\n");
-        for (key, (platform, script)) in &state.known {
+        // What is warned of is tried again at the next start, so that it is warned of again.
+        for (key, (platform, script)) in state.known.iter().filter(|(key, _)| !state.warned.contains_key(*key)) {
             let script = script.as_ref().map_or_else(|| "-".to_owned(), written);
             text.push_str(&format!("{} {platform} {script}\n", written(key)));
         }
@@ -184,7 +206,7 @@ impl Proofs {
                 return;
             }
             // Its errors are found by whoever reads it; if none are, it is not loaded all the same.
-            Verdict::Unread => Vec::new(),
+            Verdict::Unread | Verdict::Warned(_) => Vec::new(),
             Verdict::Refused(found) => found,
             Verdict::Unproven(why) => {
                 state.unproven = true;

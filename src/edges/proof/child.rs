@@ -10,6 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::edges::proof::ScriptFor;
 use crate::edges::proof::wire::{Given, Said, Text, Work};
 use crate::rules::diagnostic::{Diagnostic, Place, Source};
+use crate::rules::fragile;
 use crate::rules::hook::{Hook, Shared};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::proof;
@@ -83,6 +84,7 @@ fn work(order: &Given) -> Result<(), String> {
             Work::Script(ScriptFor::Platform, text) => script(text, &mut tell),
             Work::Script(ScriptFor::Source, text) => source_script(text, &mut tell),
             Work::Hook(text) => hook(text, &among, &mut tell, order.alone, None),
+            Work::Fragile(text) => fragile(text, &among, &mut tell),
             Work::Event(text, event) => {
                 let event = event.event();
                 let mut render = |hook: &Hook, tell: &mut proof::Tell<'_>| {
@@ -141,6 +143,15 @@ fn hook(text: &Text, among: &Among, tell: &mut proof::Tell<'_>, alone: bool, oth
         None => proof::hook(&hook, tell),
     };
     answer(found, Some(hook.platform.name.clone()))
+}
+
+fn fragile(text: &Text, among: &Among, tell: &mut proof::Tell<'_>) -> Said {
+    let source = text.source();
+    tell("values that could break it", Some(Place::of_file(&source.name)));
+    match Hook::parse_sharing(&among.shared, &source, &among.platforms, &among.defaults) {
+        (Some(hook), _) => Said::warned(fragile::warnings(&hook)),
+        (None, _) => Said::Unread,
+    }
 }
 
 fn answer(found: Vec<Diagnostic>, platform: Option<String>) -> Said {

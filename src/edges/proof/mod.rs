@@ -36,6 +36,8 @@ pub struct Prover {
     program: PathBuf,
     /// How long it goes on after a death.
     patience: Duration,
+    /// Whether every hook is tried with values that could break it, however many there are.
+    thorough: bool,
     /// What it tried, for whoever waits.
     tried: Arc<AtomicU64>,
 }
@@ -65,6 +67,8 @@ pub enum Verdict {
     Unread,
     /// It goes beyond a bound, or kills the process.
     Refused(Vec<Diagnostic>),
+    /// What values could break of it.
+    Warned(Vec<Diagnostic>),
     /// It could not be tried; why.
     Unproven(String),
 }
@@ -95,12 +99,23 @@ impl Prover {
 
     /// Proves by another program, for tests.
     pub fn program(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), patience: limits::PROOF_PATIENCE, tried: Arc::default() }
+        Self { program: program.into(), patience: limits::PROOF_PATIENCE, thorough: false, tried: Arc::default() }
     }
 
     /// Counts what was tried, for whoever waits for it.
     pub fn tried(&self) -> Arc<AtomicU64> {
         self.tried.clone()
+    }
+
+    /// One that looks for what could break every hook, however many are new.
+    #[must_use]
+    pub fn thorough(self) -> Self {
+        Self { thorough: true, ..self }
+    }
+
+    /// Whether so many new hooks are tried with values that could break them.
+    pub fn looks_for_breaks(&self, new: usize) -> bool {
+        self.thorough || new <= limits::FRAGILE_AT_ONCE
     }
 
     /// One that goes on for longer although processes die.
@@ -119,6 +134,17 @@ impl Prover {
     pub fn hooks<'a>(&self, among: &Surroundings, hooks: impl IntoIterator<Item = &'a Source>) -> Vec<Verdict> {
         let work = hooks.into_iter().map(|source| Work::Hook(Text::new("", source))).collect();
         self.prove(among, work)
+    }
+
+    /// Which values could break hooks that were proven. One that takes too long here is none the worse for it.
+    pub fn fragile<'a>(
+        &self,
+        among: &Surroundings,
+        hooks: impl IntoIterator<Item = &'a Source>,
+    ) -> Vec<Vec<Diagnostic>> {
+        let work = hooks.into_iter().map(|source| Work::Fragile(Text::new("", source))).collect();
+        let warnings = |verdict| if let Verdict::Warned(found) = verdict { found } else { Vec::new() };
+        self.prove(among, work).into_iter().map(warnings).collect()
     }
 
     /// Renders one event by one hook.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::edges::proof::{ScriptFor, Verdict};
 use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
+use crate::rules::fragile;
 use crate::words::event::Event;
 
 /// Everything that a child is told.
@@ -43,6 +44,8 @@ pub(super) struct Text {
 pub(super) enum Work {
     Script(ScriptFor, Text),
     Hook(Text),
+    /// Which values could break a hook that was proven.
+    Fragile(Text),
     Event(Text, EventText),
 }
 
@@ -65,11 +68,13 @@ pub(super) enum Said {
     Fine(Option<String>),
     Unread,
     Refused(Vec<Finding>),
+    Warned(Vec<Finding>),
 }
 
-/// A diagnostic about something that goes beyond a bound.
+/// A diagnostic about something that goes beyond a bound, or that a value could break.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Finding {
+    code: String,
     what: String,
     place: Option<Place>,
     notes: Vec<String>,
@@ -89,7 +94,7 @@ impl Text {
 impl Work {
     fn text(&self) -> &Text {
         match self {
-            Self::Script(_, text) | Self::Hook(text) | Self::Event(text, _) => text,
+            Self::Script(_, text) | Self::Hook(text) | Self::Fragile(text) | Self::Event(text, _) => text,
         }
     }
 
@@ -128,23 +133,37 @@ impl EventText {
 
 impl Said {
     pub(super) fn refused(found: Vec<Diagnostic>) -> Self {
-        let finding =
-            |found: Diagnostic| Finding { what: found.what, place: found.place, notes: found.notes, help: found.help };
-        Self::Refused(found.into_iter().map(finding).collect())
+        Self::Refused(found.into_iter().map(Finding::of).collect())
+    }
+
+    pub(super) fn warned(found: Vec<Diagnostic>) -> Self {
+        Self::Warned(found.into_iter().map(Finding::of).collect())
     }
 
     pub(super) fn into_verdict(self) -> Verdict {
         match self {
             Self::Fine(platform) => Verdict::Fine(platform),
             Self::Unread | Self::Step(..) => Verdict::Unread,
-            Self::Refused(found) => Verdict::Refused(found.into_iter().map(Finding::into_diagnostic).collect()),
+            Self::Refused(found) => Verdict::Refused(found.into_iter().map(Finding::into_error).collect()),
+            Self::Warned(found) => Verdict::Warned(found.into_iter().filter_map(Finding::into_warning).collect()),
         }
     }
 }
 
 impl Finding {
-    fn into_diagnostic(self) -> Diagnostic {
+    fn of(found: Diagnostic) -> Self {
+        let Diagnostic { code, what, place, notes, help, .. } = found;
+        Self { code: code.to_owned(), what, place, notes, help }
+    }
+
+    fn into_error(self) -> Diagnostic {
         let found = Diagnostic::error(TOO_MUCH, self.what);
         Diagnostic { place: self.place, notes: self.notes, help: self.help, ..found }
+    }
+
+    fn into_warning(self) -> Option<Diagnostic> {
+        let code = fragile::CODES.into_iter().find(|code| *code == self.code)?;
+        let found = Diagnostic::warning(code, self.what);
+        Some(Diagnostic { place: self.place, notes: self.notes, help: self.help, ..found })
     }
 }

@@ -20,6 +20,8 @@ pub struct BotOptions {
     pub secret: Option<Secret>,
     /// How requests are signed, where nobody in particular is played; none takes all.
     pub verify: Option<Arc<Scheme>>,
+    /// What nobody in particular answers to what it takes; `ok` unless said.
+    pub reply: Option<Arc<str>>,
     /// One of them must stand in a text that the group sees; empty for no such rule. WeCom has none.
     pub keywords: Vec<String>,
     /// Addresses that may call: `10.1.2.3`, `10.0.0.0/8`, `123.12.1.*`; empty for everybody.

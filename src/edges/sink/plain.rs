@@ -7,6 +7,7 @@ use super::bots::World;
 use super::judgement::{Answered, Judgement};
 use super::received::Received;
 use crate::rules::signature::{self, Scheme, Signed};
+use crate::words::event::JSON;
 
 /// All requests are for one receiver.
 const RECEIVER: &str = "/";
@@ -34,11 +35,14 @@ pub(super) fn answer(world: &mut World, request: &Received, now: Timestamp) -> A
         bot.charge(now);
         None
     });
+    let reply = world.bots.get(RECEIVER).and_then(|bot| bot.options.reply.clone());
+    let is_json = |reply: &str| reply.starts_with(['{', '[']);
+    let json = reply.as_deref().is_some_and(is_json).then(|| (text.0.clone(), JSON.to_owned()));
     match wait {
         None => Answered {
             status: 200,
-            headers: vec![text],
-            body: Bytes::from_static(b"ok\n"),
+            headers: vec![json.unwrap_or(text)],
+            body: reply.map_or(Bytes::from_static(b"ok\n"), |reply| Bytes::copy_from_slice(reply.as_bytes())),
             judgement: Judgement { notes: verified.into_iter().collect(), ..accepted(true, "") },
         },
         Some(wait) => {

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::{Admin, Refused, Reply, filter, line, storage};
 use crate::edges::users;
 use crate::engine::orders::{self, Act, Meant};
-use crate::engine::{queue, standing};
+use crate::engine::{queue, robots, standing};
 use crate::rules::config::Config;
 use crate::rules::template::select::Selection;
 use crate::words::delivery::Why;
@@ -173,8 +173,10 @@ impl Admin {
                 (None, None) => continue,
             };
             let broken = matches!(why, Why::Breaker(_));
-            if let (true, false, Some(gate)) = (broken, dry, desk.constant_gate(&config, hook)) {
-                gate.hurry(desk.clock.elapsed());
+            if broken && !dry {
+                for (_, gate) in robots::gates(desk, &config, hook) {
+                    gate.hurry(desk.clock.elapsed());
+                }
                 desk.journal.bell(&hook.name).notify_one();
             }
             let collects = why == Why::Digest;

@@ -6,6 +6,9 @@ use crate::words::exchange::Request;
 use crate::words::json::Exact;
 use crate::words::verdict::Verdict;
 
+/// So many characters of a value are shown.
+const SHOWN: usize = 300;
+
 /// Everything in which a request differs.
 pub(super) fn request(expect: &Expect, made: &Request, parts: u32) -> Vec<String> {
     let mut found = Vec::new();
@@ -44,9 +47,7 @@ pub(super) fn request(expect: &Expect, made: &Request, parts: u32) -> Vec<String
         }
     }
     for (path, expected) in &expect.bytes {
-        let size =
-            if path == "body" { Some(made.body.len()) } else { came.as_ref().and_then(|came| size_at(came, path)) };
-        match size {
+        match size(&made.body, came.as_ref(), path) {
             Some(size) if size as u64 == *expected => {}
             Some(size) => found.push(format!("{path} has {size} bytes, expected {expected}")),
             None => found.push(format!("there is no text {path} in {}", start_of(&body))),
@@ -101,7 +102,7 @@ pub(super) fn json(path: &str, expected: &Exact, came: &Exact, found: &mut Vec<S
             }
             let extra = came.iter().filter(|(key, _)| !expected.contains_key(key.as_str()));
             found.extend(extra.map(|(key, came)| {
-                format!("{path}.{key} is there, which is not expected: {}", start_of(&came.to_string()))
+                format!("{path}.{key} is there, which is not expected: {}", cut(&came.to_string()))
             }));
         }
         (Exact::List(expected), Exact::List(came)) if expected.len() == came.len() => {
@@ -111,12 +112,15 @@ pub(super) fn json(path: &str, expected: &Exact, came: &Exact, found: &mut Vec<S
         }
         (Exact::Number(expected), Exact::Number(came)) if expected.has_value_of(came) => {}
         (expected, came) if expected == came => {}
-        (expected, came) => found.push(format!(
-            "{path} is {}, expected {}",
-            start_of(&came.to_string()),
-            start_of(&expected.to_string())
-        )),
+        (expected, came) => {
+            found.push(format!("{path} is {}, expected {}", cut(&came.to_string()), cut(&expected.to_string())))
+        }
     }
+}
+
+/// How many bytes a body has, or one of its texts.
+pub(super) fn size(body: &[u8], json: Option<&Exact>, path: &str) -> Option<usize> {
+    if path == "body" { Some(body.len()) } else { size_at(json?, path) }
 }
 
 fn size_at(json: &Exact, path: &str) -> Option<usize> {
@@ -131,8 +135,16 @@ fn size_at(json: &Exact, path: &str) -> Option<usize> {
 
 /// Texts of twenty kilobytes help nobody to see a difference.
 fn start_of(text: &str) -> String {
-    match text.char_indices().nth(300) {
+    match text.char_indices().nth(SHOWN) {
         Some((at, _)) => format!("{:?}…", &text[..at]),
         None => format!("{text:?}"),
+    }
+}
+
+/// The same of what is written as JSON already.
+fn cut(json: &str) -> String {
+    match json.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", &json[..at]),
+        None => json.to_owned(),
     }
 }

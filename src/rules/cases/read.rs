@@ -14,7 +14,7 @@ use crate::words::exchange::Response;
 use crate::words::json::Exact;
 use crate::words::limits;
 
-/// A delivery and what is expected of it.
+/// A delivery.
 pub(super) struct Sent {
     pub(super) kind: String,
     pub(super) raw: String,
@@ -24,7 +24,6 @@ pub(super) struct Sent {
     pub(super) attempt: u32,
     pub(super) turn: Turn,
     pub(super) now: Timestamp,
-    pub(super) expect: Expect,
 }
 
 /// What a request should be.
@@ -58,7 +57,7 @@ const ANSWER: [&str; 8] = ["name", "response", "verdict", "wait", "rest", "why",
 const VERDICTS: [&str; 6] = ["delivered", "retry", "pause", "hold", "reject", "plain"];
 
 /// Reads a case about a request.
-pub(super) fn sent(reader: &mut Reader<'_>, case: &Map<'_>, node: &Node) -> Option<Sent> {
+pub(super) fn sent(reader: &mut Reader<'_>, case: &Map<'_>) -> Sent {
     reader.only(case, &SENT);
     let (kind, raw, content_type) = event(reader, case);
     let secrets = case.get("secrets").map(|node| pairs(reader, "secrets", node)).unwrap_or_default();
@@ -68,17 +67,29 @@ pub(super) fn sent(reader: &mut Reader<'_>, case: &Map<'_>, node: &Node) -> Opti
     let plain = case.get("plain").and_then(|node| reader.boolean("plain", node)).unwrap_or(false);
     let turn = Turn { part: u32::try_from(part - 1).unwrap_or(0), plain };
     let now = time(reader, case);
-    let Some(expected) = case.get("expect") else {
-        reader.error(node.span, "missing-key", "a case needs `expect`", "add `expect: {json: {…}}`");
-        return None;
-    };
-    let expect = expect(reader, expected)?;
     let attempt = attempt.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1);
-    Some(Sent { kind, raw, content_type, secrets, id, attempt, turn, now, expect })
+    Sent { kind, raw, content_type, secrets, id, attempt, turn, now }
 }
 
-/// Reads a case about an answer.
-pub(super) fn answer(reader: &mut Reader<'_>, case: &Map<'_>) -> Option<Answer> {
+/// What a case expects, if it says so already: `expect:` with nothing behind it says nothing.
+pub(super) fn expectation<'n>(case: &Map<'n>) -> Option<&'n Node> {
+    let says =
+        |node: &&Node| !matches!(&node.value, Value::Null) && !matches!(&node.value, Value::Map(all) if all.is_empty());
+    case.get("expect").filter(says)
+}
+
+/// What the request of a case should be.
+pub(super) fn expected(reader: &mut Reader<'_>, case: &Map<'_>, node: &Node) -> Option<Expect> {
+    let Some(expected) = case.get("expect") else {
+        let help = "add `expect: {json: {…}}`, or let --bless write what the script does";
+        reader.error(node.span, "missing-key", "a case needs `expect`", help);
+        return None;
+    };
+    expect(reader, expected)
+}
+
+/// Reads a case about an answer. `blessing`: it need not say yet which verdict is right.
+pub(super) fn answer(reader: &mut Reader<'_>, case: &Map<'_>, blessing: bool) -> Option<Answer> {
     reader.only(case, &ANSWER);
     let given = reader.map("response", case.get("response")?, "{status: 200, json: {errcode: 0}}")?;
     reader.only(&given, &["status", "headers", "body", "json"]);
@@ -95,8 +106,10 @@ pub(super) fn answer(reader: &mut Reader<'_>, case: &Map<'_>) -> Option<Answer> 
         (None, None) => String::new(),
     };
     let response = Response { status: u16::try_from(status).ok()?, headers, body: body.into(), truncated: false };
-    let verdict = text(reader, case, "verdict").unwrap_or_default();
-    if !VERDICTS.contains(&verdict.as_str()) {
+    let said = case.get("verdict").filter(|node| !blessing || node.value != Value::Null);
+    let verdict = said.and_then(|node| reader.text("verdict", node)).unwrap_or_default().to_owned();
+    let is_new = blessing && said.is_none();
+    if !is_new && !VERDICTS.contains(&verdict.as_str()) {
         let span = case.key("verdict").or(case.key("response"))?.span;
         let help = format!("write verdict: and one of {}", VERDICTS.join(", "));
         reader.error(span, "missing-key", "the case does not say which verdict is right", help);

@@ -21,6 +21,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 
+use super::bless::{self, Blessed, Looked, Now};
 use super::compare::json;
 use super::read::{any_text, pairs, text, time};
 use super::{CaseResult, each};
@@ -29,7 +30,7 @@ use crate::rules::source::{Incoming, NamedSource, Outcome, SourceScript, read_so
 use crate::rules::yaml::reader::{Map, Reader};
 use crate::rules::yaml::{Node, Value};
 use crate::words::event::{Event, JSON};
-use crate::words::json::Exact;
+use crate::words::json::{Exact, Members};
 use crate::words::secret::{Secret, Secrets};
 
 const CASE: [&str; 6] = ["name", "request", "options", "secrets", "time", "expect"];
@@ -49,26 +50,183 @@ pub fn run_source(
     cases: &Source,
     load: Load<'_>,
 ) -> Result<Vec<CaseResult>, Vec<Diagnostic>> {
-    each(cases, |reader, case, node| {
-        reader.only(case, &CASE);
-        let given = case.get("request").and_then(|node| reader.map("request", node, "{json: {type: t}}"));
-        let incoming = request(reader, given.as_ref(), load)?;
-        let source = read_source_options(reader, "case", node.span, case.get("options"), script)?;
-        let mut secrets = Secrets::default();
-        for (name, value) in case.get("secrets").map(|node| pairs(reader, "secrets", node)).unwrap_or_default() {
-            secrets.insert(name, Ok(Secret::new(value)));
-        }
-        let now = time(reader, case);
-        let expected = match case.get("expect") {
-            Some(node) => reader.map("expect", node, "{events: [{type: t}]}")?,
-            None => {
-                reader.error(node.span, "missing-key", "a case needs `expect`", "add `expect: {events: […]}`");
-                return None;
-            }
+    let results = each(cases, |reader, case, node| {
+        let asked = asked(reader, case, node, script, load)?;
+        let Some(expected) = case.get("expect") else {
+            let help = "add `expect: {events: […]}`, or let --bless write what the script does";
+            reader.error(node.span, "missing-key", "a case needs `expect`", help);
+            return None;
         };
-        reader.only(&expected, &EXPECT);
-        Some(compare(reader, &expected, &source, &incoming, &secrets, now))
+        let expected = expectation(reader, expected)?;
+        Some(compare(reader, &expected, &asked))
+    })?;
+    Ok(results.into_iter().map(CaseResult::of).collect())
+}
+
+/// Looks at all cases of a file, and says what the file would be if every case expected what the script does now.
+///
+/// # Errors
+/// The file cannot be read as cases.
+pub fn bless_source(script: &Arc<SourceScript>, cases: &Source, load: Load<'_>) -> Result<Blessed, Vec<Diagnostic>> {
+    bless::bless(cases, &|cases| {
+        each(cases, |reader, case, node| {
+            let asked = asked(reader, case, node, script, load)?;
+            let old = match super::read::expectation(case) {
+                Some(node) => Some(expectation(reader, node)?),
+                None => None,
+            };
+            let differences = match &old {
+                Some(expected) => compare(reader, expected, &asked),
+                None => vec!["nothing was expected yet".to_owned()],
+            };
+            let now =
+                if differences.is_empty() { Now::AsExpected } else { now(cases, old.as_ref(), &asked, differences) };
+            Some(Looked::new(cases, node, now))
+        })
     })
+}
+
+/// What a case asks of a source.
+struct Asked {
+    source: NamedSource,
+    incoming: Incoming,
+    secrets: Secrets,
+    now: Timestamp,
+}
+
+impl Asked {
+    /// What the source makes of it, and whether it verified anything on the way.
+    fn outcome(&self) -> (Outcome, Option<bool>) {
+        match self.source.open(&self.incoming, &self.secrets, self.now) {
+            Ok(opened) => {
+                let verified = opened.verified;
+                (opened.events(&self.secrets, self.now), Some(verified))
+            }
+            Err(outcome) => (outcome, None),
+        }
+    }
+}
+
+fn asked(
+    reader: &mut Reader<'_>,
+    case: &Map<'_>,
+    node: &Node,
+    script: &Arc<SourceScript>,
+    load: Load<'_>,
+) -> Option<Asked> {
+    reader.only(case, &CASE);
+    let given = case.get("request").and_then(|node| reader.map("request", node, "{json: {type: t}}"));
+    let incoming = request(reader, given.as_ref(), load)?;
+    let source = read_source_options(reader, "case", node.span, case.get("options"), script)?;
+    let mut secrets = Secrets::default();
+    for (name, value) in case.get("secrets").map(|node| pairs(reader, "secrets", node)).unwrap_or_default() {
+        secrets.insert(name, Ok(Secret::new(value)));
+    }
+    Some(Asked { source, incoming, secrets, now: time(reader, case) })
+}
+
+fn expectation<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<Map<'n>> {
+    let expected = reader.map("expect", node, "{events: [{type: t}]}")?;
+    reader.only(&expected, &EXPECT);
+    Some(expected)
+}
+
+/// How the source does what a case expects otherwise.
+fn now(cases: &Source, old: Option<&Map<'_>>, asked: &Asked, differences: Vec<String>) -> Now {
+    let (outcome, verified) = asked.outcome();
+    let said = |key: &str| old.and_then(|old| old.get(key));
+    let mut expect = Members::new();
+    let mut say = |key: &str, value: Exact| _ = expect.insert(key.to_owned(), value);
+    let status = |status: u16| Exact::Number(i64::from(status).into());
+    match outcome {
+        Outcome::Events(events, _) => {
+            if said("verified").is_some() || (old.is_none() && verified == Some(true)) {
+                say("verified", Exact::Bool(verified == Some(true)));
+            }
+            let named = said("events").map(|node| node.to_exact(cases));
+            let named = match named {
+                Some(Exact::List(named)) if named.len() == events.len() => named,
+                _ => Vec::new(),
+            };
+            let list = events.iter().enumerate().map(|(at, event)| match named.get(at) {
+                Some(Exact::Map(named)) => named_of(named, event),
+                _ => chosen_of(event, asked.now),
+            });
+            say("events", Exact::List(list.map(Exact::Map).collect()));
+        }
+        Outcome::Refused { status: came, why } => {
+            say("status", status(came));
+            if old.is_none() || said("why").is_some() {
+                let kept = said("why").map(|node| node.written(cases)).filter(|part| why.contains(part));
+                say("why", kept.map_or_else(|| why.clone(), str::to_owned).into());
+            }
+        }
+        Outcome::Respond { status: came, headers, body } => {
+            say("status", status(came));
+            let named = said("headers").map(|node| node.to_exact(cases));
+            let is_named = |name: &str| {
+                named.as_ref().is_none_or(|named| {
+                matches!(named, Exact::Map(named) if named.keys().any(|known| known.eq_ignore_ascii_case(name)))
+            })
+            };
+            let headers = headers.iter().filter(|(name, _)| is_named(name.as_str()));
+            let headers: Members = headers
+                .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned().into()))
+                .collect();
+            if !headers.is_empty() && (old.is_none() || named.is_some()) {
+                say("headers", Exact::Map(headers));
+            }
+            if old.is_none() || said("body").is_some() {
+                say("body", String::from_utf8_lossy(&body).into_owned().into());
+            }
+        }
+        Outcome::Failed(found) => return Now::Wrong { differences, why: found.one_line() },
+        Outcome::Missing { secret, .. } => {
+            let why = format!("the case has no secret {secret}: add secrets: {{{secret}: …}}");
+            return Now::Wrong { differences, why };
+        }
+    }
+    Now::Otherwise { differences, wanted: vec![("expect", Some(Exact::Map(expect)))] }
+}
+
+/// What a case names of an event, as it is now.
+fn named_of(named: &Members, event: &Event) -> Members {
+    let all = all_of(event);
+    named.keys().filter_map(|key| Some((key.clone(), all.get(key)?.clone()))).collect()
+}
+
+/// What a script chose of an event.
+fn chosen_of(event: &Event, now: Timestamp) -> Members {
+    let mut chosen = all_of(event);
+    let unsaid = [
+        ("id", is_derived(&event.id)),
+        ("source", event.source == "case"),
+        ("time", event.time == now),
+        ("body", true),
+        ("content_type", true),
+    ];
+    chosen.retain(|key, _| !unsaid.contains(&(key.as_str(), true)));
+    chosen
+}
+
+fn all_of(event: &Event) -> Members {
+    let data = event.exact().cloned().unwrap_or_else(|| Exact::from(event.data()));
+    let members = [
+        ("type", event.kind.clone().into()),
+        ("id", event.id.clone().into()),
+        ("source", event.source.clone().into()),
+        ("time", event.time.to_string().into()),
+        ("data", data),
+        ("body", String::from_utf8_lossy(&event.raw).into_owned().into()),
+        ("content_type", event.content_type.clone().into()),
+    ];
+    members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// Whether an id is one that was made of the request because its sender gave none.
+fn is_derived(id: &str) -> bool {
+    let digest = id.split_once('-').map_or(id, |(digest, _)| digest);
+    digest.len() == 32 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn request(reader: &mut Reader<'_>, given: Option<&Map<'_>>, load: Load<'_>) -> Option<Incoming> {
@@ -110,25 +268,15 @@ fn request(reader: &mut Reader<'_>, given: Option<&Map<'_>>, load: Load<'_>) -> 
     Some(Incoming { method: Method::from_bytes(method.as_bytes()).ok()?, target, event, headers, body })
 }
 
-fn compare(
-    reader: &mut Reader<'_>,
-    expected: &Map<'_>,
-    source: &NamedSource,
-    incoming: &Incoming,
-    secrets: &Secrets,
-    now: Timestamp,
-) -> Vec<String> {
+fn compare(reader: &mut Reader<'_>, expected: &Map<'_>, asked: &Asked) -> Vec<String> {
     let mut found = Vec::new();
-    let outcome = match source.open(incoming, secrets, now) {
-        Ok(opened) => {
-            let wanted = expected.get("verified").and_then(|node| reader.boolean("expect.verified", node));
-            if let Some(wanted) = wanted.filter(|wanted| *wanted != opened.verified) {
-                found.push(format!("verified is {}, expected {wanted}", opened.verified));
-            }
-            opened.events(secrets, now)
-        }
-        Err(outcome) => outcome,
-    };
+    let (outcome, verified) = asked.outcome();
+    let wanted = expected.get("verified").and_then(|node| reader.boolean("expect.verified", node));
+    if let (Some(wanted), Some(verified)) = (wanted, verified)
+        && wanted != verified
+    {
+        found.push(format!("verified is {verified}, expected {wanted}"));
+    }
     let status = expected.get("status").and_then(|node| reader.integer("expect.status", node, 200, 599));
     match (outcome, expected.get("events")) {
         (Outcome::Events(events, notes), Some(node)) => {

@@ -20,6 +20,9 @@ pub(super) fn secret(source: &Source, options: &Map<'_>, platform: &Platform) ->
     let found = options.entries.iter().find_map(|(key, node)| {
         let kind = &platform.manifest.option(&key.name)?.kind;
         match (kind, &node.value) {
+            // A list of them: robots that take turns.
+            (Kind::Secret, Value::List(nodes)) => nodes.iter().find(|node| literal(node).is_some()),
+            (Kind::Url, Value::List(nodes)) => nodes.iter().find(|node| literal(node).is_some_and(url_holds_secret)),
             (Kind::Secret, _) => literal(node).map(|_| node),
             (Kind::Url, _) => literal(node).filter(|url| url_holds_secret(url)).map(|_| node),
             (Kind::Headers, Value::Map(headers)) => {
@@ -78,6 +81,8 @@ mod tests {
             ("dingtalk", "url: https://oapi.dingtalk.com/robot/send?access_token=hunter22"),
             ("wecom", "url: https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=hunter22"),
             ("lark", "url: https://open.feishu.cn/open-apis/bot/v2/hook/hunter22"),
+            ("dingtalk", "url: [{secret: a}, \"https://oapi.dingtalk.com/robot/send?access_token=hunter22\"]"),
+            ("telegram", "chat: '1'\n  token: [{secret: a}, hunter22]"),
             ("webhook", "url: https://me:hunter22@h.example/"),
             ("webhook", "url: https://h.example/\n  headers: {X-A: b, Authorization: Bearer hunter22}"),
             ("webhook", "url: https://h.example/\n  headers: {X-Gitlab-Token: hunter22}"),

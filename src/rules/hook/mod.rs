@@ -3,6 +3,7 @@
 pub mod digest;
 mod inline;
 pub mod keys;
+pub mod pool;
 mod read;
 pub(crate) use self::read::read_options;
 mod shared;
@@ -61,6 +62,8 @@ pub struct Hook {
     pub options: Vec<(String, Arc<Tree>)>,
     /// What of them is the same for every event, made ready by the first.
     pub prepared: Prepared,
+    /// Where several robots take turns: who they are, or which of them this is.
+    pub pooled: Option<Box<pool::Pooled>>,
     /// What answers mean to this hook, before its platform is asked.
     pub verdict: verdict::Rules,
     /// The pace towards the receiver: the hook's own, else the platform's.
@@ -248,14 +251,9 @@ impl Hook {
             let signer = sign.map(|(_, tree)| tree.signer(given)).transpose()?.flatten();
             return Ok((self.platform.repeat(made, signer, given)?, 1));
         }
-        let prepared = || Box::new(known_options(&self.platform, &self.options));
-        let mut options = Options::clone(self.prepared.options.get_or_init(prepared));
+        let mut options = self.options_for(given)?;
         options.original = original.cloned();
         options.turn = turn;
-        for option in self.options.iter().filter(|(_, tree)| varies(tree)) {
-            render_option(&self.platform, &mut options, option, given)?;
-        }
-        options.checked = self.prepared.checked.get().is_some();
         let made = self.platform.make(given, options)?;
         if self.prepared.constant {
             // What the platform has nothing against once it has nothing against later.
@@ -267,6 +265,26 @@ impl Hook {
             let _set_already = self.prepared.made.set(Box::new(made.clone()));
         }
         Ok((self.platform.finish(made, given)?, parts))
+    }
+
+    /// All the requests of a delivery: one, or one for each part of its message.
+    ///
+    /// # Errors
+    /// As `render`.
+    pub fn render_parts(&self, given: &Given<'_>) -> Result<Vec<Request>, RenderError> {
+        let made = self.platform.make_parts(given, self.options_for(given)?)?;
+        made.into_iter().map(|made| self.platform.finish(made, given)).collect()
+    }
+
+    /// The options as they are for one attempt.
+    fn options_for(&self, given: &Given<'_>) -> Result<Options, RenderError> {
+        let prepared = || Box::new(known_options(&self.platform, &self.options));
+        let mut options = Options::clone(self.prepared.options.get_or_init(prepared));
+        for option in self.options.iter().filter(|(_, tree)| varies(tree)) {
+            render_option(&self.platform, &mut options, option, given)?;
+        }
+        options.checked = self.prepared.checked.get().is_some();
+        Ok(options)
     }
 
     /// What names the receiver, hashed: hooks with the same key share its pace. Cheap when no template stands in it.
@@ -307,7 +325,7 @@ impl Hook {
 
     /// Every secret that the file names, with its place.
     pub fn secrets(&self) -> impl Iterator<Item = &(String, Place)> {
-        self.options.iter().flat_map(|(_, tree)| tree.secrets())
+        self.trees().flat_map(|(_, tree)| tree.secrets())
     }
 
     fn option(&self, name: &str) -> Option<&Arc<Tree>> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::rules::breaker;
 use crate::rules::diagnostic::{Diagnostic, Place, Source, Span};
-use crate::rules::hook::{Hook, Prepared, Shared, digest, inline, keys, known_options, name_of, trial, verdict};
+use crate::rules::hook::{Hook, Prepared, Shared, digest, inline, keys, known_options, name_of, pool, trial, verdict};
 use crate::rules::manifest::{Kind, OptionSpec, resolve_message};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Retry, read_timeout};
@@ -109,17 +109,24 @@ fn read(
     };
     let order_by = file.get("order_by").and_then(|node| keys::read_order(reader, node)).map(Box::new);
     let dedupe = file.get("dedupe").and_then(|node| keys::read_dedupe(reader, node)).map(Box::new);
-    let options = read_options(reader, shared, &file, platform.as_deref());
+    let options_and_platform = options_of(&file).zip(platform.as_deref());
+    let robots = options_and_platform.and_then(|(options, platform)| pool::lists(reader, &options, platform));
+    let options = read_options_of(reader, shared, &file, platform.as_deref(), robots.as_ref());
+    let others = match (&robots, &platform) {
+        (Some(robots), Some(platform)) => robots.others(reader, shared, &options, platform),
+        _ => Vec::new(),
+    };
     let tests = file.get("tests").map(|node| trial::read(reader, node)).unwrap_or_default();
-    let platform = platform?;
+    let platform = platform.clone()?;
     let retry = retry.unwrap_or(defaults.retry);
     let digest = file.get("digest").and_then(|node| {
         let text = platform.manifest.text.as_deref().and_then(|name| platform.manifest.option(name));
-        let kind = text.map(|spec| kind_in(&spec.kind, &Map::new("options", options_of(&file)), &platform));
+        let given = options_of(&file).unwrap_or_else(|| Map::new("options", &[]));
+        let kind = text.map(|spec| kind_in(&spec.kind, &given, &platform));
         digest::read(reader, node, &platform, kind, &retry).map(Box::new)
     });
-    let inline_secret = inline::secret(reader.source, &Map::new("options", options_of(&file)), &platform);
-    let hook = Hook {
+    let inline_secret = options_of(&file).and_then(|options| inline::secret(reader.source, &options, &platform));
+    let mut hook = Hook {
         name,
         source: reader.source.clone(),
         description,
@@ -140,21 +147,29 @@ fn read(
         digest,
         prepared: Prepared::new(&platform, &options),
         options,
+        pooled: None,
         inline_secret: inline_secret.map(Box::new),
         tests,
         platform,
     };
     if let (Some(node), Some(_), false) = (file.get("digest"), &hook.digest, reader.failed()) {
         digest::object(reader, node.span, &hook);
+        if robots.is_some() {
+            let help = "give the hook one robot, or remove `digest`: several robots have several quotas";
+            reader.error(node.span, "digest", "a digest is what one robot says, and here several take turns", help);
+        }
+    }
+    if let Some(robots) = robots.filter(|_| !reader.failed()) {
+        robots.gather(reader, &mut hook, others, concurrency.is_some());
     }
     Some(hook)
 }
 
-/// The entries under `options`.
-fn options_of<'n>(file: &Map<'n>) -> &'n [(Key, Node)] {
-    match file.get("options").map(|node| &node.value) {
-        Some(Value::Map(entries)) => entries,
-        _ => &[],
+/// The map under `options`, if it is one.
+fn options_of<'n>(file: &Map<'n>) -> Option<Map<'n>> {
+    match &file.get("options")?.value {
+        Value::Map(entries) => Some(Map::new("options", entries)),
+        _ => None,
     }
 }
 
@@ -306,6 +321,17 @@ pub(crate) fn read_options(
     file: &Map<'_>,
     platform: Option<&Platform>,
 ) -> Vec<(String, Arc<Tree>)> {
+    read_options_of(reader, shared, file, platform, None)
+}
+
+/// The same; of what is a list for several robots, those of the first.
+fn read_options_of(
+    reader: &mut Reader<'_>,
+    shared: &Shared,
+    file: &Map<'_>,
+    platform: Option<&Platform>,
+    robots: Option<&pool::Lists<'_>>,
+) -> Vec<(String, Arc<Tree>)> {
     let options = match file.get("options") {
         Some(node) => match reader.map("options", node, "{url: https://example.com/hook}") {
             Some(map) => map,
@@ -325,7 +351,15 @@ pub(crate) fn read_options(
     let mut trees = Vec::new();
     for spec in specs {
         let kind = kind_in(&spec.kind, &options, platform);
+        let own = robots.and_then(|robots| Some((robots, robots.of(&spec.name, 0)?)));
         let tree = match options.get(&spec.name) {
+            Some(_) if own.is_some() => own.and_then(|(robots, node)| match node {
+                Some(node) => compile_option(reader, spec, node, &kind).map(|tree| shared.tree(tree)),
+                None if robots.robots == 0 => None,
+                None => robots.unsaid(reader, shared, spec, platform),
+            }),
+            // What is wrong with it has been said.
+            Some(node) if is_refused_list(spec, node, platform) => None,
             Some(node) => compile_option(reader, spec, node, &kind).map(|tree| shared.tree(tree)),
             None if spec.required && stands_elsewhere(file, &options, platform, &spec.name) => None,
             None if spec.required => {
@@ -348,7 +382,12 @@ pub(crate) fn read_options(
     trees
 }
 
-fn compile_option(reader: &mut Reader<'_>, spec: &OptionSpec, node: &Node, kind: &Kind) -> Option<Tree> {
+fn is_refused_list(spec: &OptionSpec, node: &Node, platform: &Platform) -> bool {
+    let names_it = platform.manifest.receiver.contains(&spec.name);
+    names_it && matches!(node.value, Value::List(_)) && !spec.kind.takes_lists()
+}
+
+pub(super) fn compile_option(reader: &mut Reader<'_>, spec: &OptionSpec, node: &Node, kind: &Kind) -> Option<Tree> {
     if node.value == Value::Null && !matches!(kind, Kind::Tree | Kind::TreeOf(_)) {
         reader.wrong(&format!("options.{}", spec.name), node, "", "");
         return None;

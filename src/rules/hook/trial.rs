@@ -1,16 +1,18 @@
 //! What a hook's author wants to be true of it: the `tests:` of its file, and a first rendering before it is loaded.
 
 mod answer;
+mod differs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use self::differs::{differs, parts_differ};
 use crate::rules::diagnostic::{Diagnostic, Place};
 use crate::rules::hook::{Hook, NotWanted};
 use crate::rules::manifest::Kind;
-use crate::rules::platform::{Given, RenderError};
+use crate::rules::platform::{Given, RenderError, Turn};
 use crate::rules::template::Tree;
 use crate::rules::yaml::reader::Reader;
 use crate::rules::yaml::{Node, Value};
@@ -18,6 +20,7 @@ use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
 use crate::words::json::{Exact, Members};
 use crate::words::keys;
+use crate::words::limits;
 use crate::words::secret::{Secret, Secrets};
 
 /// One entry of `tests:`.
@@ -67,6 +70,12 @@ pub struct Expect {
     pub text: Option<String>,
     /// The body as a form: these fields, among others.
     pub form: Vec<(String, String)>,
+    /// These stand in the body of one of its requests, as a reader of it sees them.
+    pub contains: Vec<String>,
+    /// These stand in none.
+    pub lacks: Vec<String>,
+    /// How many requests the message has.
+    pub parts: Option<u32>,
     /// Rendering fails, and this stands in the reason.
     pub error: Option<String>,
     /// The verdict on the response: its word.
@@ -111,18 +120,22 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<HookTest> {
         reader.wrong("tests", node, "a list of tests", help);
         return Vec::new();
     };
-    entries.iter().enumerate().filter_map(|(at, entry)| read_test(reader, at, entry)).collect()
+    entries.iter().enumerate().flat_map(|(at, entry)| read_test(reader, at, entry).unwrap_or_default()).collect()
 }
 
-fn read_test(reader: &mut Reader<'_>, at: usize, node: &Node) -> Option<HookTest> {
+/// One test, or one for each of its events.
+fn read_test(reader: &mut Reader<'_>, at: usize, node: &Node) -> Option<Vec<HookTest>> {
     const EXAMPLE: &str = "{name: …, event: {type: …, data: {…}}, expect: {…}}";
     let test = reader.map("tests", node, EXAMPLE)?;
     reader.only(&test, &keys::TEST.names());
     let name = test.get("name").and_then(|node| reader.text("tests.name", node)).map(str::to_owned);
     let response = test.get("response").map(|node| answer::read(reader, node));
-    let event = match test.get("event") {
-        Some(node) => read_event(reader, node).map(Some),
-        None if response.is_some() => Some(None),
+    let events = match test.get("event") {
+        Some(Node { value: Value::List(nodes), .. }) if !nodes.is_empty() => {
+            nodes.iter().map(|node| read_event(reader, node).map(Some)).collect::<Option<Vec<_>>>()
+        }
+        Some(node) => read_event(reader, node).map(|event| vec![Some(event)]),
+        None if response.is_some() => Some(vec![None]),
         None => missing(reader, node, "event", "add `event: {type: …, data: {…}}`"),
     };
     let expect = match test.get("expect") {
@@ -132,16 +145,17 @@ fn read_test(reader: &mut Reader<'_>, at: usize, node: &Node) -> Option<HookTest
         }
         None => missing(reader, node, "expect", "add `expect: {json: {…}}`, or `expect: {wanted: false}`"),
     };
-    Some(HookTest {
-        name: name.unwrap_or_else(|| format!("number {}", at + 1)),
+    let (name, events) = (name.unwrap_or_else(|| format!("number {}", at + 1)), events?);
+    let (response, expect) = (response.map_or(Some(None), |response| response.map(Some))?, expect?);
+    let several = events.len() > 1;
+    let one = |(at, event): (usize, Option<TestEvent>)| HookTest {
+        name: if several { format!("{name}, event {}", at + 1) } else { name.clone() },
         place: reader.source.place(node.span),
-        event: event?,
-        response: match response {
-            Some(response) => Some(response?),
-            None => None,
-        },
-        expect: expect?,
-    })
+        event,
+        response: response.clone(),
+        expect: expect.clone(),
+    };
+    Some(events.into_iter().enumerate().map(one).collect())
 }
 
 fn missing<T>(reader: &mut Reader<'_>, test: &Node, key: &str, help: &str) -> Option<T> {
@@ -187,6 +201,10 @@ fn read_expect(reader: &mut Reader<'_>, node: &Node) -> Option<Expect> {
     let text = |reader: &mut Reader<'_>, key: &str| {
         expect.get(key).and_then(|node| reader.text(&expect.path(key), node)).map(str::to_owned)
     };
+    let texts = |reader: &mut Reader<'_>, key: &str| match expect.get(key) {
+        Some(node) => reader.texts(&expect.path(key), node).into_iter().map(|(text, _)| text.to_owned()).collect(),
+        None => Vec::new(),
+    };
     Some(Expect {
         wanted: expect.get("wanted").and_then(|node| reader.boolean("expect.wanted", node)),
         method: text(reader, "method"),
@@ -198,6 +216,12 @@ fn read_expect(reader: &mut Reader<'_>, node: &Node) -> Option<Expect> {
             _ => text(reader, "text"),
         },
         form: expect.get("form").map(|node| read_pairs(reader, "expect.form", node)).unwrap_or_default(),
+        contains: texts(reader, "contains"),
+        lacks: texts(reader, "lacks"),
+        parts: expect
+            .get("parts")
+            .and_then(|node| reader.integer("expect.parts", node, 1, limits::PARTS as u64))
+            .and_then(|parts| u32::try_from(parts).ok()),
         error: text(reader, "error"),
         verdict: expect.get("verdict").and_then(|node| answer::read_word(reader, node)),
         why: text(reader, "why"),
@@ -285,13 +309,25 @@ impl Hook {
             (Ok(()), Some(false)) => return Err("the hook wants this event".to_owned().into()),
             (Ok(()), _) => {}
         }
-        match (self.try_request(&event, secrets, now), &expect.error) {
-            (Ok(request), None) => differs(expect, &request).map_or(Ok(()), |difference| Err(difference.into())),
+        match (self.try_requests(&event, secrets, now), &expect.error) {
+            (Ok(requests), None) => {
+                let difference = differs(expect, &requests[0]).or_else(|| parts_differ(expect, &requests));
+                difference.map_or(Ok(()), |difference| Err(difference.into()))
+            }
             (Ok(_), Some(error)) => Err(format!("it was rendered, expected the error {error:?}").into()),
             (Err(error), Some(part)) if error.to_string().contains(part.as_str()) => Ok(()),
             (Err(RenderError::Wrong(cause)), _) => Err(Failure { difference: cause.one_line(), cause: Some(*cause) }),
             (Err(missing), _) => Err(missing.to_string().into()),
         }
+    }
+
+    /// All the parts of a message.
+    fn try_requests(&self, event: &Event, secrets: &Secrets, now: Timestamp) -> Result<Vec<Request>, RenderError> {
+        let given = Given { id: "test-1", attempt: 1, now, hook: &self.name, event, secrets };
+        let part = |part| self.render_turn(&given, None, Turn { part, plain: false });
+        let (first, parts) = part(0)?;
+        let others = (1..parts).map(|number| part(number).map(|(request, _)| request));
+        std::iter::once(Ok(first)).chain(others).collect()
     }
 
     fn try_request(&self, event: &Event, secrets: &Secrets, now: Timestamp) -> Result<Request, RenderError> {
@@ -337,134 +373,5 @@ impl TestResult {
                 .at(self.place)
                 .help(remedy),
         })
-    }
-}
-
-/// The first thing that is otherwise.
-fn differs(expect: &Expect, request: &Request) -> Option<String> {
-    let plain = |name: &str, expected: &Option<String>, found: &str| {
-        let expected = expected.as_deref().filter(|expected| *expected != found)?;
-        Some(format!("{name} is {found:?}, expected {expected:?}"))
-    };
-    let header = |(name, expected): &(String, String)| {
-        let found = request.headers.get(name.as_str()).map(|value| String::from_utf8_lossy(value.as_bytes()));
-        match found {
-            Some(found) if found == *expected => None,
-            Some(found) => Some(format!("header {name} is {found:?}, expected {expected:?}")),
-            None => Some(format!("there is no header {name}, expected {expected:?}")),
-        }
-    };
-    let body = String::from_utf8_lossy(&request.body);
-    let json = |expected: &Exact| match Exact::parse(&request.body) {
-        Some(found) => json_differs("json", expected, &found),
-        None if body.is_empty() => Some("the body is empty".to_owned()),
-        None => Some(format!("the body is not JSON: {}", start_of(&body))),
-    };
-    let field = |(name, expected): &(String, String)| {
-        let found = url::form_urlencoded::parse(&request.body).find(|(found, _)| found == name);
-        match found {
-            Some((_, found)) if found == *expected => None,
-            Some((_, found)) => Some(format!("form.{name} is {found:?}, expected {expected:?}")),
-            None => Some(format!("there is no field form.{name}, expected {expected:?}")),
-        }
-    };
-    plain("method", &expect.method, request.method.as_str())
-        .or_else(|| plain("url", &expect.url, &request.url))
-        .or_else(|| expect.headers.iter().find_map(header))
-        .or_else(|| expect.json.as_ref().and_then(json))
-        .or_else(|| plain("text", &expect.text, &body))
-        .or_else(|| expect.form.iter().find_map(field))
-}
-
-/// Maps may have further members; everything else must be equal.
-fn json_differs(path: &str, expected: &Exact, found: &Exact) -> Option<String> {
-    match (expected, found) {
-        (Exact::Map(expected), Exact::Map(found)) => expected.iter().find_map(|(key, expected)| {
-            let path = format!("{path}.{key}");
-            match found.get(key) {
-                Some(found) => json_differs(&path, expected, found),
-                None => Some(format!("there is no {path}, expected {expected}")),
-            }
-        }),
-        (Exact::List(expected), Exact::List(found)) if expected.len() == found.len() => {
-            let mut pairs = expected.iter().zip(found).enumerate();
-            pairs.find_map(|(at, (expected, found))| json_differs(&format!("{path}[{at}]"), expected, found))
-        }
-        (Exact::List(expected), Exact::List(found)) => {
-            Some(format!("{path} has {} entries, expected {}", found.len(), expected.len()))
-        }
-        (Exact::Number(a), Exact::Number(b)) if a.has_value_of(b) => None,
-        _ if expected == found => None,
-        _ => Some(format!("{path} is {}, expected {expected}", start_of(&found.to_string()))),
-    }
-}
-
-fn start_of(text: &str) -> String {
-    match text.char_indices().nth(200) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use http::{HeaderMap, Method};
-    use serde_json::json;
-
-    use super::*;
-
-    fn request(body: &str) -> Request {
-        let mut headers = HeaderMap::new();
-        headers.insert("x-a", "1".parse().unwrap());
-        Request {
-            method: Method::PUT,
-            url: "https://h/p".into(),
-            headers,
-            body: Bytes::copy_from_slice(body.as_bytes()),
-        }
-    }
-
-    fn said(expect: Expect, body: &str) -> String {
-        differs(&expect, &request(body)).unwrap_or_default()
-    }
-
-    #[test]
-    fn what_is_not_said_may_be_anything() {
-        assert_eq!(said(Expect::default(), "x"), "");
-        let expect = Expect {
-            method: Some("PUT".into()),
-            headers: vec![("X-A".into(), "1".into())],
-            json: Some((&json!({"a": {"b": 1}})).into()),
-            ..Expect::default()
-        };
-        assert_eq!(said(expect, r#"{"a": {"b": 1.0, "c": 2}, "d": 3}"#), "");
-    }
-
-    #[test]
-    fn a_difference_names_its_path() {
-        let json = |value| Expect { json: Some(Exact::from(&value)), ..Expect::default() };
-        for (expect, body, difference) in [
-            (json(json!({"a": [1, {"b": "x"}]})), r#"{"a":[1,{"b":"y"}]}"#, r#"json.a[1].b is "y", expected "x""#),
-            (json(json!({"a": [1]})), r#"{"a":[1,2]}"#, "json.a has 2 entries, expected 1"),
-            (json(json!({"a": null})), "{}", "there is no json.a, expected null"),
-            (json(json!("1")), "1", "json is 1, expected \"1\""),
-            (json(json!(1)), "a=1", "the body is not JSON: a=1"),
-            (Expect { method: Some("POST".into()), ..Expect::default() }, "", r#"method is "PUT", expected "POST""#),
-            (Expect { text: Some("a".into()), ..Expect::default() }, "b", r#"text is "b", expected "a""#),
-            (Expect { form: vec![("a".into(), "ö ".into())], ..Expect::default() }, "a=%C3%B6+", ""),
-            (
-                Expect { form: vec![("b".into(), "1".into())], ..Expect::default() },
-                "a=1",
-                "there is no field form.b, expected \"1\"",
-            ),
-            (
-                Expect { headers: vec![("x-b".into(), "1".into())], ..Expect::default() },
-                "",
-                "there is no header x-b, expected \"1\"",
-            ),
-        ] {
-            assert_eq!(said(expect, body), difference);
-        }
     }
 }

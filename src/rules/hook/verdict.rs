@@ -6,7 +6,7 @@
 //! retry, pause: a Retry-After of the answer wins over the backoff and over the rule's own time
 //! ```
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -22,9 +22,9 @@ use crate::words::keys::{self, VERDICTS};
 use crate::words::limits;
 use crate::words::verdict::Verdict;
 
-/// The rules of a hook, in order.
-#[derive(Debug, Default)]
-pub struct Rules(Vec<Rule>);
+/// The rules of a hook, in order; its robots share them.
+#[derive(Clone, Debug, Default)]
+pub struct Rules(Arc<[Rule]>);
 
 /// One rule.
 #[derive(Debug)]

@@ -24,6 +24,8 @@ pub enum Unit {
     Utf16,
     /// Bytes of UTF-8 once JSON has escaped it, and what a line break weighs besides.
     Json(usize),
+    /// The same by a writer of JSON that makes escapes of `<`, `>` and `&` as well.
+    JsonHtml,
 }
 
 /// What is done with a text that is too long.
@@ -76,8 +78,8 @@ pub fn parts(text: &str, fit: &Fit<'_>) -> Result<Vec<String>, String> {
     let most = limit.saturating_mul(if fit.overflow == Overflow::Split { limits::PARTS } else { 1 });
     // What begins there may end a little later, and is whole only with its end.
     let most = most.saturating_add(limits::MARKUP_SPAN + 8);
-    let text = text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end]);
-    let tokens = tokens::read(text, fit.markup, (limit / 4).min(limits::MARKUP_SPAN));
+    let until = text.char_indices().nth(most).map_or(text.len(), |(end, _)| end);
+    let tokens = tokens::read(text, until, fit.markup, (limit / 4).min(limits::MARKUP_SPAN));
     match fit.overflow {
         Overflow::Fail => Err(format!("the text has {size} {}, {} takes {limit}", unit.name(), fit.of)),
         Overflow::Truncate => {
@@ -93,7 +95,7 @@ pub fn parts(text: &str, fit: &Fit<'_>) -> Result<Vec<String>, String> {
 /// The first line of a text on which something is said, with what is open in it closed; a longer one ends in `…`.
 pub fn first_line(text: &str, markup: Markup, most: usize) -> String {
     let text = &text[..text.floor_char_boundary((most + limits::MARKUP_SPAN) * 4)];
-    let tokens = tokens::read(text, markup, limits::MARKUP_SPAN);
+    let tokens = tokens::read(text, text.len(), markup, limits::MARKUP_SPAN);
     let says = |line: &&[Token<'_>]| line.iter().any(|token| token.text.contains(char::is_alphanumeric));
     let mut lines = tokens.split(|token| token.text.ends_with('\n'));
     let line = lines.find(says).map(|line| cut(line, 0, &mut Vec::new(), most, Unit::Chars).text);
@@ -211,6 +213,10 @@ fn cut(tokens: &[Token<'_>], from: usize, open: &mut Vec<Open>, room: usize, uni
     let body: String = tokens[from..end.min(tokens.len())].iter().map(|token| token.text).collect();
     let close: String = now.iter().rev().map(|one| one.close.as_str()).collect();
     let body = unit.cut(&body, room.saturating_sub(unit.of(&begin) + unit.of(&close)));
+    // A mark beside a space is no markup.
+    let is_mark = |mark: &str| !mark.is_empty() && mark.bytes().all(|byte| b"*_~|`".contains(&byte)) && mark != "```";
+    let body = if now.last().is_some_and(|one| is_mark(&one.close)) { body.trim_end() } else { body };
+    let body = if is_mark(&begin) { body.trim_start() } else { body };
     let ellipsis = if end < tokens.len() { ELLIPSIS } else { "" };
     *open = now;
     Piece { end, whole: [&begin, body, &close].concat(), text: [&begin, body, ellipsis, &close].concat() }
@@ -224,6 +230,7 @@ impl Unit {
             Self::Chars => text.chars().count(),
             Self::Utf16 => text.chars().map(char::len_utf16).sum(),
             Self::Json(line) => text.chars().map(|c| json_len(c) + if c == '\n' { line } else { 0 }).sum(),
+            Self::JsonHtml => text.chars().map(json_html_len).sum(),
         }
     }
 
@@ -241,7 +248,7 @@ impl Unit {
             Self::Bytes => "bytes",
             Self::Chars => "characters",
             Self::Utf16 => "UTF-16 units",
-            Self::Json(_) => "bytes in JSON",
+            Self::Json(_) | Self::JsonHtml => "bytes in JSON",
         }
     }
 }
@@ -255,6 +262,13 @@ fn json_len(c: char) -> usize {
     }
 }
 
+fn json_html_len(c: char) -> usize {
+    match c {
+        '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\u{8}' | '\u{c}' | '\u{7f}' => 6,
+        c => json_len(c),
+    }
+}
+
 impl FromStr for Unit {
     type Err = String;
 
@@ -264,7 +278,8 @@ impl FromStr for Unit {
             "chars" => Ok(Self::Chars),
             "utf16" => Ok(Self::Utf16),
             "json" => Ok(Self::Json(0)),
-            _ => Err(format!("a limit counts bytes, chars, utf16 or json, not {word}")),
+            "json-html" => Ok(Self::JsonHtml),
+            _ => Err(format!("a limit counts bytes, chars, utf16, json or json-html, not {word}")),
         }
     }
 }

@@ -32,6 +32,7 @@ fn each_unit_counts_what_it_says() {
         assert_eq!(unit.of("a\"\n应用😀\t"), size, "{unit:?}");
     }
     assert_eq!(Unit::Json(0).of("\u{1}"), 6);
+    assert_eq!(Unit::JsonHtml.of("a<b>&\""), 1 + 6 + 1 + 6 + 6 + 2);
 }
 
 #[test]
@@ -53,6 +54,28 @@ fn markup_is_closed_and_opened_again() {
     assert!(
         fenced.len() > 2 && fenced.iter().all(|part| part.starts_with("```sh\n") && part.trim_end().ends_with("```"))
     );
+    for (mark, markup) in
+        [("**", Markup::Markdown), ("_", Markup::Markdown), ("*", Markup::Mrkdwn), ("`", Markup::Mrkdwn)]
+    {
+        let bold = parts(&format!("a {mark}{}x{mark} b", long.replace("word", "w\\~d <x>")), markup, 60);
+        assert!(bold.len() > 2 && bold[0].starts_with(&format!("a {mark}w")), "{bold:?}");
+        for part in &bold {
+            // What is opened is closed, and neither mark stands beside a space.
+            let spans: Vec<_> = part.split(mark).collect();
+            assert!(
+                !spans.len().is_multiple_of(2) && spans[1..].iter().step_by(2).all(|span| span.trim() == *span),
+                "{bold:?}"
+            );
+        }
+    }
+    // Marks that open nothing are nobody's to close.
+    for text in
+        [format!("snake_case {long} other_name"), format!("2 * 3 {long} 4 * 5"), format!("* item {long}* {long}")]
+    {
+        let whole = parts(&text, Markup::Markdown, 60).concat();
+        let count = |text: &str| text.chars().filter(|c| "*_".contains(*c)).count();
+        assert_eq!(count(&whole), count(&text), "{whole}");
+    }
     let v2 = parts(&format!("*{}*", "wo\\.rd ".repeat(20)), Markup::MarkdownV2, 60);
     assert!(v2.len() > 2 && v2.iter().all(|part| part.starts_with('*') && part.trim_end().ends_with('*')), "{v2:?}");
 }

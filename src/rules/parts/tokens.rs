@@ -76,18 +76,21 @@ impl Token<'_> {
     }
 }
 
-/// Reads a text. The tokens together are the text. A span of more bytes than `most` is none: it would not fit anywhere, and
-/// whoever looked further would look through the whole text for each bracket.
-pub(super) fn read(text: &str, markup: Markup, most: usize) -> Vec<Token<'_>> {
+/// Reads the first `until` bytes of a text; what begins there is read to its end. The tokens together are the text. A span
+/// of more bytes than `most` is not whole: it would not fit anywhere, so it is opened and closed, as fences are.
+pub(super) fn read(text: &str, until: usize, markup: Markup, most: usize) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let mut open: Vec<&str> = Vec::new();
     let mut at = 0;
-    while at < text.len() {
+    while at < until {
         let rest = &text[at..text.floor_char_boundary(at.saturating_add(most).saturating_add(8))];
         let line_begins = at == 0 || text.as_bytes()[at - 1] == b'\n';
         let (len, change) = match markup {
             Markup::Text => (tag(rest, most).unwrap_or(0), Change::Nothing),
-            Markup::Markdown | Markup::Mrkdwn => spans(rest, line_begins, markup, most, &mut open),
+            Markup::Markdown | Markup::Mrkdwn => match spans(rest, line_begins, markup, most, &mut open) {
+                (0, Change::Nothing) if open.is_empty() => long_span(text, at, markup, &mut open),
+                found => found,
+            },
             Markup::Html => html(rest, &mut open),
             Markup::MarkdownV2 => markdown_v2(rest, most, &mut open),
         };
@@ -135,13 +138,58 @@ fn spans<'a>(
         let again = format!("{}\n", line.trim_end_matches('\n'));
         return (line.len(), Change::Open(Box::new(Open { close: "\n```".to_owned(), again })));
     }
-    if !open.is_empty() {
+    let known =
+        || tag(rest, most).or_else(|| entity(rest)).or_else(|| escape(rest, markup)).or_else(|| link(rest, most));
+    match open.last() {
+        Some(&"```") => (0, Change::Nothing),
+        Some(mark) if rest.starts_with(mark) => {
+            let len = mark.len();
+            open.pop();
+            (len, Change::Close)
+        }
+        Some(&"`") => (0, Change::Nothing),
+        Some(_) => (known().unwrap_or(0), Change::Nothing),
+        None => {
+            let span = || MARKS.iter().find_map(|mark| span(rest, mark, markup, most));
+            (known().or_else(span).unwrap_or(0), Change::Nothing)
+        }
+    }
+}
+
+/// What stands around spans; the longer ones first.
+const MARKS: [&str; 8] = ["**", "__", "~~", "||", "`", "*", "_", "~"];
+
+/// A mark that closes on its line, but too far away to stay whole. Each is looked for once: what is found is open until then,
+/// and what is not found does not stand on the line again.
+fn long_span<'a>(text: &'a str, at: usize, markup: Markup, open: &mut Vec<&'a str>) -> (usize, Change) {
+    let rest = &text[at..];
+    let Some(mark) = MARKS.iter().find(|mark| rest.starts_with(**mark)) else { return (0, Change::Nothing) };
+    let inner = &rest[mark.len()..];
+    // `a_b` and `2 * 3` are no markup.
+    let begins = text[..at].chars().next_back().is_none_or(|before| !before.is_alphanumeric() || mark.len() == 2);
+    let begins = begins && inner.starts_with(|first: char| !first.is_whitespace());
+    if !begins || closes(inner, mark, markup).is_none_or(|end| end == 0) {
         return (0, Change::Nothing);
     }
-    let known = tag(rest, most).or_else(|| entity(rest)).or_else(|| escape(rest, markup)).or_else(|| link(rest, most));
-    let known =
-        known.or_else(|| ["**", "__", "~~", "||", "`", "*", "_", "~"].iter().find_map(|mark| span(rest, mark, most)));
-    (known.unwrap_or(0), Change::Nothing)
+    open.push(mark);
+    let one = Open { close: (*mark).to_owned(), again: (*mark).to_owned() };
+    (mark.len(), Change::Open(Box::new(one)))
+}
+
+/// Where a mark stands again on the same line; one that a backslash makes a character of is none.
+fn closes(inner: &str, mark: &str, markup: Markup) -> Option<usize> {
+    let (bytes, escapes) = (inner.as_bytes(), markup != Markup::Mrkdwn && mark != "`");
+    let mut at = 0;
+    while at < bytes.len() && bytes[at] != b'\n' {
+        if escapes && bytes[at] == b'\\' && bytes.get(at + 1).is_some_and(u8::is_ascii_punctuation) {
+            at += 2;
+        } else if bytes[at..].starts_with(mark.as_bytes()) {
+            return Some(at);
+        } else {
+            at += 1;
+        }
+    }
+    None
 }
 
 /// A backslash and what it escapes.
@@ -160,9 +208,9 @@ fn link(rest: &str, most: usize) -> Option<usize> {
 }
 
 /// From one mark to the next on the same line.
-fn span(rest: &str, mark: &str, most: usize) -> Option<usize> {
+fn span(rest: &str, mark: &str, markup: Markup, most: usize) -> Option<usize> {
     let inner = rest.strip_prefix(mark)?;
-    let end = inner.find(mark).filter(|end| *end > 0 && *end < most && !inner[..*end].contains('\n'))?;
+    let end = closes(inner, mark, markup).filter(|end| *end > 0 && *end < most)?;
     Some(mark.len() + end + mark.len())
 }
 
@@ -221,7 +269,7 @@ fn markdown_v2<'a>(rest: &'a str, most: usize, open: &mut Vec<&'a str>) -> (usiz
 /// The words of a text without its markup, for a platform that refuses it.
 pub fn plain(text: &str, markup: Markup) -> String {
     let mut out = String::with_capacity(text.len());
-    for token in read(text, markup, limits::MARKUP_SPAN) {
+    for token in read(text, text.len(), markup, limits::MARKUP_SPAN) {
         match (markup, &token.change) {
             (Markup::Html | Markup::MarkdownV2, Change::Open(_) | Change::Close) => {}
             (Markup::Html, _) if token.text.starts_with('<') && token.text.len() > 1 => {}

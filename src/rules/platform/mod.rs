@@ -32,11 +32,12 @@ use serde_json::Value as Json;
 pub(crate) use self::request::Made;
 pub use crate::rules::answer::Judged;
 use crate::rules::answer::{by_status, retry_after};
-use crate::rules::diagnostic::{Diagnostic, Source};
+use crate::rules::diagnostic::{Diagnostic, Place, Source};
 use crate::rules::manifest::{Kind, Manifest, OptionSpec};
 pub use crate::rules::script::Signer;
 use crate::rules::script::shelf::{Compiled, Shelved};
 use crate::rules::script::{Opaque, Script, blob, from_exact, from_json, map, type_word};
+use crate::rules::yaml::reader::nearest;
 use crate::words::delivery::Body;
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
@@ -172,16 +173,22 @@ impl Platform {
     /// Why the constant options of a hook cannot work together, if so. Options that depend on the event are `Null`.
     pub fn check(&self, options: &Members) -> Option<String> {
         self.object(&self.options(options))
+            .map(|found| if found.place.is_some() { found.one_line() } else { found.what })
     }
 
-    fn object(&self, options: &Options) -> Option<String> {
+    fn object(&self, options: &Options) -> Option<Box<Diagnostic>> {
         if !self.uses.check {
             return None;
         }
         match self.script.call("check", [options.map.clone().into()]) {
             Ok(said) if said.is_unit() => None,
-            Ok(said) => Some(said.into_string().unwrap_or_else(|_| "check gave something that is no text".to_owned())),
-            Err(found) => Some(found.one_line()),
+            Ok(said) => {
+                let word = type_word(&said);
+                let no_text =
+                    || Diagnostic::error("script", format!("fn check gave {word} instead of a text or nothing"));
+                Some(Box::new(said.into_string().map_or_else(|_| no_text(), |why| Diagnostic::error("refused", why))))
+            }
+            Err(found) => Some(found),
         }
     }
 
@@ -208,22 +215,42 @@ impl Platform {
     ///
     /// # Errors
     /// As `request`.
-    pub(crate) fn make(&self, given: &Given<'_>, options: Options) -> Result<Made, RenderError> {
-        let objection = if options.checked { None } else { self.object(&options) };
-        if let Some(why) = objection {
-            return Err(self.refused(given, &why));
-        }
-        let Options { map, known_url, original, turn, .. } = options;
-        let made = self.script.call("request", [self.delivery(given, map, turn).into()]).map_err(|mut found| {
-            found.what = given.secrets.redact(&found.what);
-            found.notes.push(format!("in the platform {}", self.name));
-            RenderError::Wrong(found)
-        })?;
-        let made = request::read(&made, turn.part, &known_url).map_err(|what| self.refused(given, &what))?;
+    pub(crate) fn make(&self, given: &Given<'_>, mut options: Options) -> Result<Made, RenderError> {
+        let (original, known_url, part) = (options.original.take(), options.known_url.clone(), options.turn.part);
+        let made = self.call(given, options)?;
+        let made = request::read(&made, part, &known_url).map_err(|what| self.refused(given, &what))?;
         Ok(match original.as_deref() {
             Some(original) => made.with(original),
             None => made,
         })
+    }
+
+    /// All the requests that it makes of it: the parts of a message.
+    ///
+    /// # Errors
+    /// As `request`.
+    pub(crate) fn make_parts(&self, given: &Given<'_>, options: Options) -> Result<Vec<Made>, RenderError> {
+        let known_url = options.known_url.clone();
+        let made = self.call(given, options)?;
+        let read = |part| request::read(&made, part, &known_url).map_err(|what| self.refused(given, &what));
+        let first = read(0)?;
+        let others = 1..first.parts;
+        std::iter::once(Ok(first)).chain(others.map(read)).collect()
+    }
+
+    fn call(&self, given: &Given<'_>, options: Options) -> Result<Dynamic, RenderError> {
+        let objection = if options.checked { None } else { self.object(&options) };
+        if let Some(found) = objection {
+            return Err(self.failed(given, found));
+        }
+        let Options { map, turn, .. } = options;
+        let made = self.script.call("request", [self.delivery(given, map, turn).into()]);
+        made.map_err(|found| self.failed(given, found))
+    }
+
+    /// Where the script makes a request, for what is wrong with one and has no place.
+    pub fn request_place(&self) -> Place {
+        self.script.place_of("request")
     }
 
     /// The request of one attempt from what the script made.
@@ -248,9 +275,19 @@ impl Platform {
     }
 
     fn refused(&self, given: &Given<'_>, what: &str) -> RenderError {
+        self.failed(given, Box::new(Diagnostic::error("request", what)))
+    }
+
+    fn failed(&self, given: &Given<'_>, mut found: Box<Diagnostic>) -> RenderError {
         // What a script says may quote what it was given.
-        let found = Diagnostic::error("request", given.secrets.redact(what));
-        RenderError::Wrong(Box::new(found.note(format!("in the platform {}", self.name))))
+        found.what = given.secrets.redact(&found.what);
+        found.notes.push(format!("in the platform {}", self.name));
+        let member = found.what.strip_prefix("the map has no member `").and_then(|rest| rest.strip_suffix('`'));
+        let options: Vec<&str> = self.manifest.options.iter().map(|option| option.name.as_str()).collect();
+        if let Some(near) = member.and_then(|member| nearest(member, &options)) {
+            found.help = Some(format!("did you mean `{near}`?"));
+        }
+        RenderError::Wrong(found)
     }
 
     /// What an answer means. A verdict that itself fails, perhaps only this time, proves nothing: it counts as a retry.
@@ -302,9 +339,14 @@ impl Platform {
             ("json", from_json(&json)),
             ("retry_after", wait.map_or(Dynamic::UNIT, |wait| i64::try_from(wait.as_secs()).unwrap_or(0).into())),
         ]);
-        let judged = self.script.call("verdict", [answer.into()])?;
+        let judged = self.script.call_placed("verdict", [answer.into()])?;
         let word = type_word(&judged);
-        let refused = || Box::new(Diagnostic::error("script", format!("fn verdict gave {word} instead of a verdict")));
+        let refused = || {
+            let found = Diagnostic::error("script", format!("fn verdict gave {word} instead of a verdict"));
+            let help =
+                "in every branch it gives one of delivered(), retry(why), pause(why, seconds), hold(why), reject(why)";
+            Box::new(found.at(self.script.place_of("verdict")).help(help))
+        };
         judged.try_cast::<Judged>().ok_or_else(refused)
     }
 

@@ -35,7 +35,7 @@ pub fn hook(platforms: &Platforms, names: Names) -> Json {
     file["properties"]["platform"] = with_about(name_of(&known, names), keys::HOOK.key("platform"));
     let options = platforms.0.values().map(|platform| {
         let specs = &platform.manifest.options;
-        let options = options::object(&mut writer, specs, None);
+        let options = options::object(&mut writer, specs, &platform.manifest.pool, None);
         let needed: &[&str] = if specs.iter().any(|spec| spec.required) { &["options"] } else { &[] };
         json!({
             "if": {"properties": {"platform": {"const": platform.name}}, "required": ["platform"]},
@@ -58,7 +58,7 @@ pub fn main(scripts: &SourceScripts, names: Names) -> Json {
     let mut by_script = Vec::new();
     for (name, script) in &scripts.0 {
         let specs = &script.manifest.options;
-        let options = options::object(&mut writer, specs, Some(&keys::SOURCE_OPTIONS));
+        let options = options::object(&mut writer, specs, &[], Some(&keys::SOURCE_OPTIONS));
         let mut said = json!({"properties": {"options": options}});
         if specs.iter().any(|spec| spec.required) {
             said["type"] = json!("object");

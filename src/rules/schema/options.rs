@@ -5,13 +5,26 @@ use serde_json::{Map, Value as Json, json};
 use super::Writer;
 use crate::rules::manifest::{Kind, OptionSpec, texts};
 use crate::words::keys::{self, Table};
+use crate::words::limits;
 
-/// A map with these options, and for a source those that every source has.
-pub(super) fn object(writer: &mut Writer, specs: &[OptionSpec], common: Option<&'static Table>) -> Json {
+/// A map with these options, of which those in `pool` may be one for each of several robots, and for a source those that
+/// every source has.
+pub(super) fn object(
+    writer: &mut Writer,
+    specs: &[OptionSpec],
+    pool: &[String],
+    common: Option<&'static Table>,
+) -> Json {
     let is_source = common.is_some();
     let mut properties = Map::new();
     for spec in specs {
         let mut schema = if is_source { setting(writer, &spec.kind) } else { option(writer, &spec.kind) };
+        if pool.contains(&spec.name) {
+            let one = schema;
+            let robot = if spec.required { one.clone() } else { json!({"anyOf": [one, {"type": "null"}]}) };
+            let robots = json!({"type": "array", "minItems": 1, "maxItems": limits::ROBOTS, "items": robot});
+            schema = json!({"anyOf": [one, robots]});
+        }
         if schema.get("$ref").is_some() {
             schema = json!({"allOf": [schema]});
         }

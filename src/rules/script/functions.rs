@@ -39,12 +39,23 @@ pub(super) fn register(engine: &mut Engine) {
 
 fn manifest_words(engine: &mut Engine) {
     engine
-        .register_fn("required", |kind: Dynamic, about: &str| {
-            map([("required", true.into()), ("kind", kind), ("default", Dynamic::UNIT), ("about", about.into())])
+        .register_fn("required", |kind: Dynamic, about: &str| option(true, kind, Dynamic::UNIT, about, None))
+        .register_fn("required", |kind: Dynamic, about: &str, origin: &str| {
+            option(true, kind, Dynamic::UNIT, about, Some(origin))
         })
         .register_fn("optional", |kind: Dynamic, default: Dynamic, about: &str| {
-            map([("required", false.into()), ("kind", kind), ("default", default), ("about", about.into())])
+            option(false, kind, default, about, None)
+        })
+        .register_fn("optional", |kind: Dynamic, default: Dynamic, about: &str, origin: &str| {
+            option(false, kind, default, about, Some(origin))
         });
+}
+
+fn option(required: bool, kind: Dynamic, default: Dynamic, about: &str, origin: Option<&str>) -> Map {
+    let mut declared =
+        map([("required", required.into()), ("kind", kind), ("default", default), ("about", about.into())]);
+    declared.extend(origin.map(|origin| ("where".into(), origin.into())));
+    declared
 }
 
 fn verdicts(engine: &mut Engine) {

@@ -42,14 +42,14 @@ pub static GROUPS: [Group; 7] = [
         functions: &[
             function(
                 "required",
-                "required(kind, about)",
-                "An option that a hook must set.",
+                "required(kind, about [, where])",
+                "An option that a hook must set. `where` tells a person where to click to get it: `new` asks for it.",
                 r#"required("url", "where it goes").kind"#,
                 r#""url""#,
             ),
             function(
                 "optional",
-                "optional(kind, default, about)",
+                "optional(kind, default, about [, where])",
                 "An option that a hook may set; texts in its default are templates too, () is nothing.",
                 r#"optional("choice: a b", "a", "which one")["default"]"#,
                 r#""a""#,
@@ -267,7 +267,7 @@ pub static GROUPS: [Group; 7] = [
                 "parts",
                 "parts(text, #{limit, unit?, line?, markup?, overflow?, head?, tail?, of?})",
                 "The text as messages of at most so much: whole, cut (overflow \"truncate\"), in numbered parts (\"split\"), or \
-                 refused (\"fail\"). unit is bytes, chars, utf16 or json (bytes as JSON writes them, and `line` more for each line break); markup is text, markdown, \
+                 refused (\"fail\"). unit is bytes, chars, utf16, json (bytes as JSON writes them, and `line` more for each line break) or json-html (the same where <, > and & become \\u003c and the like); markup is text, markdown, \
                  mrkdwn, html or markdownv2, and is never cut. head stands in front of each, tail at the end of the last.",
                 r#"parts("one two three four", #{limit: 17, unit: "chars", overflow: "split"}).len"#,
                 "3",

@@ -5,6 +5,7 @@
 
 mod functions;
 pub mod manual;
+mod mistakes;
 mod replies;
 pub mod shelf;
 mod value;
@@ -22,11 +23,11 @@ use rhai::{
     Scope,
 };
 
-use crate::rules::diagnostic::{Diagnostic, Source, Span, TOO_MUCH};
-use crate::rules::yaml::reader::nearest;
+use crate::rules::diagnostic::{Diagnostic, Place, Source, Span};
 use crate::words::limits;
 
 pub(crate) use self::functions::form;
+use self::mistakes::helped;
 pub(crate) use self::replies::{Refuse, Respond};
 pub use self::value::Signer;
 pub(crate) use self::value::{Opaque, blob, from_exact, from_json, json_text, to_json, type_word};
@@ -73,21 +74,14 @@ impl Script {
                 Some(line) if line > text.lines().count() => &ParseErrorType::UnexpectedEOF,
                 _ => error.err_type(),
             };
-            let found = Diagnostic::error("script", syntax_words(kind));
+            let after = &source.text[offset(source, error.position())..];
+            let found = mistakes::syntax(kind, after);
             let found = match kind {
                 ParseErrorType::UnexpectedEOF => {
                     let last = text.char_indices().next_back().map_or(0, |(at, _)| at);
                     found.at(source.place(Span { start: last, end: text.len() }))
                 }
                 _ => placed(found, source, error.position()),
-            };
-            let found = match kind {
-                ParseErrorType::VariableUndefined(name) => {
-                    suggest(found, name, ["delivery", "response", "options", "request"])
-                }
-                ParseErrorType::UnexpectedEOF => found.help("close what is open: every #{, {, ( and [ has its end"),
-                ParseErrorType::BadInput(_) => found.help("`man postrider-rhai` says what is offered"),
-                _ => found,
             };
             helped(found)
         })?;
@@ -167,7 +161,7 @@ impl Script {
         function: &str,
         arguments: [Dynamic; N],
     ) -> Result<Dynamic, Box<Diagnostic>> {
-        self.run(function, arguments).map_err(|error| Box::new(self.diagnose(&error)))
+        self.run(function, arguments).map_err(|error| Box::new(self.diagnose(function, &error)))
     }
 
     /// The same where nobody but the script's author can do anything: what it throws has a place too.
@@ -180,7 +174,7 @@ impl Script {
         arguments: [Dynamic; N],
     ) -> Result<Dynamic, Box<Diagnostic>> {
         self.run(function, arguments).map_err(|error| {
-            let found = self.diagnose(&error);
+            let found = self.diagnose(function, &error);
             let position = error.unwrap_inner().position();
             Box::new(if found.place.is_some() { found } else { placed(found, &self.source, position) })
         })
@@ -246,40 +240,28 @@ impl Script {
         })
     }
 
-    fn diagnose(&self, error: &EvalAltResult) -> Diagnostic {
+    fn diagnose(&self, function: &str, error: &EvalAltResult) -> Diagnostic {
         let inner = error.unwrap_inner();
         if let EvalAltResult::ErrorRuntime(said, _) = inner
             && said.is_string()
         {
             // `throw "…"` is the script's word to the hook's author, who has no use for a place in the script.
-            return Diagnostic::error("refused", error_words(inner));
+            return Diagnostic::error("refused", mistakes::error_words(inner));
         }
-        // Limits carry no place of their own: the innermost call that does is the best there is.
-        let position = if inner.position().is_none() { error.position() } else { inner.position() };
-        let code = if goes_beyond(inner) { TOO_MUCH } else { "script" };
-        let found = placed(Diagnostic::error(code, error_words(inner)), &self.source, position);
-        match inner {
-            EvalAltResult::ErrorFunctionNotFound(signature, _) => {
-                let name = signature.split([' ', '(']).next().unwrap_or_default();
-                let own: Vec<_> = self.ast.iter_functions().map(|known| known.name.to_owned()).collect();
-                if name == "timestamp" {
-                    return found.help("scripts have no clock: use delivery.time_s or delivery.time_ms");
-                }
-                if let Some(usage) = functions::usage(name) {
-                    let what = found.what.replace("there is no function", "a function is not called so:");
-                    return Diagnostic { what, ..found }.help(usage);
-                }
-                if own.iter().any(|known| known == name) {
-                    return found.help(format!("look at the arguments of `{name}`"));
-                }
-                let ours = manual::functions().map(|function| function.name);
-                suggest(found, name, ours.chain(own.iter().map(String::as_str)))
-            }
-            EvalAltResult::ErrorPropertyNotFound(name, _) => {
-                found.help(format!("a member that may be missing is read with .get(\"{name}\"), which gives () then"))
-            }
-            _ => found,
+        let found = mistakes::runtime(inner, &self.ast);
+        // Limits carry no place of their own: the innermost call that does is the best there is, else what was called.
+        match [inner.position(), error.position()].into_iter().find(|position| !position.is_none()) {
+            Some(position) => placed(found, &self.source, position),
+            None => found.at(self.place_of(function)),
         }
+    }
+
+    /// Where a function begins.
+    pub(crate) fn place_of(&self, function: &str) -> Place {
+        let head = format!("fn {function}");
+        let start = self.source.text.find(&head).unwrap_or(0);
+        let length = if self.source.text[start..].starts_with(&head) { head.len() } else { 0 };
+        self.source.place(Span { start, end: start + length })
     }
 }
 
@@ -349,96 +331,21 @@ fn spent_since_first_look() -> Duration {
 }
 
 fn placed(found: Diagnostic, source: &Source, position: Position) -> Diagnostic {
-    let Some(line) = position.line() else { return found.at(source.place(Span::default())) };
-    let start: usize = source.text.split_inclusive('\n').take(line - 1).map(str::len).sum();
-    let text = source.text[start..].lines().next().unwrap_or_default();
-    let column = position.position().unwrap_or(1).saturating_sub(1);
-    let at = start + text.char_indices().nth(column).map_or(text.len(), |(at, _)| at);
+    if position.line().is_none() {
+        return found.at(source.place(Span::default()));
+    }
+    let at = offset(source, position);
     let word =
         source.text[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').map(char::len_utf8).sum::<usize>();
     found.at(source.place(Span { start: at, end: at + word.max(1) }))
 }
 
-/// What is wrong with a script before there is an event has one thing to do.
-fn helped(mut found: Diagnostic) -> Diagnostic {
-    found.help.get_or_insert_with(|| "correct it; `man postrider-rhai` shows whole scripts".to_owned());
-    found
-}
-
-fn suggest<'a>(found: Diagnostic, name: &str, known: impl IntoIterator<Item = &'a str>) -> Diagnostic {
-    match nearest(name, &known.into_iter().collect::<Vec<_>>()) {
-        Some(near) => found.help(format!("did you mean `{near}`?")),
-        None => found,
-    }
-}
-
-/// Whether it is about a bound.
-fn goes_beyond(error: &EvalAltResult) -> bool {
-    matches!(
-        error,
-        EvalAltResult::ErrorTooManyOperations(_)
-            | EvalAltResult::ErrorTerminated(..)
-            | EvalAltResult::ErrorStackOverflow(_)
-            | EvalAltResult::ErrorDataTooLarge(..)
-    )
-}
-
-fn syntax_words(error: &ParseErrorType) -> String {
-    match error {
-        ParseErrorType::UnexpectedEOF => "the script ends too early: a bracket is never closed".to_owned(),
-        ParseErrorType::VariableUndefined(name) => format!("there is no variable `{name}`"),
-        ParseErrorType::BadInput(word) if word.to_string().ends_with("is disabled") => {
-            let word = word.to_string();
-            format!("`{}` is not offered to scripts", word.split('\'').nth(1).unwrap_or_default())
-        }
-        ParseErrorType::Reserved(word) if ["import", "export"].contains(&word.as_str()) => {
-            format!("`{word}` is not offered to scripts")
-        }
-        ParseErrorType::Reserved(word) => {
-            format!("`{word}` is a reserved word: choose another name, or write [\"{word}\"]")
-        }
-        ParseErrorType::ExprTooDeep => "this expression is nested too deep".to_owned(),
-        other => lower_first(&other.to_string()),
-    }
-}
-
-fn error_words(error: &EvalAltResult) -> String {
-    match error {
-        EvalAltResult::ErrorRuntime(value, _) => match value.clone().into_string() {
-            Ok(text) => text,
-            Err(_) => "the script threw something that is no text".to_owned(),
-        },
-        EvalAltResult::ErrorFunctionNotFound(signature, _) => {
-            let name = signature.split(" (").next().unwrap_or_default();
-            let arguments = signature.split_once('(').map_or("", |(_, rest)| rest.trim_end_matches(')'));
-            let arguments = arguments
-                .replace("&str | ImmutableString | String", "text")
-                .replace("string", "text")
-                .replace("i64", "integer");
-            format!("there is no function {name}({arguments})")
-        }
-        EvalAltResult::ErrorPropertyNotFound(name, _) => format!("the map has no member `{name}`"),
-        EvalAltResult::ErrorTooManyOperations(_) => {
-            format!("the script takes more than {} steps", limits::SCRIPT_OPERATIONS)
-        }
-        EvalAltResult::ErrorTerminated(..) => {
-            format!("the script takes more than {} ms of processor time", limits::SCRIPT_PROCESSOR_TIME.as_millis())
-        }
-        EvalAltResult::ErrorStackOverflow(_) => "functions call each other too deeply".to_owned(),
-        EvalAltResult::ErrorDataTooLarge(what, _) => {
-            format!("the script builds something too large: {}", lower_first(what))
-        }
-        other => {
-            let text = other.to_string();
-            let text = text.rfind(" (line ").map_or(text.as_str(), |at| &text[..at]);
-            lower_first(text)
-        }
-    }
-}
-
-fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+fn offset(source: &Source, position: Position) -> usize {
+    let Some(line) = position.line() else { return 0 };
+    let start: usize = source.text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let text = source.text[start..].lines().next().unwrap_or_default();
+    let column = position.position().unwrap_or(1).saturating_sub(1);
+    start + text.char_indices().nth(column).map_or(text.len(), |(at, _)| at)
 }
 
 /// A map from its members.

@@ -3,6 +3,7 @@
 //! ```text
 //! #{
 //!     summary: "GitHub",                     // one line, required
+//!     types: ["github.push", "github.*"],    // the types of its events, for whoever writes a hook
 //!     methods: ["POST"],                     // which it takes; unless said, POST
 //!     token_header: "x-gitlab-token",        // where this vendor sends a plain token, if it does
 //!     replay_window: "10m",                  // after it the same request counts as new; unless said, never
@@ -25,6 +26,8 @@ use crate::words::keys::SOURCE_OPTIONS;
 pub struct Manifest {
     /// One line for `postrider sources`.
     pub summary: String,
+    /// Types of the events that it makes, with `*` and `?`, for whoever writes a hook.
+    pub types: Vec<String>,
     /// The methods that it takes.
     pub methods: Vec<Method>,
     /// Where this vendor sends a plain token.
@@ -42,10 +45,11 @@ impl Manifest {
             return Err(vec![wrong("fn manifest() must return a map").help("return #{ summary: …, options: #{ … } }")]);
         };
         let mut found = Vec::new();
-        let keys = ["summary", "methods", "token_header", "replay_window", "options"];
+        let keys = ["summary", "types", "methods", "token_header", "replay_window", "options"];
         unknown_keys(&map, &keys, "the manifest", &mut found);
         let manifest = Self {
             summary: text(&map, "summary", &mut found),
+            types: map.get("types").map_or_else(Vec::new, |value| words(value, "types", &mut found)),
             methods: map.get("methods").map_or_else(|| vec![Method::POST], |value| methods(value, &mut found)),
             token_header: map.get("token_header").and_then(|value| header(value, &mut found)),
             replay_window: map.get("replay_window").and_then(|value| window(value, &mut found)),

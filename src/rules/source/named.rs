@@ -382,6 +382,7 @@ impl NamedSource {
         if let Some(node) = map.get("token") {
             let about = keys::SOURCE_OPTIONS.key("token").map(|key| key.about.to_owned()).unwrap_or_default();
             let token = OptionSpec {
+                origin: None,
                 name: "token".to_owned(),
                 kind: Kind::Secret,
                 required: false,

@@ -62,7 +62,7 @@ fn mistakes_in_a_script_have_their_place() {
         ),
         ("fn events(request) { refuse(200, \"\") }", "2:22 refuse takes a status from 400 to 599"),
         ("fn events(request) { respond(200, #{\"a b\": 1}, ()) }", "2:1 `a b` cannot be the name of a header"),
-        ("fn events(request) { loop {} }", "1:1 the script takes more than 500000 steps"),
+        ("fn events(request) { loop {} }", "2:1 the script takes more than 500000 steps"),
         (
             "fn verify(request) { 7 }\nfn events(request) { }",
             "2:1 fn verify gave a number instead of a map or an array of maps",

@@ -27,6 +27,7 @@ mod scope;
 pub mod select;
 mod signing;
 mod value;
+mod view;
 
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ use self::escape::Escape;
 use self::leaf::{Fault, FaultKind, Leaf};
 use self::scope::{Needs, Root};
 use self::signing::Signing;
+pub use self::view::LeafView;
 use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
 use crate::rules::manifest::Kind;
 use crate::rules::platform::{Given, RenderError, Signer};
@@ -233,12 +235,14 @@ impl Tree {
         &self.secrets
     }
 
+    /// The secret that is the whole of it, if one is.
+    pub fn whole_secret(&self) -> Option<&str> {
+        if let Part::Secret(name, _) = &self.root { Some(name) } else { None }
+    }
+
     /// The secret that is the whole URL, if this is one.
     pub fn url_secret(&self) -> Option<&str> {
-        match &self.root {
-            Part::Secret(name, _) if self.kind == Kind::Url => Some(name),
-            _ => None,
-        }
+        self.whole_secret().filter(|_| self.kind == Kind::Url)
     }
 
     /// `None` is left out.

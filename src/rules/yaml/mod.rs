@@ -1,10 +1,12 @@
 //! YAML text to a tree in which every key and value knows its place.
 
+pub mod edit;
 mod mistakes;
 pub mod reader;
 pub mod size;
 #[cfg(test)]
 mod tests;
+pub mod write;
 
 use std::fmt;
 

@@ -243,9 +243,9 @@ pub static TEST: Table = Table {
         key("name", Shape::Text, Unless::Otherwise("its number"), "What the test shows."),
         key(
             "event",
-            Shape::Map(&TEST_EVENT),
+            Shape::Either(&[Shape::Map(&TEST_EVENT), Shape::List(&TEST_EVENT)]),
             Unless::Otherwise("required, unless there is a response"),
-            "The event that comes.",
+            "The event that comes, or several: the same is expected of each.",
         ),
         key("response", Shape::Map(&TEST_RESPONSE), NOTHING, "What the receiver answers."),
         key(
@@ -291,6 +291,9 @@ pub static EXPECT: Table = Table {
         key("json", Shape::Any, NOTHING, "Its body as JSON: these members, among others; lists exactly."),
         key("text", Shape::AnyText, NOTHING, "Its body as it is."),
         key("form", Shape::Pairs, NOTHING, "Its body as a form: these fields, among others."),
+        key("contains", Shape::Texts, NOTHING, "These stand in the body, also in texts inside its JSON or form."),
+        key("lacks", Shape::Texts, NOTHING, "These do not."),
+        key("parts", Shape::Integer(1, limits::PARTS as u64), NOTHING, "In how many requests the message goes out."),
         key("error", Shape::Text, NOTHING, "There is no request, and this stands in the reason."),
         key("verdict", Shape::Word(&VERDICTS), NOTHING, "What the response means."),
         key("why", Shape::Text, NOTHING, "This stands in the reason of the verdict."),

@@ -86,12 +86,25 @@ pub(super) static REQUEST: Row = Row {
 
 pub(super) static CASE: Row = Row {
     name: "case",
-    about: "With `--cases`: one case of a script.",
+    about: "One case of a script.",
     fields: &[
         field("case", Holds::Text, "Its name."),
         field("passed", Holds::Bool, "Whether everything is as expected."),
         field("line", Holds::Count, "Where it stands in its file."),
         field("differences", Holds::Texts, "What is otherwise."),
+        field("blessed", Holds::Maybe(&Holds::Bool), "With `--bless`: whether it expects now what the script does."),
+    ],
+};
+
+pub(super) static JUDGED: Row = Row {
+    name: "judged",
+    about: "With `--answer`: what a platform makes of an answer.",
+    fields: &[
+        field("verdict", Holds::Word(&["delivered", "retry", "pause", "hold", "reject", "plain"]), "What it means."),
+        field("why", Holds::Text, "Why; empty when it is delivered."),
+        field("wait_s", COUNT_OR_NULL, "How long it is waited, if the script says so."),
+        field("rest_s", COUNT_OR_NULL, "How long the receiver is left alone although it took the message."),
+        field("warning", TEXT_OR_NULL, "A doubt about a delivered message."),
     ],
 };
 
@@ -116,6 +129,7 @@ pub(super) static OPTION: Row = Row {
         field("required", Holds::Bool, "Whether it must be said."),
         field("default", Holds::Any, "What it is otherwise."),
         field("about", Holds::Text, "What it is for."),
+        field("where", TEXT_OR_NULL, "Where to click to get it."),
     ],
 };
 
@@ -127,9 +141,11 @@ pub(super) static PLATFORM: Row = Row {
         field("summary", Holds::Text, "What it is."),
         field("built_in", Holds::Bool, "Whether it comes with postrider."),
         field("receiver", Holds::Texts, "The options that say whose quota it is."),
+        field("pool", Holds::Texts, "The options that differ from robot to robot, where several may take turns."),
         field("rate_limit", TEXT_OR_NULL, "Its pace, unless a hook says otherwise."),
         field("concurrency", Holds::Count, "Deliveries at once, unless a hook says otherwise."),
         field("options", Holds::Many(&OPTION), "What it asks of a hook."),
+        field("script", Holds::Maybe(&Holds::Text), "Its script, where one platform was asked for."),
     ],
 };
 
@@ -142,8 +158,10 @@ pub(super) static SOURCE: Row = Row {
         field("built_in", Holds::Bool, "Whether it comes with postrider."),
         field("at", Holds::Texts, "Where the main file uses it."),
         field("methods", Holds::Texts, "The methods that it takes."),
+        field("types", Holds::Texts, "Types of the events that it makes, with * and ?."),
         field("replay_window", TEXT_OR_NULL, "After it the same request counts as new."),
         field("options", Holds::Many(&OPTION), "What it asks for."),
+        field("script", Holds::Maybe(&Holds::Text), "Its text, where one script was asked for."),
     ],
 };
 

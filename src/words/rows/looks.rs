@@ -88,6 +88,24 @@ pub(super) static HOOK: Row = Row {
             Holds::Many(&HISTORY),
             "The last hour in parts of three minutes, the oldest first; empty when nothing was sent since the start.",
         ),
+        field("robots", Holds::Maybe(&Holds::Many(&ROBOT)), "Its robots, where several take turns."),
+    ],
+};
+
+pub(super) static ROBOT: Row = Row {
+    name: "robot",
+    about: "One of the robots of a hook that take turns.",
+    fields: &[
+        field("robot", Holds::Count, "Its number in the hook's file, from 1."),
+        field("secret", TEXT_OR_NULL, "The name of the secret that says which robot it is, where one does."),
+        field("host", TEXT_OR_NULL, "Where it is, if that is known."),
+        field(
+            "state",
+            Holds::Word(&["ready", "paced", "paused", "failing", "held", "secret missing"]),
+            "What it does.",
+        ),
+        field("until", TIME_OR_NULL, "Until when."),
+        field("why", Holds::Text, "Why."),
     ],
 };
 

@@ -7,8 +7,8 @@ mod looks;
 
 use self::acts::{COPIED, DELIVERY_ID, HELD, ORDERED, RELEASED, RELOADED};
 use self::files::{
-    ACCEPTED, CASE, DIAGNOSTIC, EVENT_MADE, IGNORED, PLATFORM, PROBED, RECEIVED, REFUSED, REQUEST, SIGNED, SOURCE,
-    SPOOLED, VERIFIED,
+    ACCEPTED, CASE, DIAGNOSTIC, EVENT_MADE, IGNORED, JUDGED, PLATFORM, PROBED, RECEIVED, REFUSED, REQUEST, SIGNED,
+    SOURCE, SPOOLED, VERIFIED,
 };
 use self::looks::{ATTEMPT, DELIVERY, DELIVERY_WHOLE, EVENT_WHOLE, EXPLAINED, HOOK_EXPLAINED, SHAPE, STATUS};
 use crate::words::keys::VERDICTS;
@@ -76,7 +76,7 @@ pub static COMMANDS: &[(&str, &[&Row])] = &[
     ("test", &[&PROBED]),
     ("check", &[&DIAGNOSTIC, &IGNORED]),
     ("render", &[&REQUEST]),
-    ("script", &[&CASE, &EVENT_MADE]),
+    ("script", &[&CASE, &EVENT_MADE, &JUDGED]),
     ("platforms", &[&PLATFORM]),
     ("sources", &[&SOURCE]),
     ("sign", &[&SIGNED]),

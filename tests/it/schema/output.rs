@@ -124,6 +124,8 @@ async fn every_command_prints_what_the_schema_says() {
     let there = |path: &str| root.join(path).display().to_string();
     let (script, cases) = (there("tests/scripts/pager.rhai"), there("tests/scripts/pager.yaml"));
     book.of("script", &json(root, &["script", &script, "--cases", &cases]).await);
+    book.of("script", &json(root, &["script", &script, "--cases", &cases, "--bless"]).await);
+    book.of("script", &json(root, &["script", &script, "--answer", "429"]).await);
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
     fs::write(folder.join("body.json"), r#"{"title": "x", "action": "应用更新"}"#).expect("a file");

@@ -1,4 +1,8 @@
-//! `postrider script`: a script of a platform or a source, against its cases or against one event or request.
+//! `postrider script`: a script of a platform or a source, against its cases or against one event, answer or request.
+
+mod answer;
+mod cases;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,14 +10,11 @@ use std::sync::Arc;
 use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
-use serde_json::json;
 
 use crate::cli::exit::{Code, Exit};
-use crate::cli::output::{self, BAD, GOOD, paint};
-use crate::cli::{Global, local};
+use crate::cli::{Global, local, output};
 use crate::edges::secrets::SecretFolders;
 use crate::engine::wire;
-use crate::rules::cases::{self, CaseResult};
 use crate::rules::diagnostic::{Diagnostic, Source, Span};
 use crate::rules::hook::{Shared, read_options};
 use crate::rules::platform::{Given, Platform, RenderError};
@@ -26,15 +27,18 @@ use crate::words::json::Members;
 use crate::words::limits;
 use crate::words::secret::Secrets;
 
-/// Run the script of a platform or a source: its cases, or one event or request
+/// Run the script of a platform or a source: its cases, or one event, answer or request
 ///
 /// A case of a platform gives an event and options and expects a request, or gives an answer and expects a verdict; a case of
-/// a source gives a request and expects events, or an answer. Exit code 1 means that a case failed, 78 that the script or the
-/// cases cannot be read.
+/// a source gives a request and expects events, or an answer. Unless said otherwise the cases are those in NAME.cases.yaml
+/// beside the script. Exit code 1 means that a case failed, 78 that the script or the cases cannot be read.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  postrider script scripts/platforms/pager.rhai --cases tests/platforms/pager.yaml
+  postrider script scripts/platforms/pager.rhai
+  postrider script scripts/platforms/pager.rhai --bless
+  postrider script scripts/platforms/pager.rhai --watch
   postrider script scripts/platforms/pager.rhai --event event.json --options '{url: \"https://pager.example.com\"}'
+  postrider script scripts/platforms/pager.rhai --answer '{\"error\": 17}'
   postrider script scripts/sources/shop.rhai --cases tests/sources/shop.yaml
   postrider script scripts/sources/shop.rhai --request body.json --options '{zone: \"+01:00\"}'")]
 pub(crate) struct Script {
@@ -42,32 +46,49 @@ pub(crate) struct Script {
     #[arg(value_name = "FILE")]
     script: PathBuf,
     /// The cases, a YAML file
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["event", "request"], conflicts_with_all = ["event", "request"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["event", "request", "answer"])]
     cases: Option<PathBuf>,
+    /// Write into the file of the cases what the script does now, where a case expects something else or nothing yet
+    #[arg(long, conflicts_with_all = ["event", "request", "answer", "watch"])]
+    bless: bool,
     /// Print the request that a platform makes of this event (as in `render`)
-    #[arg(long, value_name = "EVENT", conflicts_with = "request")]
+    #[arg(long, value_name = "EVENT", conflicts_with_all = ["request", "answer"])]
     event: Option<String>,
+    /// Print what a platform makes of this answer: a status, a body, or a file with a body or a whole HTTP answer
+    #[arg(long, value_name = "STATUS|BODY|FILE", conflicts_with = "request")]
+    answer: Option<String>,
     /// Print the events that a source makes of this request: a file with a body, or with a whole HTTP request
     #[arg(long, value_name = "FILE")]
     request: Option<PathBuf>,
     /// The options, as YAML
-    #[arg(long, value_name = "YAML", default_value = "{}", conflicts_with = "cases")]
+    #[arg(long, value_name = "YAML", default_value = "{}", conflicts_with_all = ["cases", "answer"])]
     options: String,
+    /// Run again whenever the script, the cases or the event's file changes
+    #[arg(long)]
+    watch: bool,
 }
 
+/// How the name of the cases ends that stand beside a script.
+pub(crate) const CASES: &str = "cases.yaml";
+
 /// A compiled script of either kind.
-enum Compiled {
-    Platform(Box<Platform>),
+pub(crate) enum Compiled {
+    Platform(Arc<Platform>),
     Source(Arc<SourceScript>),
 }
 
 impl Script {
     pub(crate) async fn run(self, global: &Global) -> Result<(), Exit> {
-        let script = compile(&self.script)?;
-        match (script, &self.cases, &self.event, &self.request) {
-            (script, Some(file), ..) => run_cases(global, &script, file),
-            (Compiled::Platform(platform), _, Some(event), _) => self.make_request(global, &platform, event).await,
-            (Compiled::Source(script), _, _, Some(request)) => self.make_events(global, &script, request),
+        if self.watch { watch::run(&self, global).await } else { self.once(global).await }
+    }
+
+    async fn once(&self, global: &Global) -> Result<(), Exit> {
+        let script = compile(&self.script, &local::source(&self.script, limits::SCRIPT_FILE)?).map_err(wrong)?;
+        match (script, &self.event, &self.answer, &self.request) {
+            (Compiled::Platform(platform), Some(event), ..) => self.make_request(global, &platform, event).await,
+            (Compiled::Platform(platform), _, Some(answer), _) => answer::judge(global, &platform, answer),
+            (Compiled::Source(script), .., Some(request)) => self.make_events(global, &script, request),
+            (script, None, None, None) => cases::run(global, &script, &self.cases_file()?, self.bless),
             (Compiled::Platform(_), ..) => {
                 Err(Exit::new(Code::Usage, "this is the script of a platform").help("give it an event: --event EVENT"))
             }
@@ -75,6 +96,19 @@ impl Script {
                 Err(Exit::new(Code::Usage, "this is the script of a source").help("give it a request: --request FILE"))
             }
         }
+    }
+
+    /// The cases that were named, or those beside the script.
+    fn cases_file(&self) -> Result<PathBuf, Exit> {
+        let beside = || self.script.with_extension(CASES);
+        let file = self.cases.clone().unwrap_or_else(beside);
+        if self.cases.is_none() && !file.exists() {
+            let exit = Exit::new(Code::Usage, format!("there are no cases in {}", file.display()));
+            return Err(
+                exit.help("write some there, or give --cases FILE, --event EVENT, --answer STATUS or --request FILE")
+            );
+        }
+        Ok(file)
     }
 
     async fn make_request(&self, global: &Global, platform: &Platform, event: &str) -> Result<(), Exit> {
@@ -105,7 +139,17 @@ impl Script {
                 }
                 output::bytes(&wire::request(request))
             }),
-            Err(error) => Err(Exit::new(Code::Failed, secrets.redact(&error.to_string()))),
+            Err(RenderError::Wrong(mut found)) => {
+                found.what = secrets.redact(&found.what);
+                // What a hook's author is told needs no place in the script.
+                if found.place.is_none() && found.code == "request" {
+                    found.place = Some(platform.request_place());
+                }
+                local::say(&advised(*found));
+                Err(Exit::silent(Code::Failed))
+            }
+            Err(error @ RenderError::Secret { .. }) => Err(Exit::new(Code::Configuration, error.to_string())
+                .help("write it to a file of that name in the secrets.d folder")),
         }
     }
 
@@ -173,64 +217,48 @@ fn requests(platform: &Platform, given: &Given<'_>, options: &Members) -> Result
     std::iter::once(Ok(first)).chain((1..parts).map(|part| one(part).map(|(request, _)| request))).collect()
 }
 
-fn compile(file: &Path) -> Result<Compiled, Exit> {
+/// Compiles a script, which is named after its file.
+pub(crate) fn compile(file: &Path, source: &Source) -> Result<Compiled, Vec<Diagnostic>> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let source = local::source(file, limits::SCRIPT_FILE)?;
-    if SourceScript::is_meant(&source) {
-        return SourceScript::compile(&name, source, false)
-            .map(|script| Compiled::Source(Arc::new(script)))
-            .map_err(wrong);
+    if SourceScript::is_meant(source) {
+        return SourceScript::compile(&name, source.clone(), false).map(|script| Compiled::Source(Arc::new(script)));
     }
-    Platform::compile(&name, source, false).map(|platform| Compiled::Platform(Box::new(platform))).map_err(wrong)
-}
-
-fn run_cases(global: &Global, script: &Compiled, file: &Path) -> Result<(), Exit> {
-    let cases = local::source(file, limits::HOOK_FILE)?;
-    let results = match script {
-        Compiled::Platform(platform) => cases::run(platform, &cases),
-        Compiled::Source(script) => {
-            let folder = file.parent().unwrap_or(Path::new("."));
-            let load = |name: &str| std::fs::read(folder.join(name)).map_err(|error| error.to_string());
-            cases::run_source(script, &cases, &load)
-        }
-    };
-    let results = results.map_err(wrong)?;
-    if results.is_empty() {
-        return Err(Exit::new(Code::Configuration, format!("{} holds no cases", file.display())));
-    }
-    for result in &results {
-        print(global, result)?;
-    }
-    let passed = results.iter().filter(|result| result.differences.is_empty()).count();
-    let failed = results.len() - passed;
-    if !global.json {
-        output::say(format!("{passed} passed, {failed} failed"))?;
-    }
-    if failed > 0 { Err(Exit::silent(Code::Failed)) } else { Ok(()) }
+    Platform::compile(&name, source.clone(), false).map(|platform| Compiled::Platform(Arc::new(platform)))
 }
 
 /// A body, or a whole request as it goes over the wire: a line with method and path, headers, an empty line, the body.
 fn incoming(bytes: Vec<u8>) -> Result<Incoming, Exit> {
-    let first = String::from_utf8_lossy(bytes.split(|byte| *byte == b'\n').next().unwrap_or_default()).into_owned();
-    let mut words = first.trim().split(' ');
+    let first = first_line(&bytes);
+    let mut words = first.split(' ');
     let line = (words.next(), words.next(), words.next());
     let (Some(method), Some(target), Some("HTTP/1.1" | "HTTP/1.0" | "HTTP/2")) = line else {
         let json = HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static(JSON))]);
         return Ok(request(Method::POST, "/in/script", json, bytes));
     };
-    let odd = |what: &str| Exit::new(Code::BadEvent, format!("the request cannot be read: {what}"));
+    let odd = |what: String| Exit::new(Code::BadEvent, format!("the request cannot be read: {what}"));
+    let (headers, body) = headers_and_body(&bytes).map_err(odd)?;
+    let method = method.parse().map_err(|_| odd(format!("{method:?} is no method")))?;
+    Ok(request(method, target, headers, body))
+}
+
+fn first_line(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes.split(|byte| *byte == b'\n').next().unwrap_or_default()).trim().to_owned()
+}
+
+/// What stands below the first line of an HTTP message.
+fn headers_and_body(bytes: &[u8]) -> Result<(HeaderMap, Vec<u8>), String> {
     let ends = [&b"\r\n\r\n"[..], b"\n\n"];
     let end =
         ends.iter().filter_map(|end| Some((bytes.windows(end.len()).position(|at| at == *end)?, end.len()))).min();
-    let (end, gap) = end.ok_or_else(|| odd("no empty line ends its headers"))?;
+    let (end, gap) = end.ok_or("no empty line ends its headers")?;
     let mut headers = HeaderMap::new();
     for line in String::from_utf8_lossy(&bytes[..end]).lines().skip(1) {
-        let (name, value) = line.split_once(':').ok_or_else(|| odd(&format!("{line:?} is no header")))?;
-        let name: HeaderName = name.trim().parse().map_err(|_| odd(&format!("{line:?} is no header")))?;
-        headers.append(name, value.trim().parse().map_err(|_| odd(&format!("{line:?} is no header")))?);
+        let odd = || format!("{line:?} is no header");
+        let (name, value) = line.split_once(':').ok_or_else(odd)?;
+        let name: HeaderName = name.trim().parse().map_err(|_| odd())?;
+        headers.append(name, value.trim().parse().map_err(|_| odd())?);
     }
-    let method = method.parse().map_err(|_| odd(&format!("{method:?} is no method")))?;
-    Ok(request(method, target, headers, bytes[end + gap..].to_vec()))
+    Ok((headers, bytes[end + gap..].to_vec()))
 }
 
 fn request(method: Method, target: &str, headers: HeaderMap, body: Vec<u8>) -> Incoming {
@@ -248,22 +276,18 @@ fn read_secrets<'n>(global: &Global, names: impl Iterator<Item = &'n str>) -> Se
     secrets
 }
 
+/// What a script does wrong, for its author: with one thing to do.
+fn advised(mut found: Diagnostic) -> Diagnostic {
+    found.help.get_or_insert_with(|| match found.code {
+        "request" => "fn request gives #{ url: …, json: … }; `man postrider-rhai` says what else".to_owned(),
+        _ => "correct it; `man postrider-rhai` shows whole scripts".to_owned(),
+    });
+    found
+}
+
 fn wrong(problems: Vec<Diagnostic>) -> Exit {
     problems.iter().for_each(local::say);
     Exit::silent(Code::Configuration)
-}
-
-fn print(global: &Global, CaseResult { name, place, differences }: &CaseResult) -> Result<(), Exit> {
-    let passed = differences.is_empty();
-    if global.json {
-        return output::json(&json!({"case": name, "passed": passed, "line": place.line, "differences": differences}));
-    }
-    if passed {
-        return if global.quiet { Ok(()) } else { output::say(format!("{}      {name}", paint(GOOD, "ok"))) };
-    }
-    output::say(format!("{}  {name} ({}:{})", paint(BAD, "FAILED"), place.file, place.line))?;
-    let lines = differences.iter().flat_map(|difference| difference.lines());
-    lines.into_iter().try_for_each(|line| output::say(format!("        {line}")))
 }
 
 #[cfg(test)]
