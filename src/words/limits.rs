@@ -47,8 +47,9 @@ pub const PARTS: usize = 20;
 pub const MARKUP_SPAN: usize = 2048;
 /// An array that a script builds, in elements.
 pub const SCRIPT_ARRAY: usize = 100_000;
-/// A map that a script builds, in members.
-pub const SCRIPT_MAP: usize = 10_000;
+/// A map that a script builds, in members, with those of everything in it: twenty parts of a Lark post have 714 lines each, and
+/// each line two members.
+pub const SCRIPT_MAP: usize = 50_000;
 
 /// Deliveries that go in one message unless a hook says otherwise: what a chat shows on two screens.
 pub const DIGEST: usize = 50;
