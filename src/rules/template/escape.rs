@@ -149,10 +149,10 @@ fn begins_mention(after: &str) -> bool {
     is_at && name[2..].chars().next().is_none_or(|c| c.is_whitespace() || c == '>' || c == '/')
 }
 
-/// Nothing in the text can begin a link, an image, a heading, a mention, code or a tag. Emphasis, lists and quotes are
-/// left: release notes use them, and they reach nobody.
+/// Nothing in the text can begin a link, an image, a heading, a mention, code or a tag, nor end what its author has made bold or
+/// struck through. Lists, quotes and a single star are left: release notes use them, and they reach nobody.
 fn markdown(text: &str) -> Cow<'_, str> {
-    if !text.contains(['`', '<', ']', '#', '=', '-', '~', '\\']) {
+    if !text.contains(['`', '<', ']', '#', '=', '-', '~', '\\', '*', '_', '|']) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);
@@ -217,6 +217,8 @@ fn joins(c: char, after: &str) -> bool {
     match c {
         '<' => after.chars().next().is_none_or(|next| next.is_alphabetic() || "@/!?".contains(next)),
         ']' => after.chars().next().is_none_or(|next| "([:".contains(next)),
+        // Discord hides what stands between two of the last.
+        '*' | '_' | '~' | '|' => after.starts_with(c),
         '\\' => after.is_empty(),
         _ => false,
     }
@@ -293,8 +295,10 @@ mod tests {
             "<|@all> <|font color=\"info\">x<|/font> <|https://evil.example>"
         );
         assert_eq!(parted("`rm -rf`"), "ˋrm -rfˋ");
-        assert_eq!(parted("~~~\ncode"), "|~~~\ncode");
+        assert_eq!(parted("~~~\ncode"), "|~|~|~\ncode");
         assert_eq!(parted("x\\"), "x\\|");
+        assert_eq!(parted("no** longer __bold, ~~struck"), "no*|* longer _|_bold, ~|~struck");
+        assert_eq!(markdown("||no secret||").matches(ZERO_WIDTH_SPACE).count(), 2);
     }
 
     #[test]
