@@ -191,6 +191,11 @@ fn cut(tokens: &[Token<'_>], from: usize, open: &mut Vec<Open>, room: usize, uni
         if size + closing > room || !token.may_end(tokens.get(at)) {
             continue;
         }
+        // Blanks before a mark are taken away, and a backslash before it would take its meaning.
+        let says = |token: &&Token<'_>| !token.text.trim().is_empty();
+        if !now.is_empty() && tokens[from..at].iter().rev().find(says).is_some_and(|last| last.text == "\\") {
+            continue;
+        }
         let kind = match token.text {
             "\n" => 0,
             text if text.ends_with(char::is_whitespace) => 1,

@@ -96,7 +96,9 @@ pub(super) fn read(text: &str, until: usize, markup: Markup, most: usize) -> Vec
         };
         let len = if len == 0 { rest.chars().next().map_or(1, char::len_utf8) } else { len };
         let first = rest.chars().next().unwrap_or_default();
-        tokens.push(Token { text: &rest[..len], joins_before: joins(first), joins_after: first == '\u{200d}', change });
+        // What closes must not stand behind a backslash, which would take its meaning.
+        let joins_after = first == '\u{200d}' || (&rest[..len] == "\\" && markup != Markup::Text);
+        tokens.push(Token { text: &rest[..len], joins_before: joins(first), joins_after, change });
         at += len;
     }
     tokens
