@@ -63,14 +63,7 @@ pub async fn deliver(
 ) {
     let permit = desk.unsettled.clone().acquire_owned().await.ok();
     let started = desk.clock.now();
-    let given = Given {
-        id: &delivery.id,
-        attempt: delivery.attempts.saturating_add(1),
-        now: started,
-        hook: &hook.name,
-        event: &delivery.event,
-        secrets: &config.secrets,
-    };
+    let given = given(config, hook, &delivery, started);
     if desk.care.is_watching()
         && let Some(why) = Box::pin(desk.care.against(config, hook, &delivery)).await
     {
@@ -299,19 +292,53 @@ pub(super) async fn act_on(desk: &Desk, config: &Config, hook: &Hook, gate: &Gat
     }
 }
 
+/// What the next attempt at a delivery is given.
+pub(super) fn given<'a>(config: &'a Config, hook: &'a Hook, delivery: &'a Delivery, now: Timestamp) -> Given<'a> {
+    Given {
+        id: &delivery.id,
+        attempt: delivery.attempts.saturating_add(1),
+        now,
+        hook: &hook.name,
+        event: &delivery.event,
+        secrets: &config.secrets,
+    }
+}
+
 /// Everything that was seen of one exchange.
-struct Seen<'a> {
-    started: Timestamp,
-    took: Duration,
-    made: &'a Made,
-    answer: &'a Result<Response, SendError>,
-    judged: &'a Judged,
+pub(super) struct Seen<'a> {
+    pub(super) started: Timestamp,
+    pub(super) took: Duration,
+    pub(super) made: &'a Made,
+    pub(super) answer: &'a Result<Response, SendError>,
+    pub(super) judged: &'a Judged,
+}
+
+impl Seen<'_> {
+    /// The record of it, as attempt of this number at a delivery and at those `along`.
+    pub(super) fn attempt(&self, number: u32, why: String, along: Vec<i64>, clean: &dyn Fn(&str) -> String) -> Attempt {
+        let request = &self.made.request;
+        let (status, response) = match self.answer {
+            Ok(response) => (Some(response.status), beginning(response)),
+            Err(error) => (None, error.to_string().into()),
+        };
+        Attempt {
+            number,
+            started: self.started,
+            duration: self.took,
+            request: [request.method.as_str(), " ", &shown_url(&request.url)].concat(),
+            status,
+            response: cut(clean(&response)),
+            verdict: self.judged.verdict.word().to_owned(),
+            why,
+            along,
+        }
+    }
 }
 
 fn ended(desk: &Desk, hook: &Hook, delivery: &Delivery, seen: &Seen<'_>, clean: &dyn Fn(&str) -> String) -> Ended {
     let verdict = &seen.judged.verdict;
     let now = desk.clock.steady();
-    let Made { request, parts, turn, .. } = seen.made;
+    let Made { parts, turn, .. } = seen.made;
     let (mut attempts, mut outcome) =
         backoff::next(verdict, &hook.retry, delivery.created, delivery.attempts, now, fastrand::f64());
     let mut why = verdict.why().or(seen.judged.warning.as_deref()).unwrap_or_default().to_owned();
@@ -328,21 +355,7 @@ fn ended(desk: &Desk, hook: &Hook, delivery: &Delivery, seen: &Seen<'_>, clean: 
         outcome = robots::goes_on(hook, verdict, delivery, outcome);
         why = robots::signed(hook, verdict, why);
     }
-    let (status, response) = match seen.answer {
-        Ok(response) => (Some(response.status), beginning(response)),
-        Err(error) => (None, error.to_string().into()),
-    };
-    let attempt = Attempt {
-        number: delivery.attempts.saturating_add(1),
-        started: seen.started,
-        duration: seen.took,
-        request: [request.method.as_str(), " ", &shown_url(&request.url)].concat(),
-        status,
-        response: cut(clean(&response)),
-        verdict: verdict.word().to_owned(),
-        why,
-        along: Vec::new(),
-    };
+    let attempt = seen.attempt(delivery.attempts.saturating_add(1), why, Vec::new(), clean);
     Ended { attempt, attempts, outcome }
 }
 
@@ -383,13 +396,13 @@ pub fn unsent(delivery: &Delivery, now: Timestamp, why: String) -> Attempt {
 }
 
 /// The beginning of a response body, for people, with what follows it as far as a secret may reach.
-pub(super) fn beginning(response: &Response) -> Cow<'_, str> {
+fn beginning(response: &Response) -> Cow<'_, str> {
     let most = response.body.len().min(limits::RESPONSE_KEPT + limits::RESPONSE_BESIDE);
     String::from_utf8_lossy(&response.body[..most])
 }
 
 /// A text cut to what is kept of it.
-pub(super) fn cut(mut text: String) -> String {
+fn cut(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(limits::RESPONSE_KEPT.min(text.len())));
     text
 }

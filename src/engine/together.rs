@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::edges::journal::{Along, JournalError};
-use crate::engine::attempt::{self, Made, Permit, deliver};
+use crate::engine::attempt::{self, Made, Permit, Seen, deliver};
 use crate::engine::desk::{Desk, Pulse};
 use crate::engine::gate::Pass;
 use crate::engine::tally;
@@ -28,7 +28,6 @@ use crate::rules::hook::digest::Composed;
 use crate::rules::platform::{Given, Turn};
 use crate::rules::traces::Tried;
 use crate::words::delivery::{Attempt, Delivery, Outcome};
-use crate::words::secret::shown_url;
 use crate::words::verdict::Verdict;
 
 /// Why no body of a digest is kept.
@@ -46,14 +45,7 @@ pub async fn deliver_together(
 ) {
     let Some(first) = members.first().cloned() else { return };
     let started = desk.clock.now();
-    let given = Given {
-        id: &first.id,
-        attempt: first.attempts.saturating_add(1),
-        now: started,
-        hook: &hook.name,
-        event: &first.event,
-        secrets: &config.secrets,
-    };
+    let given = attempt::given(config, hook, &first, started);
     let composed = match &pass {
         Some(_) if members.len() > 1 => compose(desk, hook, &given, &members),
         _ => None,
@@ -82,21 +74,10 @@ pub async fn deliver_together(
     attempt::act_on(desk, config, hook, pass.gate(), &judged, &first.event).await;
     let change = pass.end(desk.clock.elapsed(), verdict, hook.breaker.as_ref());
     attempt::say(desk, hook, change, verdict);
-    let response = match &answer {
-        Ok(response) => attempt::beginning(response),
-        Err(error) => error.to_string().into(),
-    };
-    let attempt = Attempt {
-        number: given.attempt,
-        started,
-        duration: took,
-        request: [made.request.method.as_str(), " ", &shown_url(&made.request.url)].concat(),
-        status,
-        response: attempt::cut(clean(&response)),
-        verdict: verdict.word().to_owned(),
-        why: words(members.len(), verdict.why().or(judged.warning.as_deref()), verdict),
-        along: members[1..].iter().map(|member| member.seq).collect(),
-    };
+    let seen = Seen { started, took, made: &made, answer: &answer, judged: &judged };
+    let why = words(members.len(), verdict.why().or(judged.warning.as_deref()), verdict);
+    let along = members[1..].iter().map(|member| member.seq).collect();
+    let attempt = seen.attempt(given.attempt, why, along, &clean);
     let now = desk.clock.steady();
     let outcomes = digest::outcomes(verdict, &hook.retry, &members, now, fastrand::f64());
     note(apart, verdict, &members, &outcomes);

@@ -15,13 +15,12 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use crate::edges::journal::JournalError;
 use crate::engine::attempt::deliver;
 use crate::engine::desk::Desk;
 use crate::engine::gate::{Gate, Pass, Passes, Wait};
-use crate::engine::lane::{Flight, LONGEST_SLEEP, Lane, Rest};
+use crate::engine::lane::{Flight, Lane, Rest};
 use crate::engine::{robots, turns};
 use crate::rules::config::Config;
 use crate::rules::hook::{Hook, ReceiverKey};
@@ -199,9 +198,7 @@ impl Lane {
             let now = self.desk.clock.steady();
             let Some(delivery) = self.desk.journal.claim(&self.name, now, 1).await?.pop() else {
                 seat.give_back();
-                let due = self.desk.journal.next_due(&self.name).await?;
-                let wake = due.map(|due| self.desk.clock.until(due, LONGEST_SLEEP));
-                return Ok(Rest::Until(wake.unwrap_or_else(|| Instant::now() + LONGEST_SLEEP)));
+                return self.idle().await;
             };
             let flight = self.flight(config, hook, None);
             match flight.in_time(delivery, now) {
