@@ -123,7 +123,10 @@ async fn stage() -> Option<Stage> {
     let open = tempfile::tempdir().unwrap();
     fs::set_permissions(open.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let program = open.path().join("postrider");
-    fs::copy(env!("CARGO_BIN_EXE_postrider"), &program).unwrap();
+    // By a process of its own: what another test starts meanwhile would have a file that we write open, and a program that is
+    // open for writing cannot be run.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_postrider")).arg(&program).status().unwrap();
+    assert!(copied.success());
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let stage = Stage { daemon, program, open };
     open_as_packaged(&stage.socket("emit.sock"), "postrider-emit.socket");
