@@ -135,17 +135,22 @@ impl Day {
 
     async fn events_come(&mut self) {
         for _ in 0..self.chance.usize(1..12) {
-            self.events += 1;
-            let key = KEYS[self.chance.usize(0..KEYS.len())];
-            let data = format!("{{\"key\": \"{key}\", \"n\": {}}}", self.events);
-            let event = Event::new("thing", Some(format!("e{}", self.events)), data, self.clock.steady());
-            let config = self.config.borrow().clone();
-            let mut hooks = config.route(&event, |hook, why| panic!("{}: {why}", hook.name));
-            hooks.retain(|hook| &**hook == "healthy" || self.chance.u8(0..3) > 0);
-            let terms = config.terms(&event, &hooks, |hook, why| panic!("{}: {why}", hook.name));
-            let appended = self.journal.append(vec![Append { event: Arc::new(event), hooks, terms }]).await;
-            self.books.owed(appended.expect("the journal is open").remove(0), key, self.clock.steady());
+            self.an_event_comes(false).await;
         }
+    }
+
+    /// One that most of the hooks want, or all of them.
+    async fn an_event_comes(&mut self, for_all: bool) {
+        self.events += 1;
+        let key = KEYS[self.chance.usize(0..KEYS.len())];
+        let data = format!("{{\"key\": \"{key}\", \"n\": {}}}", self.events);
+        let event = Event::new("thing", Some(format!("e{}", self.events)), data, self.clock.steady());
+        let config = self.config.borrow().clone();
+        let mut hooks = config.route(&event, |hook, why| panic!("{}: {why}", hook.name));
+        hooks.retain(|hook| for_all || &**hook == "healthy" || self.chance.u8(0..3) > 0);
+        let terms = config.terms(&event, &hooks, |hook, why| panic!("{}: {why}", hook.name));
+        let appended = self.journal.append(vec![Append { event: Arc::new(event), hooks, terms }]).await;
+        self.books.owed(appended.expect("the journal is open").remove(0), key, self.clock.steady());
     }
 
     fn a_mood_changes(&mut self) {
@@ -227,6 +232,8 @@ impl Day {
             self.life.desk.release(&name.into(), "evening").await;
             self.books.released(name, self.clock.steady());
         }
+        // A file that was gone all day would otherwise show nothing.
+        self.an_event_comes(true).await;
         let begun = self.clock.steady();
         while self.journal.waiting() > 0 {
             tokio::time::sleep(Duration::from_secs(10)).await;
