@@ -50,6 +50,11 @@ impl Manager {
 
     /// Waits until the daemon has said this, and returns everything that it said up to then.
     fn hears(&self, wanted: &str) -> Vec<String> {
+        self.hears_all(&[wanted])
+    }
+
+    /// Waits until the daemon has said all of this, in whatever order.
+    fn hears_all(&self, wanted: &[&str]) -> Vec<String> {
         let mut said = Vec::new();
         let until = Instant::now() + PATIENCE;
         self.heard.set_read_timeout(Some(Duration::from_millis(200))).expect("a bound");
@@ -58,10 +63,10 @@ impl Manager {
             if let Ok(length) = self.heard.recv(&mut datagram) {
                 said.extend(String::from_utf8_lossy(&datagram[..length]).lines().map(str::to_owned));
             }
-            if said.iter().any(|line| line.contains(wanted)) {
+            if wanted.iter().all(|wanted| said.iter().any(|line| line.contains(wanted))) {
                 return said;
             }
-            assert!(Instant::now() < until, "never {wanted}: {said:?}\n{}", self.log());
+            assert!(Instant::now() < until, "not all of {wanted:?}: {said:?}\n{}", self.log());
         }
     }
 
@@ -116,9 +121,9 @@ fn the_manager_hears_what_is_so() {
     let nowhere = "events: [x]\nplatform: webhook\noptions: {url: \"http://127.0.0.1:1/\"}\n";
     write_hook(manager.path(), "nowhere", nowhere);
     let mut child = manager.start();
-    let start = manager.hears("READY=1");
+    // Two tasks tell it, and the line is told only when it changes.
+    let start = manager.hears_all(&["READY=1", "STATUS=1 hook, 0 waiting"]);
     assert!(!start.iter().any(|line| line.starts_with("STOPPING")), "{start:?}");
-    manager.hears("STATUS=1 hook, 0 waiting");
     let mut stream = manager.connect("emit.sock");
     hand_in(&mut stream, "1");
     assert_eq!(answer(&mut stream)["hooks"], serde_json::json!(["nowhere"]));
