@@ -37,6 +37,9 @@ pub enum Severity {
 /// The code of a diagnostic about something that goes beyond a bound, whatever the event: it is refused when it is loaded.
 pub const TOO_MUCH: &str = "too-much";
 
+/// The code of a template that fails on an event.
+pub const RENDER: &str = "render";
+
 /// A place in a file, with the line that stands there.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Place {

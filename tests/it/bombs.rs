@@ -39,6 +39,7 @@ const TEMPLATES: &[(&str, &str, Want)] = &[
     ("doubled by format", "{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = '%s%s' | format(ns.s, ns.s) %}{% endfor %}{{ ns.s | length }}", MEMORY),
     ("doubled by macro", "{% macro d(s) %}{{ s }}{{ s }}{% endmacro %}{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = d(ns.s) %}{% endfor %}{{ ns.s | length }}", MEMORY),
     ("doubled by json", "{% set ns = namespace(s='\"') %}{% for i in range(60) %}{% set ns.s = ns.s | tojson %}{% endfor %}{{ ns.s | length }}", Refused("")),
+    ("always fails", "{{ 7 % 0 }}", Refused("unable to calculate 7 % 0")),
     ("indent", "{{ 'x' | indent(2000000000) }}", LARGE),
     ("indent by name", "{{ 'x\\ny' | indent(width=2000000000, first=true) }}", LARGE),
     ("format", "{{ '%1000000000d' | format(1) }}", Refused("four digits")),

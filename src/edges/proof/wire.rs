@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::edges::proof::{ScriptFor, Verdict};
-use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
+use crate::rules::diagnostic::{Diagnostic, Place, RENDER, Source, TOO_MUCH};
 use crate::rules::fragile;
 use crate::words::event::Event;
 
@@ -157,7 +157,8 @@ impl Finding {
     }
 
     fn into_error(self) -> Diagnostic {
-        let found = Diagnostic::error(TOO_MUCH, self.what);
+        let code = [RENDER].into_iter().find(|code| *code == self.code).unwrap_or(TOO_MUCH);
+        let found = Diagnostic::error(code, self.what);
         Diagnostic { place: self.place, notes: self.notes, help: self.help, ..found }
     }
 

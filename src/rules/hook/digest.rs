@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Hook, Options, Prepared, known_options, render_option, varies};
+use super::{Hook, render_option, varies};
 use crate::rules::backoff;
 use crate::rules::diagnostic::{Diagnostic, Span};
 use crate::rules::digest::Terms;
@@ -197,9 +197,7 @@ impl Hook {
     /// As `render`, or it does not fit.
     pub fn render_digest(&self, given: &Given<'_>, text: &str, turn: Turn) -> Result<Request, RenderError> {
         let Some(digest) = &self.digest else { return self.render(given) };
-        let Prepared { options, .. } = &self.prepared;
-        let known = || Box::new(known_options(&self.platform, &self.options));
-        let mut options = Options::clone(options.get_or_init(known));
+        let mut options = self.known_options(given)?;
         options.turn = turn;
         let others = self.options.iter().filter(|(name, tree)| varies(tree) && *name != digest.option);
         for option in others {

@@ -32,7 +32,6 @@ use crate::words::delivery::Body;
 use crate::words::event::Event;
 use crate::words::exchange::{Request, Response};
 use crate::words::json::{Exact, Members};
-use crate::words::secret::Secrets;
 
 /// A checked hook: every value present, every template compiled. There may be ten thousand, most of which see no event
 /// for days: what few hooks have lies in a box, and what only a delivery needs is made by the first one.
@@ -119,13 +118,15 @@ fn varies(tree: &Tree) -> bool {
     !tree.is_constant() || !tree.secrets().is_empty() || tree.outline().is_some()
 }
 
-/// Those that need not. Of a signature all but the keys is known.
-fn known_options(platform: &Platform, trees: &[(String, Arc<Tree>)]) -> Options {
-    let (event, secrets) = (Event::new("", Some(String::new()), "null", Timestamp::UNIX_EPOCH), Secrets::default());
-    let given = Given { id: "", attempt: 1, now: Timestamp::UNIX_EPOCH, hook: "", event: &event, secrets: &secrets };
-    let known = trees.iter().filter(|(_, tree)| !varies(tree));
-    let known: Members = known.filter_map(|(name, tree)| Some((name.clone(), tree.render(&given).ok()?))).collect();
-    let mut options = platform.options(&known);
+/// What stands in the file as it is: no template is rendered before the hook was proven.
+fn fixed_options(platform: &Platform, trees: &[(String, Arc<Tree>)]) -> Options {
+    let fixed = trees.iter().filter_map(|(name, tree)| Some((name.clone(), tree.fixed()?.clone())));
+    signed_options(platform, trees, &fixed.collect())
+}
+
+/// Those of these members. Of a signature all but the keys is known.
+fn signed_options(platform: &Platform, trees: &[(String, Arc<Tree>)], known: &Members) -> Options {
+    let mut options = platform.options(known);
     for (name, tree) in trees {
         if let Some(signer) = tree.outline() {
             options.sign(name, signer);
@@ -278,13 +279,24 @@ impl Hook {
 
     /// The options as they are for one attempt.
     fn options_for(&self, given: &Given<'_>) -> Result<Options, RenderError> {
-        let prepared = || Box::new(known_options(&self.platform, &self.options));
-        let mut options = Options::clone(self.prepared.options.get_or_init(prepared));
+        let mut options = self.known_options(given)?;
         for option in self.options.iter().filter(|(_, tree)| varies(tree)) {
             render_option(&self.platform, &mut options, option, given)?;
         }
         options.checked = self.prepared.checked.get().is_some();
         Ok(options)
+    }
+
+    /// Those of them that are the same for every attempt.
+    fn known_options(&self, given: &Given<'_>) -> Result<Options, RenderError> {
+        if let Some(known) = self.prepared.options.get() {
+            return Ok(Options::clone(known));
+        }
+        let known = self.options.iter().filter(|(_, tree)| !varies(tree));
+        let known: Members =
+            known.map(|(name, tree)| Ok((name.clone(), tree.render(given)?))).collect::<Result<_, _>>()?;
+        let known = signed_options(&self.platform, &self.options, &known);
+        Ok(Options::clone(self.prepared.options.get_or_init(|| Box::new(known))))
     }
 
     /// What names the receiver, hashed: hooks with the same key share its pace. Cheap when no template stands in it.
@@ -427,6 +439,7 @@ pub fn over_scope(hooks: &BTreeMap<Arc<str>, Arc<Hook>>, most: usize) -> (Vec<Di
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::secret::Secrets;
 
     #[test]
     fn globs() {
@@ -470,6 +483,21 @@ mod tests {
             let error = name_of(file).unwrap_err();
             assert_eq!(error.code, "file-name");
             assert_eq!(error.place.unwrap().file, file);
+        }
+    }
+
+    #[test]
+    fn an_option_that_always_fails_is_not_left_out() {
+        // Without its text a webhook would pass on the event as it came.
+        let text = "events: [t]\nplatform: webhook\noptions: {url: https://h.example/, text: \"{{ 7 % 0 }}\"}\n";
+        let (hook, found) = Hook::parse(&Source::new("h.yaml", text), &Platforms::built_in(), &Defaults::default());
+        let hook = hook.unwrap_or_else(|| panic!("{found:?}"));
+        let (event, secrets) = (Event::new("t", None, "{\"n\":1}", Timestamp::UNIX_EPOCH), Secrets::default());
+        let given =
+            Given { id: "j-1", attempt: 1, now: Timestamp::UNIX_EPOCH, hook: "h", event: &event, secrets: &secrets };
+        for _ in 0..2 {
+            let Err(RenderError::Wrong(found)) = hook.render(&given) else { panic!("it has no text") };
+            assert_eq!((found.code, found.place.as_ref().map(|place| place.line)), ("render", Some(3)), "{found:?}");
         }
     }
 

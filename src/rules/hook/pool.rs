@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::rules::diagnostic::{Diagnostic, Place};
 use crate::rules::hook::read::compile_option;
-use crate::rules::hook::{Hook, Prepared, ReceiverKey, Shared, known_options};
+use crate::rules::hook::{Hook, Prepared, ReceiverKey, Shared, fixed_options};
 use crate::rules::manifest::{Kind, OptionSpec};
 use crate::rules::platform::{Given, Platform};
 use crate::rules::template::Tree;
@@ -46,6 +46,14 @@ pub struct Robot {
     pub secret: Option<String>,
     /// Under which name the journal keeps that it is held: no hook is called so.
     pub hold: Arc<str>,
+}
+
+/// What stands between a hook's name and a robot's number; in no hook's name.
+const OF_ROBOT: char = '#';
+
+/// The hook of the robot whose hold has this name.
+pub fn hook_of(hold: &str) -> Option<&str> {
+    hold.split_once(OF_ROBOT).map(|(hook, _)| hook)
 }
 
 impl Robot {
@@ -222,7 +230,7 @@ impl<'n> Lists<'n> {
                 };
                 trees.extend(tree.map(|tree| (spec.name.clone(), tree)));
             }
-            if let Some(why) = platform.check_known(|| known_options(platform, &trees)) {
+            if let Some(why) = platform.check_known(|| fixed_options(platform, &trees)) {
                 let what = format!("the options of robot {} do not go together: {why}", robot + 1);
                 let help = format!("`postrider platforms {}` says what each option is for", platform.name);
                 reader.found.push(Diagnostic::error("options", what).at(self.place.clone()).help(help));
@@ -312,7 +320,7 @@ fn robot(hook: &Hook, number: usize, of: usize, options: Vec<(String, Arc<Tree>)
         let (_, tree) = options.iter().find(|(option, _)| option == name)?;
         tree.whole_secret().filter(|_| hook.platform.manifest.pool.contains(name)).map(str::to_owned)
     });
-    let hold = format!("{}#{number}", hook.name).into();
+    let hold = format!("{}{OF_ROBOT}{number}", hook.name).into();
     Hook {
         name: hook.name.clone(),
         source: hook.source.clone(),

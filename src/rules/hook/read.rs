@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::rules::breaker;
 use crate::rules::diagnostic::{Diagnostic, Place, Source, Span};
-use crate::rules::hook::{Hook, Prepared, Shared, digest, inline, keys, known_options, name_of, pool, trial, verdict};
+use crate::rules::hook::{Hook, Prepared, Shared, digest, fixed_options, inline, keys, name_of, pool, trial, verdict};
 use crate::rules::manifest::{Kind, OptionSpec, resolve_message};
 use crate::rules::platform::{Platform, Platforms};
 use crate::rules::settings::{Defaults, Retry, read_timeout};
@@ -372,7 +372,7 @@ fn read_options_of(
         trees.extend(tree.map(|tree| (spec.name.clone(), tree)));
     }
     // Options that are not yet known, and secrets, it is asked about before each request.
-    if let Some(why) = platform.check_known(|| known_options(platform, &trees)) {
+    if let Some(why) = platform.check_known(|| fixed_options(platform, &trees)) {
         let help = format!("`postrider platforms {}` says what each option is for", platform.name);
         reader.found.push(
             Diagnostic::error("options", format!("these options do not go together: {why}")).at(missing_at).help(help),

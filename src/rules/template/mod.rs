@@ -39,7 +39,7 @@ use self::leaf::{Fault, FaultKind, Leaf};
 use self::scope::{Needs, Root};
 use self::signing::Signing;
 pub use self::view::LeafView;
-use crate::rules::diagnostic::{Diagnostic, Place, Source, TOO_MUCH};
+use crate::rules::diagnostic::{Diagnostic, Place, RENDER, Source, TOO_MUCH};
 use crate::rules::manifest::Kind;
 use crate::rules::platform::{Given, RenderError, Signer};
 use crate::rules::signature::Outline;
@@ -161,16 +161,21 @@ impl Tree {
     }
 
     /// Renders one leaf after the other, each after its place was told: whoever was told last is the one that did not
-    /// come to its end. Gives the first leaf that goes beyond a bound.
+    /// come to its end. Gives the first leaf that goes beyond a bound, or that fails whatever comes.
     pub fn try_leaves(&self, given: &Given<'_>, tell: &mut dyn FnMut(Option<Place>)) -> Option<Diagnostic> {
         let secrets = self.secrets.iter().filter_map(|(name, _)| Some((name.clone(), secret(given, name).ok()?)));
         let root = Root::value(given.event, given.hook, Some(given.attempt), &self.needs, secrets.collect());
+        let always = self.is_constant() && self.secrets.is_empty();
         let mut beyond = None;
         self.root.each_leaf(&mut |leaf, node| {
             tell(self.origin.place(node, None));
-            if let Err(fault @ Fault { kind: FaultKind::TooMuch(_), .. }) = leaf.render(&root, given.event.exact())
-                && let RenderError::Wrong(found) = self.fault(fault, node, given)
+            if let Err(fault) = leaf.render(&root, given.event.exact())
+                && (always || matches!(fault.kind, FaultKind::TooMuch(_)))
+                && let RenderError::Wrong(mut found) = self.fault(fault, node, given)
             {
+                if found.code == RENDER {
+                    found.notes.push("it does not look at the event: it fails on every one".to_owned());
+                }
                 beyond.get_or_insert(*found);
             }
         });
@@ -293,7 +298,7 @@ impl Tree {
     }
 
     fn wrong(&self, given: &Given<'_>, place: Option<Place>, what: String, help: Option<String>) -> RenderError {
-        let mut found = Diagnostic::error("render", given.secrets.redact(&what));
+        let mut found = Diagnostic::error(RENDER, given.secrets.redact(&what));
         found.help = help;
         RenderError::Wrong(Box::new(self.origin.finish(found, place)))
     }
