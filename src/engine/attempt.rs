@@ -445,7 +445,8 @@ pub fn record(
         None => (None, delivery.attempts),
     };
     // Not the desk: whoever drops the last of it closes the journal, and the journal cannot wait for itself.
-    let bell = matches!(outcome, Outcome::Waiting { .. }).then(|| desk.journal.bell(&delivery.hook));
+    let again =
+        matches!(outcome, Outcome::Waiting { .. }).then(|| (desk.journal.bells().clone(), delivery.hook.clone()));
     let row = row.map(|row| (row, desk.log.clone()));
     let id = delivery.id.clone();
     let end = tally::end(&outcome).map(|end| {
@@ -466,8 +467,8 @@ pub fn record(
             (Ok(()), None) => {}
         }
         drop(permit);
-        if let Some(bell) = bell {
-            bell.notify_one();
+        if let Some((bells, hook)) = again {
+            bells.ring(&hook);
         }
         if let Some((row, listeners)) = row {
             log(&row);

@@ -2,7 +2,6 @@
 //!
 //! Listeners, the journal and the stop signal are arguments, so a test binds port 0 and stops at will.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::edges::config::{Keeper, ReloadRequest};
@@ -26,9 +25,8 @@ use crate::engine::care::Care;
 use crate::engine::clock::Clock;
 use crate::engine::desk::Desk;
 use crate::engine::health::Health;
-use crate::engine::lane::Lane;
+use crate::engine::lanes;
 use crate::engine::pulse;
-use crate::engine::recall::recall;
 use crate::engine::traces;
 use crate::engine::troubles;
 use crate::rules::config::Config;
@@ -113,7 +111,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> Result<(), JournalErr
     services.spawn(troubles::tell(raised, journal.clone(), clock, config.clone(), landed_all.clone()));
     services.spawn(traces::hand_over(desk.traces.clone(), config.clone(), landed_all.clone()));
     services.spawn(pulse::beat(desk.clone(), config.clone(), stop.clone()));
-    let lanes = tokio::spawn(run_lanes(desk.clone(), config.clone(), stop.clone()));
+    let lanes = tokio::spawn(lanes::run(desk.clone(), config.clone(), stop.clone()));
 
     let sources = Arc::new(Sources::new(config.clone()));
     if let Some(window) = sources.longest_window() {
@@ -166,50 +164,6 @@ async fn tell_landing(desk: &Desk, landing: &Landing) {
         tokio::time::sleep(limits::LANDING_LOOK).await;
         landing(desk.pulses().iter().map(|(_, pulse)| pulse.flying.load(Ordering::Relaxed)).sum());
     }
-}
-
-/// A lane for every hook there is, and for every hook that once was and is still owed something.
-pub async fn run_lanes(desk: Arc<Desk>, mut config: watch::Receiver<Arc<Config>>, stop: CancellationToken) {
-    let mut running = BTreeSet::new();
-    let mut lanes = JoinSet::new();
-    let now = config.borrow().clone();
-    if let Err(error) = recall(&desk, &now).await {
-        tracing::error!(%error, "what the receivers were sent before the start is not known; they may be used too fast");
-    }
-    // Counting what waits takes long where much does, and those that have a hook need not wait for it.
-    let mut left = Some(tokio::spawn(owed(desk.clone())));
-    let mut names: Vec<Arc<str>> = Vec::new();
-    loop {
-        names.extend(config.borrow_and_update().hooks.keys().cloned());
-        for name in names.drain(..) {
-            if running.insert(name.clone()) {
-                let lane = Lane::new(name, desk.clone(), config.clone(), stop.clone());
-                lanes.spawn(Box::new(lane).run());
-            }
-        }
-        tokio::select! {
-            () = stop.cancelled() => break,
-            changed = config.changed() => if changed.is_err() { break },
-            Some(found) = outcome(&mut left) => names = found,
-        }
-    }
-    while lanes.join_next().await.is_some() {}
-}
-
-/// The lanes that are owed something, whether they have a hook or not.
-async fn owed(desk: Arc<Desk>) -> Vec<Arc<str>> {
-    let lanes = desk.journal.lanes().await.unwrap_or_else(|error| {
-        tracing::error!(%error, "the lanes on record cannot be listed; they start with their hooks");
-        Vec::new()
-    });
-    lanes.into_iter().filter(|(_, count)| count.waiting > 0).map(|(name, _)| name).collect()
-}
-
-/// What the task gives, once.
-async fn outcome<T>(task: &mut Option<JoinHandle<T>>) -> Option<T> {
-    let found = task.as_mut()?.await.ok();
-    *task = None;
-    found
 }
 
 /// Applies what a new main file changes besides the hooks.

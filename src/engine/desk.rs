@@ -76,6 +76,11 @@ impl Pulse {
         self.hurried.load(Ordering::Relaxed)
     }
 
+    /// Nobody looks any more, because there is nothing to look at.
+    pub fn left(&self) {
+        self.looked.store(0, Ordering::Relaxed);
+    }
+
     fn last_look(&self) -> Option<Duration> {
         Some(self.looked.load(Ordering::Relaxed)).filter(|at| *at > 0).map(Duration::from_millis)
     }
@@ -182,7 +187,7 @@ impl Desk {
         pulses.iter().map(|(hook, pulse)| (hook.clone(), pulse.clone())).collect()
     }
 
-    /// A lane that has begun and has not looked at its queue for `longest`. Every lane does so at least every
+    /// A lane that is there and has not looked at its queue for `longest`. Every lane does so at least every
     /// `limits::LANE_SLEEP`, whatever it waits for.
     pub fn unwatched(&self, now: Duration, longest: Duration) -> Option<Arc<str>> {
         let pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
@@ -220,7 +225,7 @@ impl Desk {
         tracing::warn!(hook = %hook, why, until = shown, "hook is held: its deliveries wait until it is released");
         self.keep_hold(hook, Hold { why: why.to_owned(), since, fingerprint, until }).await;
         // The lane must learn when it ends.
-        self.journal.bell(hook).notify_one();
+        self.journal.bells().ring(hook);
     }
 
     async fn keep_hold(&self, name: &Arc<str>, hold: Hold) {
@@ -261,7 +266,7 @@ impl Desk {
         if let Err(error) = self.journal.set_hold(&robot.hold, None).await {
             tracing::error!(hook = %robot.hold, %error, "the release could not be recorded");
         }
-        self.journal.bell(hook).notify_one();
+        self.journal.bells().ring(hook);
         true
     }
 
@@ -281,7 +286,7 @@ impl Desk {
         if let Err(error) = self.journal.set_hold(hook, None).await {
             tracing::error!(hook = %hook, %error, "the release could not be recorded");
         }
-        self.journal.bell(hook).notify_one();
+        self.journal.bells().ring(hook);
         true
     }
 

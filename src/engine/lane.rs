@@ -1,7 +1,8 @@
 //! The queue of one hook: claims what is due while the hook may send, and flies it.
 //!
 //! A lane never waits for another lane. It wakes at new work, the next due time, the end of a pause, the end of a
-//! flight, and a new configuration.
+//! flight, and a new configuration. It is there while there is something to do: `lanes` makes it when its bell is rung,
+//! and it leaves when it has had nothing for a while.
 
 mod pooled;
 
@@ -53,6 +54,8 @@ pub(super) enum Rest {
     Full,
     /// Nothing to do before this.
     Until(Instant),
+    /// Nothing waits.
+    Nothing,
 }
 
 impl Rest {
@@ -62,18 +65,27 @@ impl Rest {
             (rest, _) => rest,
         }
     }
+
+    /// The same of a lane that has something to look after although nothing waits.
+    fn stays(self) -> Self {
+        match self {
+            Self::Nothing => Self::Until(Instant::now() + LONGEST_SLEEP),
+            rest => rest,
+        }
+    }
 }
 
 impl Lane {
     /// The lane of a hook, by name: the hook itself is looked up anew for each delivery, so a mended file applies to
     /// everything that still waits.
     pub fn new(name: Arc<str>, desk: Arc<Desk>, config: watch::Receiver<Arc<Config>>, stop: CancellationToken) -> Self {
-        let bell = desk.journal.bell(&name);
+        let bell = desk.journal.bells().attend(&name);
         let pulse = desk.pulse(&name);
         Self { name, desk, config, stop, gate: None, pool: None, bell, pulse, apart: None, tidied: None }
     }
 
-    /// Runs until the stop signal, then waits for what is in the air; whoever cannot wait aborts it without loss.
+    /// Runs until there has been nothing to do for a while, or until the stop signal; then waits for what is in the air.
+    /// Whoever cannot wait aborts it without loss.
     pub async fn run(mut self: Box<Self>) {
         let bell = self.bell.clone();
         let pulse = self.pulse.clone();
@@ -91,20 +103,32 @@ impl Lane {
             pulse.flying.store(flights.len(), Ordering::Relaxed);
             pulse.looked(self.desk.clock.elapsed());
             let wake = match rest {
-                Rest::Full => Instant::now() + LONGEST_SLEEP,
+                Rest::Full | Rest::Nothing => Instant::now() + LONGEST_SLEEP,
                 Rest::Until(at) => at,
             };
             let full = matches!(rest, Rest::Full);
+            let idle = matches!(rest, Rest::Nothing) && flights.is_empty();
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 Some(_) = flights.join_next() => {}
                 () = bell.notified(), if !full => {}
                 changed = self.config.changed() => if changed.is_err() { break },
-                () = tokio::time::sleep_until(wake) => {}
+                () = tokio::time::sleep_until(wake) => if idle { return self.leave().await },
             }
         }
         while flights.join_next().await.is_some() {}
         pulse.flying.store(0, Ordering::Relaxed);
+    }
+
+    /// Gives the bell back. What came at the last moment, unheard, is called for once more.
+    async fn leave(&self) {
+        let bells = self.desk.journal.bells();
+        bells.leave(&self.name);
+        self.pulse.left();
+        let nothing_waits = matches!(self.desk.journal.next_due(&self.name).await, Ok(None));
+        if !nothing_waits || self.desk.held(&self.name).is_some() {
+            bells.ring(&self.name);
+        }
     }
 
     /// Starts what may start, and says what to wait for.
@@ -118,7 +142,8 @@ impl Lane {
             return Ok(rest.at_latest(until.map(|until| self.desk.clock.until(until, LONGEST_SLEEP))));
         }
         if !hook.robots().is_empty() {
-            return Box::pin(self.fill_pool(&config, &hook, flights)).await;
+            // A robot that is held is released by a changed file.
+            return Ok(Box::pin(self.fill_pool(&config, &hook, flights)).await?.stays());
         }
         loop {
             let room = hook.concurrency.saturating_sub(flights.len());
@@ -159,8 +184,7 @@ impl Lane {
     /// Nothing is due.
     pub(super) async fn idle(&self) -> Result<Rest, JournalError> {
         let due = self.desk.journal.next_due(&self.name).await?;
-        let wake = due.map(|due| self.desk.clock.until(due, LONGEST_SLEEP));
-        Ok(Rest::Until(wake.unwrap_or_else(|| Instant::now() + LONGEST_SLEEP)))
+        Ok(due.map_or(Rest::Nothing, |due| Rest::Until(self.desk.clock.until(due, LONGEST_SLEEP))))
     }
 
     fn flight(&self, config: &Arc<Config>, hook: &Arc<Hook>, gate: Option<Gate>) -> Flight {

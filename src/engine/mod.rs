@@ -13,6 +13,7 @@ pub mod gate;
 pub mod health;
 pub mod kept;
 pub mod lane;
+pub mod lanes;
 pub mod metrics;
 pub mod orders;
 pub mod probe;

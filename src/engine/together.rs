@@ -146,7 +146,7 @@ fn record(
     let mut ended = ended.into_iter();
     let Some((first, (attempts, outcome))) = ended.next() else { return };
     let along = ended.map(|(delivery, (attempts, outcome))| Along { delivery, attempts, outcome }).collect();
-    let bell = waits.then(|| desk.journal.bell(&first.hook));
+    let again = waits.then(|| (desk.journal.bells().clone(), first.hook.clone()));
     let row = attempt::row(&first, &attempt, &outcome);
     // Not the desk: see `attempt::record`.
     let (id, listeners, pulse, totals) = (first.id.clone(), desk.log.clone(), pulse.clone(), desk.totals.clone());
@@ -165,8 +165,8 @@ fn record(
             }
         }
         drop(permit);
-        if let Some(bell) = bell {
-            bell.notify_one();
+        if let Some((bells, hook)) = again {
+            bells.ring(&hook);
         }
         attempt::log(&row);
         let _nobody_listens = listeners.send(Arc::new(row));

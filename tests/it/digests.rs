@@ -2,6 +2,6 @@
 //!
 //! The stories are played in a time that passes only when nothing else happens.
 
-mod stage;
+pub(crate) mod stage;
 mod stories;
 mod whole;

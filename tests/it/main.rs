@@ -25,6 +25,7 @@ mod hostile;
 mod intake;
 mod journal;
 mod kill;
+mod lanes;
 mod layers;
 mod long_texts;
 mod manual;

@@ -17,8 +17,8 @@ use postrider::edges::journal::{Append, Filter, Journal, MemoryJournal};
 use postrider::edges::send::Sender;
 use postrider::engine::care::Care;
 use postrider::engine::clock::Clock;
-use postrider::engine::daemon::run_lanes;
 use postrider::engine::desk::Desk;
+use postrider::engine::lanes;
 use postrider::engine::troubles::Bell;
 use postrider::rules::config::Config;
 use postrider::rules::diagnostic::Source;
@@ -263,7 +263,7 @@ impl Life {
         let sender = Sender::played(world::play(world.clone()));
         let desk = Arc::new(Desk::new(journal.clone(), sender, holds, Care::none(), clock, Bell::new().0));
         let stop = CancellationToken::new();
-        let lanes = tokio::spawn(run_lanes(desk.clone(), config.subscribe(), stop.clone()));
+        let lanes = tokio::spawn(lanes::run(desk.clone(), config.subscribe(), stop.clone()));
         Self { desk, stop, lanes }
     }
 }

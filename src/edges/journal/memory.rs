@@ -6,14 +6,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
 
 mod outcomes;
 mod terms;
 mod walk;
 
 use super::{
-    Along, Append, Appended, DeliveryRow, Due, Filter, Found, Hold, Journal, JournalError, LaneCount, LogRow,
+    Along, Append, Appended, Bells, DeliveryRow, Due, Filter, Found, Hold, Journal, JournalError, LaneCount, LogRow,
     NotCopied, Pending, Progress, Revised, Revision, Shape, Shown, Then, Usage, Walk, after, delivery_id, keep_micros,
     micros, new_identity, number, timestamp,
 };
@@ -29,10 +28,12 @@ pub struct MemoryJournal {
     identity: Arc<str>,
     clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
     state: Mutex<State>,
+    bells: Arc<Bells>,
 }
 
 #[derive(Default)]
 struct State {
+    bells: Arc<Bells>,
     closed: bool,
     /// The deliveries of each event, by id and source.
     events: HashMap<(String, String), Vec<i64>>,
@@ -69,7 +70,6 @@ struct Lane {
     free: BTreeSet<(Timestamp, i64)>,
     claimed: BTreeSet<i64>,
     hold: Option<Hold>,
-    bell: Arc<Notify>,
 }
 
 impl Default for MemoryJournal {
@@ -86,8 +86,9 @@ impl MemoryJournal {
 
     /// An empty journal whose deliveries are accepted at the time that this clock tells.
     pub fn with_clock(clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        let identity = new_identity().into();
-        Self { identity, clock: Box::new(clock), state: Mutex::default() }
+        let (identity, bells) = (new_identity().into(), Arc::<Bells>::default());
+        let state = State { bells: bells.clone(), ..State::default() };
+        Self { identity, clock: Box::new(clock), state: Mutex::new(state), bells }
     }
 
     /// As after a restart: what was handed out is free again.
@@ -98,6 +99,9 @@ impl MemoryJournal {
             let back = std::mem::take(&mut lane.claimed);
             lane.free.extend(back.into_iter().map(|seq| (deliveries[&seq].due, seq)));
         }
+        self.bells.forget();
+        let concerned = lanes.iter().filter(|(_, lane)| !lane.free.is_empty() || lane.hold.is_some());
+        self.bells.ring_each(concerned.map(|(name, _)| name));
     }
 
     /// The first part of this journal's delivery ids.
@@ -214,7 +218,7 @@ impl Journal for MemoryJournal {
                         due = *until;
                         let lane = state.lanes.entry(hook.clone()).or_default();
                         lane.free.insert((due, seq));
-                        lane.bell.notify_one();
+                        state.bells.ring(&hook);
                         hooks.push(hook.clone());
                     }
                     let is_duplicate = matches!(outcome, Outcome::Dropped { .. });
@@ -282,8 +286,8 @@ impl Journal for MemoryJournal {
         self.answer(|state| Ok(state.lanes.get(lane).and_then(|lane| lane.free.first()).map(|(due, _)| *due)))
     }
 
-    fn bell(&self, lane: &Arc<str>) -> Arc<Notify> {
-        self.state().lanes.entry(lane.clone()).or_default().bell.clone()
+    fn bells(&self) -> &Arc<Bells> {
+        &self.bells
     }
 
     fn lanes(&self) -> Pending<Vec<(Arc<str>, LaneCount)>> {
@@ -458,7 +462,7 @@ impl Journal for MemoryJournal {
                 row.carrier = None;
                 row.outcome = Outcome::Waiting { until: due, why };
                 lane.free.insert((due, *seq));
-                lane.bell.notify_one();
+                state.bells.ring(&row.hook);
             }
             Ok(seqs.iter().map(|seq| delivery_id(&self.identity, *seq).to_string()).collect())
         })

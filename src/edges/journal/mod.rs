@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use crate::rules::hook::glob;
 use crate::words::delivery::{Attempt, Delivery, Kept, Outcome, Terms};
@@ -18,11 +18,13 @@ use crate::words::keeping::Keeping;
 use crate::words::limits;
 use crate::words::tally::Spread;
 
+pub mod bells;
 pub mod lanes;
 pub mod memory;
 pub mod sqlite;
 pub mod walk;
 
+pub use bells::Bells;
 pub use lanes::{Along, Due};
 pub use memory::MemoryJournal;
 pub use sqlite::SqliteJournal;
@@ -346,9 +348,9 @@ pub trait Journal: Send + Sync + 'static {
     /// When the lane's next unclaimed delivery is due; `None` when nothing waits.
     fn next_due(&self, lane: &Arc<str>) -> Pending<Option<Timestamp>>;
 
-    /// Rings when something may have become due in the lane: fresh work, reopened work. May ring for nothing, and may
-    /// be lost by a restart without harm.
-    fn bell(&self, lane: &Arc<str>) -> Arc<Notify>;
+    /// What rings when something may have become due in a lane: fresh work, reopened work. A journal that was just opened
+    /// calls for every lane in which something waits, and for every one that is held.
+    fn bells(&self) -> &Arc<Bells>;
 
     /// Every lane that has deliveries on record, with its counts.
     fn lanes(&self) -> Pending<Vec<(Arc<str>, LaneCount)>>;

@@ -177,12 +177,12 @@ impl Admin {
                 for (_, gate) in robots::gates(desk, &config, hook) {
                     gate.hurry(desk.clock.elapsed());
                 }
-                desk.journal.bell(&hook.name).notify_one();
+                desk.journal.bells().ring(&hook.name);
             }
             let collects = why == Why::Digest;
             if collects && !dry {
                 desk.pulse(&hook.name).hurry(true);
-                desk.journal.bell(&hook.name).notify_one();
+                desk.journal.bells().ring(&hook.name);
             }
             if only.is_some() || broken || collects || touched.iter().any(|name| **name == *hook.name) {
                 let (reason, until) = (why.word(), until.filter(|_| !broken && !collects));

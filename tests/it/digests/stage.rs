@@ -10,8 +10,8 @@ use postrider::edges::send::Sender;
 use postrider::edges::sink::{BotOptions, Fake, Platform, Received};
 use postrider::engine::care::Care;
 use postrider::engine::clock::Clock;
-use postrider::engine::daemon::run_lanes;
 use postrider::engine::desk::Desk;
+use postrider::engine::lanes;
 use postrider::engine::standing;
 use postrider::engine::troubles::Bell;
 use postrider::rules::config::Config;
@@ -74,7 +74,7 @@ impl Stage {
         let desk = Arc::new(Desk::new(journal.clone(), sender, Vec::new(), Care::none(), clock, Bell::new().0));
         let (config, _) = watch::channel(Arc::new(config_of(hook)));
         let stop = CancellationToken::new();
-        let lanes = tokio::spawn(run_lanes(desk.clone(), config.subscribe(), stop.clone()));
+        let lanes = tokio::spawn(lanes::run(desk.clone(), config.subscribe(), stop.clone()));
         Self { clock, journal, desk, config, sent, stop, lanes, events: 0 }
     }
 

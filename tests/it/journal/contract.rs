@@ -249,13 +249,13 @@ async fn an_outcome_is_recorded_once(journal: &dyn Journal) {
 }
 
 async fn the_bell_rings(journal: &dyn Journal) {
-    let bell = journal.bell(&"lane".into());
+    let bell = journal.bells().attend(&"lane".into());
     append(journal, "a", &["lane"]).await;
     rings(&bell).await;
     let claimed = claim(journal, "lane", 1).await.remove(0);
     settle(journal, &claimed, None, 1, dead("no")).await;
     journal.reopen(Filter::default(), Timestamp::now()).await.unwrap();
-    rings(&journal.bell(&"lane".into())).await;
+    rings(&journal.bells().attend(&"lane".into())).await;
 }
 
 async fn rings(bell: &tokio::sync::Notify) {
@@ -428,7 +428,8 @@ async fn holds_are_kept(journal: &dyn Journal) {
 
 async fn lanes_are_counted(journal: &dyn Journal) {
     assert!(journal.lanes().await.unwrap().is_empty());
-    let _bell = journal.bell(&"nothing was ever owed here".into());
+    let _bell = journal.bells().attend(&"nothing was ever owed here".into());
+    journal.bells().ring(&"nor here".into());
     for id in ["a", "b", "c", "d", "e"] {
         append(journal, id, &["lane"]).await;
     }

@@ -24,6 +24,30 @@ fn ask<T: rusqlite::types::FromSql>(dir: &Path, sql: &str) -> T {
 }
 
 #[tokio::test]
+async fn an_opened_journal_calls_for_what_waits_or_is_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    for (id, lane) in [("a", "done"), ("b", "waits"), ("c", "held and done"), ("d", "waits for long")] {
+        append(&journal, id, &[lane]).await;
+        let claimed = claim(&journal, lane, 1).await.remove(0);
+        let outcome = if lane == "waits for long" { retry(later(900), "x") } else { Outcome::Delivered };
+        if lane != "waits" {
+            settle(&journal, &claimed, Some(attempt(1, outcome.word(), "")), 1, outcome).await;
+        }
+    }
+    for lane in ["held and done", "held and never used", "robot#2"] {
+        let hold =
+            Hold { why: "by root".into(), since: kept(Timestamp::now()), fingerprint: String::new(), until: None };
+        journal.set_hold(&lane.into(), Some(hold)).await.unwrap();
+    }
+    journal.close().await.unwrap();
+
+    let journal = open(dir.path());
+    let called: Vec<String> = journal.bells().called().await.iter().map(ToString::to_string).collect();
+    assert_eq!(called, ["held and done", "held and never used", "robot#2", "waits", "waits for long"]);
+}
+
+#[tokio::test]
 async fn everything_is_there_after_a_crash() {
     let (dir, wreck) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let journal = open(dir.path());
@@ -312,11 +336,11 @@ async fn a_file_that_is_gone_acknowledges_nothing() {
 async fn trouble_refuses_events_keeps_outcomes_and_mends_itself() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path());
+    let bell = journal.bells().attend(&"lane".into());
     for id in ["a", "b", "c"] {
         append(&journal, id, &["lane"]).await;
     }
     let claimed = claim(&journal, "lane", 2).await;
-    let bell = journal.bell(&"lane".into());
     bell.notified().await;
 
     let foreign = Connection::open(dir.path().join("journal.db")).unwrap();

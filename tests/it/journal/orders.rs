@@ -73,7 +73,7 @@ mod stories {
         assert_eq!((row.outcome.as_str(), row.why.as_str()), ("dropped", "dropped by kim: a test"));
 
         // The head, given back: now the last one may go, and its lane is told.
-        let bell = journal.bell(&"lane".into());
+        let bell = journal.bells().attend(&"lane".into());
         let head = journal.list(by_hook("lane")).await.unwrap().remove(0);
         assert!(head.claimed);
         let claimed = Delivery { seq: numbers[0], ..delivery(journal, &rows[0].delivery).await };

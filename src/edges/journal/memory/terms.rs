@@ -57,7 +57,7 @@ impl State {
             row.due = now;
             row.outcome = Outcome::Waiting { until: now, why: Why::New };
             lane.free.insert((now, next));
-            lane.bell.notify_one();
+            self.bells.ring(hook);
         }
     }
 }

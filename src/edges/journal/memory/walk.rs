@@ -50,8 +50,8 @@ impl MemoryJournal {
             self.record(seq, None, attempts, outcome)?;
             revised.done.push(seq);
             let state = self.state();
-            if let Some(lane) = state.deliveries.get(&seq).and_then(|row| state.lanes.get(&row.hook)) {
-                lane.bell.notify_one();
+            if let Some(row) = state.deliveries.get(&seq) {
+                state.bells.ring(&row.hook);
             }
         }
         Ok(revised)

@@ -11,8 +11,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use tokio::sync::Notify;
-
 use crate::edges::journal::{Due, micros, timestamp};
 use crate::words::delivery::Delivery;
 use crate::words::limits;
@@ -65,7 +63,6 @@ struct Lane {
     reading: Option<Box<Reading>>,
     held: bool,
     tally: Tally,
-    bell: Arc<Notify>,
 }
 
 /// What commits did to a lane while a window is read.
@@ -126,12 +123,9 @@ impl Lanes {
         on_record.map(|(name, lane)| (name.clone(), lane.row, lane.tally)).collect()
     }
 
-    pub(super) fn bell(&mut self, name: &Arc<str>) -> Arc<Notify> {
-        self.lane(name).bell.clone()
-    }
-
-    pub(super) fn bells(&self) -> Vec<Arc<Notify>> {
-        self.lanes.values().map(|lane| lane.bell.clone()).collect()
+    /// The lanes that somebody must look at: something waits there, or they are held.
+    pub(super) fn concerned(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.lanes.iter().filter(|(_, lane)| lane.tally.waiting > 0 || lane.held).map(|(name, _)| name)
     }
 
     // ---- what a commit did ----

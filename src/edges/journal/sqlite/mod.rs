@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use self::chores::Chores;
 use self::commits::Commits;
@@ -21,9 +21,9 @@ use self::space::Space;
 use self::transaction::{Book, Reopen};
 use self::writer::{Command, Writer};
 use super::{
-    Accepted, Along, Append, Appended, DeliveryRow, Due, Filter, Found, Hold, Journal, JournalError, LaneCount, LogRow,
-    NotCopied, Pending, Progress, Revised, Revision, Shape, Shown, Then, Usage, Walk, keep_micros, micros, number,
-    promise,
+    Accepted, Along, Append, Appended, Bells, DeliveryRow, Due, Filter, Found, Hold, Journal, JournalError, LaneCount,
+    LogRow, NotCopied, Pending, Progress, Revised, Revision, Shape, Shown, Then, Usage, Walk, keep_micros, micros,
+    number, promise,
 };
 use crate::words::delivery::{Attempt, Delivery, Kept, Outcome};
 use crate::words::event::Event;
@@ -90,6 +90,7 @@ impl std::fmt::Debug for Clock {
 #[derive(Debug, Default)]
 struct Shared {
     lanes: Mutex<Lanes>,
+    bells: Arc<Bells>,
     waiting: AtomicU64,
     unwritten: AtomicUsize,
     commits: Commits,
@@ -172,6 +173,7 @@ impl SqliteJournal {
             let mut lanes = shared.lanes();
             let book = Book::read(&conn, identity.clone(), &mut lanes).map_err(|err| schema::storage(&path, &err))?;
             shared.waiting.store(lanes.waiting(), Ordering::Relaxed);
+            shared.bells.ring_each(lanes.concerned());
             book
         };
         let claims = Reader::start("journal-claims", path.clone(), shared.clone())?;
@@ -328,8 +330,8 @@ impl Journal for SqliteJournal {
         self.next_due_of(lane)
     }
 
-    fn bell(&self, lane: &Arc<str>) -> Arc<Notify> {
-        self.shared.lanes().bell(lane)
+    fn bells(&self) -> &Arc<Bells> {
+        &self.shared.bells
     }
 
     fn lanes(&self) -> Pending<Vec<(Arc<str>, LaneCount)>> {

@@ -247,16 +247,16 @@ impl Writer {
 
     /// After a commit: memory first, then the answers, then the bells.
     fn tell(&mut self, batch: Vec<Command>, done: Vec<Done>, effects: Effects) {
-        let ring: Vec<_> = {
+        let ring = {
             let mut lanes = self.shared.lanes();
             let ring = effects.apply(&mut lanes, &self.book);
             self.shared.waiting.store(lanes.waiting(), Ordering::Relaxed);
-            ring.iter().map(|name| lanes.bell(name)).collect()
+            ring
         };
         for (command, done) in batch.into_iter().zip(done) {
             self.answer(command, done);
         }
-        ring.iter().for_each(|bell| bell.notify_one());
+        self.shared.bells.ring_each(&ring);
     }
 
     fn answer(&mut self, command: Command, done: Done) {
@@ -340,12 +340,12 @@ impl Writer {
                 // Whoever hears that an outcome is kept must not be told of trouble afterwards.
                 self.mended();
                 self.tell(kept, done, effects);
-                self.ring_all();
+                self.shared.bells.ring_all();
                 Retry::No
             }
             Err(Failure::Command(_)) if !kept.is_empty() => {
                 self.mended();
-                self.ring_all();
+                self.shared.bells.ring_all();
                 kept.into_iter().map(|one| self.write(conn, sql, vec![one])).fold(Retry::No, Retry::max)
             }
             Err(Failure::Command(err) | Failure::Storage(err)) => {
@@ -364,11 +364,6 @@ impl Writer {
         self.look_at_space();
         self.trouble = None;
         *self.shared.trouble.lock().expect("no thread panics with it") = None;
-    }
-
-    fn ring_all(&self) {
-        let bells = self.shared.lanes().bells();
-        bells.iter().for_each(|bell| bell.notify_one());
     }
 
     fn refuse_all(&mut self, batch: Vec<Command>) {
@@ -424,6 +419,7 @@ impl Writer {
             self.chores.suspect = None;
             let book = Book::read(&conn, identity, &mut self.shared.lanes());
             self.book = book.map_err(|err| schema::storage(&self.path, &err))?;
+            self.shared.bells.ring_each(self.shared.lanes().concerned());
             Ok(conn)
         });
         match opened {
