@@ -157,7 +157,7 @@ impl Finding {
     }
 
     fn into_error(self) -> Diagnostic {
-        let code = [RENDER].into_iter().find(|code| *code == self.code).unwrap_or(TOO_MUCH);
+        let code = if self.code == RENDER { RENDER } else { TOO_MUCH };
         let found = Diagnostic::error(code, self.what);
         Diagnostic { place: self.place, notes: self.notes, help: self.help, ..found }
     }
