@@ -152,26 +152,31 @@ fn begins_mention(after: &str) -> bool {
 /// Nothing in the text can begin a link, an image, a heading, a mention, code or a tag, nor end what its author has made bold or
 /// struck through. Lists, quotes and a single star are left: release notes use them, and they reach nobody.
 fn markdown(text: &str) -> Cow<'_, str> {
-    if !text.contains(['`', '<', ']', '#', '=', '-', '~', '\\', '*', '_', '|']) {
+    let mut out = String::new();
+    let mut copied = 0;
+    // Whatever means something is one byte.
+    for (at, byte) in text.bytes().enumerate().filter(|(_, byte)| b"`<]#=-~\\*_|".contains(byte)) {
+        let (c, after) = (char::from(byte), &text[at + 1..]);
+        let block = begins_line(&text[..at]) && begins_block(c, after);
+        let markup = joins(c, after);
+        if !block && !markup && c != '`' {
+            continue;
+        }
+        out.push_str(&text[copied..at]);
+        if block {
+            out.push(ZERO_WIDTH_SPACE);
+        }
+        // A code span cannot be parted: it may hold anything. A look-alike is no back-tick.
+        out.push(if c == '`' { 'ˋ' } else { c });
+        if markup {
+            out.push(ZERO_WIDTH_SPACE);
+        }
+        copied = at + 1;
+    }
+    if copied == 0 {
         return Cow::Borrowed(text);
     }
-    let mut out = String::with_capacity(text.len() + 8);
-    let mut line_begins = true;
-    for (at, c) in text.char_indices() {
-        let after = &text[at + c.len_utf8()..];
-        if line_begins && begins_block(c, after) {
-            out.push(ZERO_WIDTH_SPACE);
-        }
-        line_begins = matches!(c, '\n' | '\r') || (line_begins && c.is_whitespace());
-        match c {
-            // A code span cannot be parted: it may hold anything. A look-alike is no back-tick.
-            '`' => out.push('ˋ'),
-            _ => out.push(c),
-        }
-        if joins(c, after) {
-            out.push(ZERO_WIDTH_SPACE);
-        }
-    }
+    out.push_str(&text[copied..]);
     Cow::Owned(out)
 }
 
@@ -197,6 +202,11 @@ fn markdown_v2(text: &str) -> Cow<'_, str> {
         out.push(c);
     }
     Cow::Owned(out)
+}
+
+/// Whether nothing but blanks stands before, on its line.
+fn begins_line(before: &str) -> bool {
+    before.chars().rev().take_while(|c| !matches!(c, '\n' | '\r')).all(char::is_whitespace)
 }
 
 /// A heading, the line under a heading, or a fence.
