@@ -11,7 +11,7 @@ use super::daemon::{Daemon, UNPACED};
 use super::relay::Relay;
 use super::{Fallible, process, sink};
 
-/// Connections of the client that measures the limit of the machine.
+/// Connections of the client that measures the limit of the machine, and of a hook that is alone.
 const BARE_CONNECTIONS: usize = 32;
 /// Connections of a sender over HTTP.
 const HTTP_CONNECTIONS: usize = 64;
@@ -141,7 +141,10 @@ impl Ground {
             Way::Bare => System::Bare,
             Way::Relay => System::Relay(Relay::start(self.sink, case.hooks)?),
             Way::Socket | Way::Http | Way::Batch => {
-                let hooks: Vec<_> = (0..case.hooks).map(|hook| self.hook(case.platform, hook)).collect();
+                let mut hooks: Vec<_> = (0..case.hooks).map(|hook| self.hook(case.platform, hook)).collect();
+                if let [(_, alone)] = &mut hooks[..] {
+                    alone.push_str(&format!("concurrency: {BARE_CONNECTIONS}\n"));
+                }
                 System::Daemon(Daemon::start(&hooks)?)
             }
         })
