@@ -38,8 +38,8 @@ use crate::words::secret::Secrets;
   postrider check scripts/platforms/pager.rhai
   cat new.yaml | postrider check -")]
 pub(crate) struct Check {
-    /// Hook files, hooks.d folders, scripts, a main file (postrider.yaml), or - for a hook on standard input; all that the
-    /// daemon would read unless said
+    /// Hook files, hooks.d folders, folders of `run --here`, scripts, a main file (postrider.yaml), or - for a hook on
+    /// standard input; all that the daemon would read unless said
     #[arg(value_name = "PATH|-")]
     paths: Vec<PathBuf>,
     /// Let warnings fail too
@@ -55,7 +55,9 @@ impl Check {
             findings.folders(paths.clone(), global);
         }
         for path in &self.paths {
-            if path.is_dir() {
+            if path.join(HOOKS).is_dir() {
+                findings.folders(global.paths_or(Some(Paths::here(path))), global);
+            } else if path.is_dir() {
                 findings.folders(Paths { hooks: vec![path.clone()], ..paths.clone() }, global);
             } else if is_main(path, &paths) {
                 findings.main_file(&local::source(path, limits::HOOK_FILE)?, &paths);
@@ -75,12 +77,17 @@ impl Check {
     }
 }
 
+/// The folder of hooks in a folder of `run --here`.
+const HOOKS: &str = "hooks.d";
+
 fn is_main(path: &Path, paths: &Paths) -> bool {
     path == paths.main || path.file_name().is_some_and(|name| name == "postrider.yaml")
 }
 
 #[derive(Default)]
 struct Findings {
+    /// Folders where hook files were looked for.
+    looked: Vec<PathBuf>,
     problems: Vec<Diagnostic>,
     ignored: Vec<Ignored>,
     /// Hook files without and with errors, by path.
@@ -94,6 +101,7 @@ struct Findings {
 impl Findings {
     /// Everything that the daemon would read.
     fn folders(&mut self, paths: Paths, global: &Global) {
+        self.looked.extend(paths.hooks.iter().cloned());
         let main = paths.main.display().to_string();
         let prover = Prover::own().thorough();
         let tried = prover.tried();
@@ -265,7 +273,25 @@ impl Findings {
             let codes: Vec<_> = codes.into_iter().collect();
             global.note(paint(DIM, &format!("`postrider help CODE` explains: {}", codes.join(", "))));
         }
+        if self.has_nothing() {
+            global.note(self.nothing());
+        }
         if global.quiet { Ok(()) } else { output::say(self.summary()) }
+    }
+
+    /// Whether there was nothing to check.
+    fn has_nothing(&self) -> bool {
+        let Self { problems, fine, broken, main_files, scripts, tests, .. } = self;
+        problems.is_empty() && fine.is_empty() && broken.is_empty() && (*main_files, *scripts, *tests) == (0, 0, 0)
+    }
+
+    /// "0 hooks fine" would calm whoever looked in the wrong place.
+    fn nothing(&self) -> String {
+        let looked: Vec<String> = self.looked.iter().map(|folder| folder.display().to_string()).collect();
+        let nothing = format!("there is no hook file in {}", looked.join(", "));
+        let here = Path::new(HOOKS);
+        let missed = here.is_dir() && !self.looked.iter().any(|folder| folder.ends_with(here) && folder.is_relative());
+        if missed { format!("{nothing}; those of this folder: postrider check .") } else { nothing }
     }
 
     fn summary(&self) -> String {
@@ -336,6 +362,10 @@ mod tests {
     fn the_summary_counts_files() {
         let mut findings = Findings::default();
         assert_eq!(summary(&findings), "0 hooks fine");
+        assert!(findings.has_nothing());
+        findings.looked = vec!["/etc/postrider/hooks.d".into(), "/run/postrider/hooks.d".into()];
+        let nothing = "there is no hook file in /etc/postrider/hooks.d, /run/postrider/hooks.d";
+        assert!(findings.nothing().starts_with(nothing), "{}", findings.nothing());
         findings.fine.extend(["a.yaml", "b.yaml", "c.yaml", "d.yaml"].map(String::from));
         assert_eq!(summary(&findings), "4 hooks fine");
         findings.broken.insert("d.yaml".to_owned());

@@ -39,7 +39,7 @@ pub struct Rule {
 #[derive(Debug)]
 enum Then {
     Delivered,
-    Retry(AnswerText),
+    Retry(Option<AnswerText>),
     Pause(Duration, Option<AnswerText>),
     Hold(AnswerText),
     Reject(AnswerText),
@@ -82,7 +82,7 @@ impl Rule {
         };
         match &self.then {
             Then::Delivered => Verdict::Delivered,
-            Then::Retry(why) => Verdict::Retry { why: self.why(Some(why), response, answer), after: asked() },
+            Then::Retry(why) => Verdict::Retry { why: self.why(why.as_ref(), response, answer), after: asked() },
             Then::Pause(wait, why) => {
                 Verdict::Pause { why: self.why(why.as_ref(), response, answer), wait: asked().unwrap_or(*wait) }
             }
@@ -178,7 +178,7 @@ fn read_then(reader: &mut Reader<'_>, node: &Node, rule: &Map<'_>) -> Option<The
     let name = rule.path(&key.name);
     Some(match key.name.as_str() {
         "delivered" => match value.value {
-            Value::Bool(true) => Then::Delivered,
+            Value::Bool(true) | Value::Null => Then::Delivered,
             _ => {
                 reader.wrong(&name, value, "true", "write `delivered: true`, or another verdict such as `retry: WHY`");
                 return None;
@@ -192,7 +192,8 @@ fn read_then(reader: &mut Reader<'_>, node: &Node, rule: &Map<'_>) -> Option<The
             };
             Then::Pause(wait?, why)
         }
-        "retry" => Then::Retry(read_text(reader, &name, value)?),
+        "retry" if value.value == Value::Null => Then::Retry(None),
+        "retry" => Then::Retry(Some(read_text(reader, &name, value)?)),
         "hold" => Then::Hold(read_text(reader, &name, value)?),
         _ => Then::Reject(read_text(reader, &name, value)?),
     })

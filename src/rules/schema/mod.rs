@@ -237,7 +237,7 @@ impl Writer {
                 json!({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}})
             }
             Shape::Any => json!({}),
-            Shape::NotYet => json!({"type": "null"}),
+            Shape::Nothing | Shape::NotYet => json!({"type": "null"}),
             // What these hold, their platform or script says.
             Shape::PlatformOptions => json!({"type": "object"}),
             Shape::SourceOptions => json!({"type": ["object", "null"]}),

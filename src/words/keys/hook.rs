@@ -222,8 +222,13 @@ pub static RULE: Table = Table {
             Unless::Required,
             "An expression over `status`, `headers`, `text` and `json` of the answer.",
         ),
-        key("delivered", Shape::True, NOTHING, "The delivery has arrived."),
-        key("retry", Shape::Template, NOTHING, "It did not arrive and is tried again; says why."),
+        key("delivered", Shape::Either(&[Shape::True, Shape::Nothing]), NOTHING, "The delivery has arrived."),
+        key(
+            "retry",
+            Shape::Either(&[Shape::Template, Shape::Nothing]),
+            NOTHING,
+            "It did not arrive and is tried again; says why, if it has anything to say.",
+        ),
         key(
             "pause",
             Shape::Duration(limits::PAUSE_SHORTEST, limits::RETRY_AFTER_MAX),

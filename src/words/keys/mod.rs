@@ -63,6 +63,8 @@ pub enum Shape {
     Bool,
     /// Only `true`.
     True,
+    /// No value: the key says it all.
+    Nothing,
     /// A whole number from the first to the second.
     Integer(u64, u64),
     /// `15s`, `1h30m`, from the first to the second.
@@ -135,6 +137,7 @@ impl Shape {
             Self::Template => "text with {{ }}".to_owned(),
             Self::Bool => "bool".to_owned(),
             Self::True => "true".to_owned(),
+            Self::Nothing => "nothing".to_owned(),
             Self::Integer(..) => "integer".to_owned(),
             Self::Duration(..) => "duration".to_owned(),
             Self::Size(..) => "size".to_owned(),

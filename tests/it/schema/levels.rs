@@ -154,7 +154,7 @@ pub(crate) fn sample(shape: &Shape) -> Option<String> {
         Shape::Secret | Shape::SigningKeys => "{secret: k}",
         Shape::Pairs => "{a: b}",
         Shape::Any => "{a: 1}",
-        Shape::NotYet => return None,
+        Shape::Nothing | Shape::NotYet => return None,
         Shape::Platform => "webhook",
         Shape::PlatformOptions => "{url: \"https://h.example/\"}",
         Shape::SourceScript => "pgyer",
