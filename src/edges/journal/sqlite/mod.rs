@@ -176,6 +176,7 @@ impl SqliteJournal {
             shared.bells.ring_each(lanes.concerned());
             book
         };
+        schema::trust(&conn, &path)?;
         let claims = Reader::start("journal-claims", path.clone(), shared.clone())?;
         let operators = Reader::start("journal-lists", path.clone(), shared.clone())?;
         let checking = Checking::start(path.clone(), shared.clone())?;

@@ -209,7 +209,7 @@ fn fill(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(&format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT}; COMMIT;"))
 }
 
-/// The connection that writes. An existing database is looked at before anything is allowed to change it.
+/// The connection that writes, not yet trusted. An existing database is looked at before anything is allowed to change it.
 pub(super) fn writer(path: &Path) -> Result<(Connection, String), JournalError> {
     let failed = |err: rusqlite::Error| storage(path, &err);
     let conn = Connection::open_with_flags(path, flags(true)).map_err(failed)?;
@@ -232,9 +232,17 @@ pub(super) fn writer(path: &Path) -> Result<(Connection, String), JournalError> 
     ))
     .map_err(failed)?;
     upgrade(&conn, format).map_err(failed)?;
+    if let Some(column) = lacking(&conn).map_err(failed)? {
+        return Err(health::damaged(path, &format!("it has no {column}")));
+    }
     conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, limits::JOURNAL_VALUE).map_err(failed)?;
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
     Ok((conn, identity))
+}
+
+/// It is known to be sound: whoever closes it now may fold the log into the database.
+pub(super) fn trust(conn: &Connection, path: &Path) -> Result<(), JournalError> {
+    let trusted = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
+    trusted.map(drop).map_err(|err| storage(path, &err))
 }
 
 /// Folds the whole log into the database and begins a new one. After a failed fsync the kernel takes the pages for
@@ -295,6 +303,20 @@ fn upgrade(conn: &Connection, format: usize) -> rusqlite::Result<()> {
     conn.execute_batch(&format!("BEGIN IMMEDIATE; {missing} PRAGMA user_version = {FORMAT}; COMMIT;"))
 }
 
+/// A column that a journal has and this one has not. The schema is text in the file, and no check of its pages reads it.
+fn lacking(conn: &Connection) -> rusqlite::Result<Option<String>> {
+    let whole = Connection::open_in_memory()?;
+    whole.execute_batch(TABLES)?;
+    let there = columns(conn)?;
+    Ok(columns(&whole)?.into_iter().find(|column| !there.contains(column)))
+}
+
+fn columns(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    let all =
+        "SELECT t.name || '.' || c.name FROM sqlite_schema t JOIN pragma_table_info(t.name) c WHERE t.type = 'table'";
+    conn.prepare(all)?.query_map([], |row| row.get(0))?.collect()
+}
+
 /// Whether this is ours, of a format we know, and readable at the places that are needed first: its identity and format.
 fn inspect(conn: &Connection, path: &Path) -> Result<(String, usize), JournalError> {
     let failed = |err: rusqlite::Error| storage(path, &err);
@@ -323,7 +345,12 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// SQLite's word as ours, with the place and, where a person can do something, the remedy.
 pub(super) fn storage(path: &Path, err: &rusqlite::Error) -> JournalError {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
     let shown = path.display();
+    // What was never written so, such as a text that is no UTF-8.
+    if let FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..) = err {
+        return health::damaged(path, &err.to_string());
+    }
     match err.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => JournalError::Full(format!("{shown}: {err}")),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => health::damaged(path, &err.to_string()),

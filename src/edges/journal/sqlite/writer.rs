@@ -420,6 +420,7 @@ impl Writer {
             let book = Book::read(&conn, identity, &mut self.shared.lanes());
             self.book = book.map_err(|err| schema::storage(&self.path, &err))?;
             self.shared.bells.ring_each(self.shared.lanes().concerned());
+            schema::trust(&conn, &self.path)?;
             Ok(conn)
         });
         match opened {
