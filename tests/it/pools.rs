@@ -231,10 +231,12 @@ async fn hooks_that_share_a_robot_share_its_quota() {
         ("two", &pool(&robots[1..], "").replace("[thing]", "[thing, other]")),
     ])
     .await;
-    emit(&daemon, 0..30).await;
-    // Sixty deliveries for three robots, of which the second has twenty for both.
-    await_condition(async || robots.iter().map(|robot| taken(robot).len()).sum::<usize>() == 60).await;
-    assert_eq!(robots.iter().map(|robot| (taken(robot).len(), refused(robot))).collect::<Vec<_>>(), [(20, 0); 3]);
+    emit(&daemon, 0..25).await;
+    // By turns the second robot would get half of fifty, and has twenty for both. Who of the two hooks gets more of them is
+    // left to chance, so the others must have some to spare.
+    await_condition(async || robots.iter().map(|robot| taken(robot).len()).sum::<usize>() == 50).await;
+    let came: Vec<_> = robots.iter().map(|robot| (taken(robot).len(), refused(robot))).collect();
+    assert!(came.iter().all(|(taken, refused)| *taken <= 20 && *refused == 0), "{came:?}");
     for hook in ["one", "two"] {
         daemon.until_all(hook, "delivered").await;
     }
